@@ -35,7 +35,7 @@ else
     touch .venv/building
 fi
 
-if [ -t 2 ]; then quiet=; else quiet=--quiet; fi
+if [ -t 2 ]; then quiet=; else quiet='--quiet --quiet'; fi
 echo "trilby: installing into .venv with $("$python" -V) (minutes the first time, torch is large)" >&2
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@" >&2; }
 pip install $quiet -r "${1:-requirements/dev.txt}"
