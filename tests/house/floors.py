@@ -1,0 +1,77 @@
+"""Which floor a module stands on, and what it imports: everything, function bodies included."""
+
+import ast
+from collections.abc import Iterator
+
+FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
+    {"errors", "env"},
+    {"shapes", "card"},
+    {"algebra", "kernels", "comm", "data", "files"},
+    {"mixers"},
+    {"court"},
+    {"bench"},
+    {"cli", "explorer"},
+    {"__main__"},
+    {"__init__"},
+)
+LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
+
+
+def imports(source: str, module: str, package: str = "trilby") -> Iterator[str]:
+    """Absolute dotted names of all that one file imports.
+
+    Args:
+        source: the text of the file.
+        module: its place, e.g. `trilby/kernels/ops.py`.
+        package: the name of the top package.
+    """
+    parents = module.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (_join(parents, node.level, node.module, a.name) for a in node.names)
+        elif isinstance(node, ast.Call) and _called(node.func) in ("import_module", "__import__"):
+            name = node.args[0] if node.args else None
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                level = len(name.value) - len(name.value.lstrip("."))
+                yield _join(parents, level, name.value.lstrip("."), "")
+            elif module != f"{package}/__init__.py":
+                yield f"{package}.__init__.<computed>"
+
+
+def broken(source: str, module: str, package: str = "trilby") -> list[str]:
+    """Imports of one file that do not go down."""
+    here = module.removesuffix(".py").split("/")[1]
+    if here not in LEVEL:
+        return [f"{module}: stands on no floor"]
+    complaints = []
+    for name in imports(source, module, package):
+        top, _, rest = name.partition(".")
+        if top != package:
+            continue
+        there = rest.split(".")[0] if rest else "__init__"
+        if there == here and not (here == "mixers" and _sibling(module, rest)):
+            continue
+        if LEVEL.get(there, 99) >= LEVEL[here]:
+            complaints.append(f"{module}: imports {name}")
+    return complaints
+
+
+def outsiders(source: str, module: str, allowed: set[str]) -> list[str]:
+    """Top-level names that a file imports although they are not allowed to it."""
+    return sorted({name.partition(".")[0] for name in imports(source, module)} - allowed)
+
+
+def _sibling(module: str, rest: str) -> bool:
+    """One room imports another room; only the hall (`mixers/__init__.py`) may."""
+    return not module.endswith("__init__.py") and rest.count(".") > 0
+
+
+def _called(function: ast.expr) -> str:
+    return getattr(function, "id", getattr(function, "attr", ""))
+
+
+def _join(parents: list[str], level: int, module: str | None, name: str) -> str:
+    base = parents[: len(parents) - level + 1] if level else []
+    return ".".join(part for part in (*base, module or "", name) if part)

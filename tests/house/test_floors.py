@@ -1,0 +1,87 @@
+"""Imports go down, lazy ones included, and nobody imports the roof."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.house.floors import broken, imports, outsiders
+from tests.house.tree import SOURCES
+
+STANDARD = set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_only_go_down(module):
+    assert broken(SOURCES[module], module) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("trilby/shapes.py", "from .mixers import mean", "trilby.mixers.mean"),
+        ("trilby/kernels/ops.py", "def f():\n    from ..mixers.mean import loop", "trilby.mixers"),
+        ("trilby/kernels/ops.py", "import_module('..court', __package__)", "trilby.court"),
+        ("trilby/kernels/ops.py", "import_module(name)", "computed"),
+        ("trilby/kernels/ops.py", "from .. import mean", "trilby.mean"),
+        ("trilby/kernels/ops.py", "from ..data import sonnets", "trilby.data"),
+        ("trilby/court/laws.py", "import trilby", "trilby"),
+        ("trilby/errors.py", "from . import shapes", "trilby.shapes"),
+        ("trilby/mixers/decay.py", "from .mean import loop", "trilby.mixers.mean"),
+        ("trilby/mixers/decay.py", "from . import mean", "trilby.mixers.mean"),
+        ("trilby/bench/clock.py", "from ..cli import main", "trilby.cli"),
+        ("trilby/attic.py", "", "no floor"),
+    ],
+)
+def test_an_import_that_goes_up_is_found(module, line, found):
+    (complaint,) = broken(line, module)
+    assert found in complaint
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("trilby/mixers/mean.py", "from ..kernels import ops"),
+        ("trilby/mixers/__init__.py", "from . import mean"),
+        ("trilby/kernels/ops.py", "import_module('.numba_mean', __package__)"),
+        ("trilby/cli/show.py", "from . import words\nfrom ..court import check\nimport rich"),
+        ("trilby/__init__.py", "import_module(f'.{module}', __name__)"),
+    ],
+)
+def test_an_import_that_goes_down_is_not_blamed(module, line):
+    assert broken(line, module) == []
+
+
+def test_imports_are_read_as_python_resolves_them():
+    text = "import a.b\nfrom .. import c\nfrom ..d import e\nfrom .f import g"
+    got = list(imports(text, "trilby/court/laws.py"))
+    assert got == ["a.b", "trilby.c", "trilby.d.e", "trilby.court.f.g"]
+
+
+def test_the_operators_import_torch_alone():
+    module = "trilby/kernels/ops.py"
+    lazily = {"trilby"}  # its own kernels, by name, when first run
+    assert outsiders(SOURCES[module], module, STANDARD | {"torch"} | lazily) == []
+    assert outsiders("import numba", module, STANDARD | {"torch"}) == ["numba"]
+
+
+@pytest.mark.parametrize(
+    ("first", "heavy"),
+    [
+        ("import trilby", "torch"),
+        ("import trilby.kernels.ops", "numba"),
+        ("import trilby; trilby.mean", "numba"),
+    ],
+)
+def test_what_is_heavy_loads_late(first, heavy):
+    assert _loads(first, heavy) == "False"
+
+
+def test_a_heavy_import_is_seen():
+    assert _loads("import numba", "numba") == "True"
+
+
+def _loads(first: str, heavy: str) -> str:
+    asked = f"import sys; {first}; print({heavy!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
