@@ -1,0 +1,50 @@
+"""Trilby: every causal sequence mixer in every form, proven to be the same function.
+
+>>> import torch, trilby
+>>> y, state = trilby.mean(torch.tensor([[[2.0], [4.0], [9.0]]]))
+>>> y.flatten().tolist()
+[2.0, 3.0, 5.0]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import data
+    from .card import FORMS, Mixer
+    from .court import Report, Verdict, check, same
+    from .mixers import MIXERS
+    from .mixers.mean import MIXER as mean
+
+# What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
+_BEHIND = {
+    "FORMS": ("card", "FORMS"),
+    "MIXERS": ("mixers", "MIXERS"),
+    "Mixer": ("card", "Mixer"),
+    "Report": ("court", "Report"),
+    "Verdict": ("court", "Verdict"),
+    "check": ("court", "check"),
+    "data": ("data", ""),
+    "mean": ("mixers.mean", "MIXER"),
+    "same": ("court", "same"),
+}
+
+__all__ = ["FORMS", "MIXERS", "Mixer", "Report", "Verdict", "check", "data", "mean", "same"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("trilby")
+    if name not in _BEHIND:
+        raise AttributeError(f"module 'trilby' has no attribute {name!r}", name=name)
+    module, attribute = _BEHIND[name]
+    found = import_module(f".{module}", __name__)
+    value = getattr(found, attribute) if attribute else found
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
