@@ -1,0 +1,135 @@
+"""Files that appear whole or not at all."""
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from typing import Any, BinaryIO, Self
+
+from ..errors import FileError
+
+
+class Staged:
+    """A file that appears whole at `path`, or not at all.
+
+    It is written under a temporary name in the folder of `path`: `.NAME.trilby-XXXXXXXX.tmp`.
+    `seal` brings every byte to the disk, `appear` renames it to `path`, replacing what was there;
+    leaving the `with` block before that removes it. A killed process leaves the temporary file
+    behind and `path` untouched. A symbolic link is followed; the mode of a replaced file is kept.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "y.txt"
+    >>> with Staged(str(path)) as file:
+    ...     written = file.write(b"all of it")
+    ...     file.seal()
+    ...     before = path.exists()
+    ...     file.appear()
+    >>> before, path.read_text()
+    (False, 'all of it')
+
+    Raises:
+        FileError: no such folder, no permission, not a regular file, or no room on the disk.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.target = path, os.path.realpath(path)
+        self.written = 0
+        folder, name = os.path.split(self.target)
+        self.folder = folder
+        self.temporary = os.path.join(folder, f".{name[:50]}.trilby-{secrets.token_hex(4)}.tmp")
+        mode = _replaceable(path, self.target)
+        try:
+            self.file = self._open(mode)
+        except BaseException:
+            self._remove()
+            raise
+
+    def write(self, data: Any) -> int:
+        """Write bytes; a full disk is one sentence."""
+        try:
+            self.written += self.file.write(data)
+        except OSError as error:
+            raise self.stopped(error) from error
+        return len(data)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self.file.seek(place, whence)
+        except OSError as error:  # seeking writes out what was waiting
+            raise self.stopped(error) from error
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def flush(self) -> None:
+        try:
+            self.file.flush()
+        except OSError as error:
+            raise self.stopped(error) from error
+
+    def seal(self) -> None:
+        """Bring every byte to the disk, still under the temporary name."""
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+        except OSError as error:
+            raise self.stopped(error) from error
+
+    def appear(self) -> None:
+        """Put the sealed file in its place; the change of name is brought to the disk too."""
+        os.replace(self.temporary, self.target)
+        with suppress(OSError):  # some file systems cannot sync a folder; the file is in place
+            folder = os.open(os.path.dirname(self.target), os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # closing flushes, and the disk may still be full
+            self.file.close()
+        self._remove()
+
+    def _open(self, mode: int | None) -> BinaryIO:
+        try:
+            descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            return open(descriptor, "w+b")
+        except FileNotFoundError as error:
+            folder = os.path.dirname(self.target)
+            raise FileError(f"{self.path}: there is no folder {folder}; make it first") from error
+        except OSError as error:
+            raise FileError(
+                f"{self.path}: cannot be written ({error.strerror}); choose another place"
+            ) from error
+
+    def _remove(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self.temporary)
+
+    def stopped(self, error: OSError) -> FileError:
+        """The sentence for a disk that takes no more."""
+        return FileError(
+            f"{self.path}: writing stopped after {self.written} bytes ({error.strerror}); "
+            "the file is as it was before, make room and run again"
+        )
+
+
+def _replaceable(path: str, target: str) -> int | None:
+    """The mode of the file that will be replaced, None if there is none."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror}); check the path") from error
+    if not stat.S_ISREG(mode):
+        raise FileError(f"{path}: is not a regular file and cannot be replaced; choose another")
+    if not os.access(target, os.W_OK):
+        raise FileError(f"{path}: no permission to replace it; choose another or make it writable")
+    return stat.S_IMODE(mode)

@@ -1,0 +1,248 @@
+"""Sequences that lie in a file as plain numbers: .npy, a member of an .npz, .safetensors."""
+
+import json
+import lzma
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import IO, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ..errors import FileError
+from .opening import open_regular
+from .sequence import Block, Layout, Source, sequence
+
+SAFETENSORS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""The dtypes of a sequence as safetensors writes them."""
+
+_BROKEN = (zlib.error, lzma.LZMAError, EOFError, RuntimeError)  # besides BadZipFile
+_MOST_HEADER = 100_000_000  # bytes; safetensors itself refuses longer ones
+
+
+class Stored(Source):
+    """Numbers one after the other from `start` on, in C order or, for [T, C], in Fortran's."""
+
+    def __init__(
+        self,
+        name: str,
+        file: IO[bytes],
+        start: int,
+        layout: Layout,
+        stored: np.dtype,
+        fortran: bool,
+    ) -> None:
+        self.name, self.file, self.start, self.layout = name, file, start, layout
+        self.stored, self.fortran = stored, fortran
+        self.size = prod(n or 0 for n in layout.shape) * stored.itemsize
+
+    def blocks(self, steps: int | None = None) -> Iterator[Block]:
+        B, T, C = self.layout.B, self.layout.T or 0, self.layout.C
+        steps = steps or self.layout.steps()
+        self.file.seek(self.start)
+        if self.fortran:
+            for t in range(0, max(T, 1), steps):
+                yield Block(slice(0, 1), self._columns(t, min(steps, T - t)))
+        elif steps >= T:  # whole rows
+            rows = max(1, steps // max(T, 1))
+            for b in range(0, max(B, 1), rows):
+                part = slice(b, min(b + rows, B))
+                yield Block(part, self._next(part.stop - b, T, C))
+        else:  # one row after the other, each in stretches
+            for b in range(B):
+                for t in range(0, T, steps):
+                    yield Block(slice(b, b + 1), self._next(1, min(steps, T - t), C))
+
+    def close(self) -> None:
+        self.file.close()
+
+    def _next(self, *shape: int) -> np.ndarray:
+        """The next numbers of the file, in the byte order of the machine."""
+        values = np.empty(shape, self.stored)
+        room, filled = values.reshape(-1).view(np.uint8).data, 0
+        with unbroken(self.name):
+            while filled < values.nbytes:
+                got = self.file.readinto(room[filled:])  # type: ignore[attr-defined]
+                if not got:
+                    missing = values.nbytes - filled
+                    raise FileError(f"{self.name}: ends {missing} bytes early; write it again")
+                filled += got
+        self.done += filled
+        return values.astype(self.layout.bits, copy=False)
+
+    def _columns(self, t: int, steps: int) -> np.ndarray:
+        """[1, steps, C] out of a file where every channel lies by itself: C short reads."""
+        T, C = self.layout.T or 0, self.layout.C
+        values = np.empty((1, steps, C), self.layout.bits)
+        for c in range(C):
+            self.file.seek(self.start + (c * T + t) * self.stored.itemsize)
+            values[0, :, c] = self._next(steps)
+        return values
+
+
+class Header(NamedTuple):
+    """What the header of a .npy says."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    start: int  # bytes before the first number
+
+
+class Entry(NamedTuple):
+    """What the header of a .safetensors says of one tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int  # bytes, counted from the end of the header
+    end: int
+
+
+def open_npy(path: str) -> Stored:
+    """A .npy file in C order; of shape [T, C] also in Fortran order; of either byte order."""
+    file, size = open_regular(path)
+    try:
+        return _stored(path, file, size)
+    except BaseException:
+        file.close()
+        raise
+
+
+def open_npz(path: str, member: str | None = None) -> Stored:
+    """One array of an .npz, compressed or not, read as a stream."""
+    open_regular(path)[0].close()  # says what is wrong with the path itself
+    with unbroken(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        arrays = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+        chosen = choose(path, arrays, member)
+        info = archive.getinfo(f"{chosen}.npy")
+        with unbroken(path):
+            file = archive.open(info)  # holds the archive open by itself
+    name = f"{path}[{chosen}]"
+    try:
+        return _stored(name, file, info.file_size, spool=True)
+    except BaseException:
+        file.close()
+        raise
+
+
+def open_safetensors(path: str, member: str | None = None) -> Stored:
+    """One tensor of a .safetensors file."""
+    file, size = open_regular(path)
+    try:
+        start, entries = _entries(path, file, size)
+        chosen = choose(path, list(entries), member)
+        name, entry = f"{path}[{chosen}]", entries[chosen]
+        layout = sequence(name, entry.shape, SAFETENSORS.get(entry.dtype, entry.dtype))
+        there = min(entry.end, size - start) - entry.begin
+        _whole(name, layout, layout.bits.itemsize, there, entry.end - entry.begin)
+        return Stored(name, file, start + entry.begin, layout, layout.bits, False)
+    except BaseException:
+        file.close()
+        raise
+
+
+def choose(path: str, names: list[str], member: str | None) -> str:
+    """The array that was asked for, or the only one there is."""
+    listed = ", ".join(names)
+    if not names:
+        raise FileError(f"{path}: holds no arrays; put one in")
+    if member is None and len(names) > 1:
+        raise FileError(f"{path}: holds {len(names)} arrays ({listed}); choose one with --member")
+    if member is not None and member not in names:
+        raise FileError(f"{path}: has no array {member!r}; choose --member from {listed}")
+    return member or names[0]
+
+
+@contextmanager
+def unbroken(name: str) -> Iterator[None]:
+    """Turn whatever zipfile finds broken into one sentence."""
+    try:
+        yield
+    except zipfile.BadZipFile as error:
+        raise FileError(f"{name}: is not a whole .npz ({error}); write it again") from error
+    except _BROKEN as error:
+        raise FileError(f"{name}: cannot be unpacked ({error}); write it again") from error
+
+
+def _stored(name: str, file: IO[bytes], size: int, spool: bool = False) -> Stored:
+    header = _npy_header(name, file)
+    layout = sequence(name, header.shape, header.dtype.newbyteorder("=").name)
+    _whole(name, layout, header.dtype.itemsize, size - header.start, size - header.start)
+    fortran = header.fortran and len(header.shape) > 1
+    if fortran and len(header.shape) == 3:
+        raise FileError(
+            f"{name}: [B, T, C] lies in Fortran order, expected C order; "
+            "save np.ascontiguousarray of it"
+        )
+    if fortran and spool:  # the channels lie apart, and a compressed stream cannot go back
+        plain = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the source
+        try:
+            with unbroken(name):
+                shutil.copyfileobj(file, plain)
+        except BaseException:
+            plain.close()
+            raise
+        file.close()
+        return Stored(name, plain, 0, layout, header.dtype, fortran)
+    return Stored(name, file, header.start, layout, header.dtype, fortran)
+
+
+def _npy_header(name: str, file: IO[bytes]) -> Header:
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    with unbroken(name):
+        magic = file.read(len(np.lib.format.MAGIC_PREFIX))
+        if magic != np.lib.format.MAGIC_PREFIX:
+            raise FileError(
+                f"{name}: is not a .npy file (it begins with {magic!r}); check the type"
+            )
+        file.seek(0)
+        try:
+            version = np.lib.format.read_magic(file)
+            shape, fortran, dtype = readers[version](file)
+        except (ValueError, KeyError) as error:
+            line = " ".join(str(error).split())
+            raise FileError(
+                f"{name}: its .npy header is broken ({line}); write it again"
+            ) from error
+        return Header(shape, fortran, dtype, file.tell())
+
+
+def _entries(path: str, file: BinaryIO, size: int) -> tuple[int, dict[str, Entry]]:
+    """Where the tensors of a .safetensors begin, and what its header says of each."""
+    head = file.read(8)
+    length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+    if length > min(size - 8, _MOST_HEADER):
+        raise FileError(f"{path}: is not a whole .safetensors file; check the type")
+    try:
+        said = json.loads(file.read(length))
+        said.pop("__metadata__", None)
+        return 8 + length, {
+            name: Entry(e["dtype"], tuple(e["shape"]), *e["data_offsets"])
+            for name, e in said.items()
+        }
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise FileError(f"{path}: its .safetensors header is broken; check the type") from error
+
+
+def _whole(name: str, layout: Layout, itemsize: int, there: int, claimed: int) -> None:
+    """Refuse a file that does not hold exactly the bytes that its header promises."""
+    needed = prod(n or 0 for n in layout.shape) * itemsize
+    if there < needed:
+        raise FileError(
+            f"{name}: is truncated: {layout.dtype} {list(layout.shape)} takes {needed} bytes, "
+            f"{max(there, 0)} are there; write it again"
+        )
+    if claimed > needed:
+        raise FileError(
+            f"{name}: {claimed - needed} bytes follow the {needed} of its array; write it again"
+        )
