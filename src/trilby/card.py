@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from .errors import FormError
+from .errors import CallError, FormError
 
 FORMS = ("loop", "matrix", "softmax", "scan", "chunk", "step", "shard", "fused")
 """Canonical order of forms. Rooms define them, docs list them and the court runs them so."""
@@ -35,12 +35,14 @@ class Mixer:
     weights: Callable[..., Any]
     draw: Callable[..., Any]
 
+    _takes: Mapping[str, Mapping[str, inspect.Parameter]] = field(init=False)  # form by form
+
     def __post_init__(self) -> None:
         loop = self.forms["loop"]
         contract = inspect.signature(loop)
         form = inspect.Parameter("form", inspect.Parameter.KEYWORD_ONLY, default=None)
         parameters = [*contract.parameters.values(), form]
-        own = {
+        own: dict[str, Any] = {
             "__name__": self.name,
             "__qualname__": self.name,
             "__module__": loop.__module__,
@@ -49,13 +51,17 @@ class Mixer:
         }
         for key, value in own.items():
             object.__setattr__(self, key, value)
+        takes = {name: inspect.signature(f).parameters for name, f in self.forms.items()}
+        object.__setattr__(self, "_takes", takes)
 
     def __call__(self, *arguments: Any, form: str | None = None, **keywords: Any) -> Any:
-        name = self.best(*arguments, **keywords) if form is None else form
-        found = self.forms.get(name)
-        if found is None:
-            raise self._no(name)
-        return found(*arguments, **keywords)
+        if form is None:
+            self._fit(None, arguments, keywords)
+            return self.forms[self.best(*arguments, **keywords)](*arguments, **keywords)
+        if not isinstance(form, str) or form not in self.forms:
+            raise self._no(form)
+        self._fit(form, arguments, keywords)
+        return self.forms[form](*arguments, **keywords)
 
     def __getattr__(self, name: str) -> Any:
         if name in FORMS:  # never reached for `forms` itself: dataclass fields are found first
@@ -78,10 +84,34 @@ class Mixer:
         fields = (self.name, self.forms, self.absent, self.best, self.weights, self.draw)
         return type(self), fields
 
+    def _fit(self, form: str | None, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        """Raise a CallError unless the form, or without one every form, takes these arguments."""
+        takes = self._takes[form or "loop"]
+        where, known = f"{self.name}.{form}" if form else self.name, ", ".join(takes)
+        order = [name for name, p in takes.items() if p.kind is not p.KEYWORD_ONLY]
+        if len(arguments) > len(order):
+            raise CallError(
+                f"{where}: {len(arguments)} arguments by place, expected at most {len(order)} "
+                f"({', '.join(order)}); leave out the rest"
+            )
+        placed = order[: len(arguments)]
+        for name, value in keywords.items():
+            if name in placed:
+                raise CallError(f"{where}: {name} is given twice, by place and by name; drop one")
+            if name not in takes:
+                others = [f"form={other!r}" for other, has in self._takes.items() if name in has]
+                hint = f"it belongs to {' or '.join(others)}" if others else "leave it out"
+                raise CallError(
+                    f"{where}: there is no argument {name} (given {value!r}) among {known}; {hint}"
+                )
+        for name, p in takes.items():
+            if p.default is p.empty and name not in placed and name not in keywords:
+                raise CallError(f"{where}: {name} is missing; the call takes {known}")
+
     def _no(self, form: object) -> FormError:
         """The error for a form that this mixer does not have."""
-        if form in self.absent:
-            return FormError(f"{self.name}: there is no form {form!r}: {self.absent[str(form)]}")
+        if isinstance(form, str) and form in self.absent:
+            return FormError(f"{self.name}: there is no form {form!r}: {self.absent[form]}")
         near = get_close_matches(str(form), self.forms, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "take one of"
         known = " ".join(self.forms)

@@ -20,6 +20,10 @@ class StateError(TrilbyError, ValueError):
     """A state that no past could have left behind, or that belongs to another call."""
 
 
+class CallError(TrilbyError, TypeError):
+    """Arguments that the call does not take, or that it lacks."""
+
+
 class FormError(TrilbyError, ValueError):
     """A form that does not exist, or that cannot run here."""
 

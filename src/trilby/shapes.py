@@ -14,7 +14,7 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
 
     Args:
         where: the call as the user knows it, quoted in the error.
-        **arguments: `name=(tensor, "B T C")`; `None` in place of a tensor is skipped.
+        **arguments: `name=(tensor, "B T C")`; what was not given is left out.
 
     Returns:
         The size of every axis letter, e.g. `{"B": 2, "T": 7}`.
@@ -33,18 +33,21 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
     size: dict[str, int] = {}
     owner: dict[str, str] = {}
     for name, (tensor, pattern) in arguments.items():
-        if tensor is None:
-            continue
         if not isinstance(tensor, Tensor):
-            raise DtypeError(
-                f"{where}: {name} is {_what(tensor)}, expected a tensor [{pattern}]; "
+            how = (
                 f"convert it first, e.g. torch.as_tensor({name})"
+                if tensor is not None
+                else "give one"
+            )
+            raise DtypeError(
+                f"{where}: {name} is {what(tensor)}, expected a tensor [{pattern}]; {how}"
             )
         axes, shape = pattern.split(), tensor.shape
         if len(axes) != len(shape):
+            mend = "add the missing" if len(shape) < len(axes) else "index or merge the extra"
             raise ShapeError(
                 f"{where}: {name} is {list(shape)}, expected rank {len(axes)} [{pattern}]; "
-                f"{'add the missing' if len(shape) < len(axes) else 'merge or index the extra'} axes"
+                f"{mend} axes"
             )
         for axis, n in zip(axes, shape, strict=True):
             if size.setdefault(axis, n) != n:
@@ -70,9 +73,10 @@ convert it first, e.g. x.float()
     first, wanted = next(iter(tensors.items()))
     for name, tensor in tensors.items():
         if tensor.dtype not in FLOATING:
+            how = "real" if tensor.is_complex() else "float()"
             raise DtypeError(
                 f"{where}: {name} is {_short(tensor.dtype)}, expected float64, float32, bfloat16 "
-                f"or float16; convert it first, e.g. {name}.float()"
+                f"or float16; convert it first, e.g. {name}.{how}"
             )
         if tensor.dtype != wanted.dtype:
             raise DtypeError(
@@ -89,7 +93,8 @@ def exactly(where: str, dtype: torch.dtype, like: Tensor, /, **tensors: Tensor) 
 
     >>> exactly("demo", torch.int64, torch.zeros(1), count=torch.ones(2))
     Traceback (most recent call last):
-    trilby.errors.DtypeError: demo: count is float32, expected int64; convert it, e.g. count.to(torch.int64)
+    trilby.errors.DtypeError: demo: count is float32, expected int64; \
+convert it, e.g. count.to(torch.int64)
     """
     for name, tensor in tensors.items():
         if tensor.dtype != dtype:
@@ -112,19 +117,33 @@ def readable(*tensors: Tensor) -> bool:
     """
     if torch.compiler.is_compiling():
         return False
-    return all(
-        type(t) is Tensor
-        and t.device.type != "meta"
-        and not torch._C._functorch.is_batchedtensor(t)  # no public question exists
-        for t in tensors
-    )
+    return all(type(t) is Tensor and t.device.type != "meta" and not _mapped(t) for t in tensors)
+
+
+def _mapped(tensor: Tensor) -> bool:
+    """Whether `vmap` maps a tensor at any depth of transforms; torch has no public question."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
 
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _what(value: object) -> str:
+def what(value: object) -> str:
+    """What a value is that should have been something else, in words.
+
+    >>> what([1]), what(torch.zeros(2)), what((1, 2, 3))
+    ('a list', 'a torch.Tensor', 'a tuple of 3')
+    """
     kind = type(value)
+    if value is None:
+        return "None"
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

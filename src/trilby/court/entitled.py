@@ -72,7 +72,7 @@ def entitled(
     """
     given = (f, args, kwargs)
     answers = _run(convert(given, torch.float64))
-    moved = [torch.zeros_like(a) if _real(a) else None for _, a in answers]
+    moved: list[Any] = [torch.zeros_like(a) if _real(a) else None for _, a in answers]
     signs = torch.Generator().manual_seed(0)
     for _ in range(PROBES):
         for i, (_, probe) in enumerate(_run(_moved(given, signs))):

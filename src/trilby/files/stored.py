@@ -48,7 +48,7 @@ class Stored(Source):
         if self.fortran:
             for t in range(0, max(T, 1), steps):
                 yield Block(slice(0, 1), self._columns(t, min(steps, T - t)))
-        elif steps >= T:  # whole rows
+        elif steps >= T or not B:  # whole rows
             rows = max(1, steps // max(T, 1))
             for b in range(0, max(B, 1), rows):
                 part = slice(b, min(b + rows, B))

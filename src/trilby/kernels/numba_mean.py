@@ -7,6 +7,7 @@ side. Sums stay in float64, in the array of totals itself.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from numba import types
@@ -32,7 +33,9 @@ def prefix_mean_backward(dy: Tensor, dtotal: Tensor, count: Tensor) -> tuple[Ten
     return _launch(_suffix_rows, _suffix_series, dy, dtotal, count)
 
 
-def _launch(rows: Kernel, series: Kernel, x: Tensor, total: Tensor, count: Tensor):
+def _launch(
+    rows: Kernel, series: Kernel, x: Tensor, total: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor]:
     y = torch.empty_like(x)
     total = total.detach().clone(memory_format=torch.contiguous_format)
     B, T, C = x.shape
@@ -63,7 +66,7 @@ def _parts(B: int, C: int, elements: int) -> list[tuple[int, int, int, int]]:
     return [(*b, *c) for b in rows for c in shares(C, wanted // len(rows), GRAIN)]
 
 
-def _signature(element) -> tuple:
+def _signature(element: Any) -> tuple[Any, ...]:
     line, strides = types.Array(element, 1, "C"), types.UniTuple(types.int64, 3)
     total, count = types.Array(types.float64, 2, "C"), types.Array(types.int64, 1, "C")
     return (line, strides, line, strides, total, count, types.int64, types.UniTuple(types.int64, 4))

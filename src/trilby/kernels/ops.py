@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 DEVICES = ("cpu", "meta")
 """Where the operators run; on `meta` they give shapes and no values."""
@@ -38,8 +39,11 @@ def prefix_mean_backward(dy: Tensor, dtotal: Tensor, count: Tensor) -> Pair:
 
 
 def _call(transformed: Any, operator: Any, *arguments: Tensor) -> Any:
-    """Gradients registered for an operator do not reach torch.func; a Function does."""
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+    """Gradients registered for an operator reach neither torch.func nor forward mode."""
+    if torch.compiler.is_compiling():
+        return operator(*arguments)
+    forward = forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled()
+    if forward or torch._C._are_functorch_transforms_active():
         return transformed.apply(*arguments)
     return operator(*arguments)
 
@@ -48,12 +52,14 @@ def _call(transformed: Any, operator: Any, *arguments: Tensor) -> Any:
 # each is linear in its first two arguments, so it is its own forward derivative.
 
 
-def _keep_count(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
+def _keep_count(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:  # noqa: ARG001, by name
     ctx.save_for_backward(inputs[2])
     ctx.save_for_forward(inputs[2])
 
 
-def _fold(operator: Callable[..., Pair], info: Any, dims: tuple[Any, ...], *arguments: Tensor):
+def _fold(
+    operator: Callable[..., Pair], info: Any, dims: tuple[Any, ...], *arguments: Tensor
+) -> tuple[Pair, tuple[int, int]]:
     """Under vmap the mapped axis joins the batch: [N, B, ...] -> [N B, ...] and back."""
     N = info.batch_size
     spread = [
@@ -108,13 +114,13 @@ class _PrefixMeanBackward(torch.autograd.Function):
 def _define(name: str, arguments: str, function: type[torch.autograd.Function]) -> None:
     """Schema, fake, gradient and kernel of one operator of this family."""
 
-    def fake(x: Tensor, total: Tensor, count: Tensor) -> Pair:
+    def fake(x: Tensor, total: Tensor, _count: Tensor) -> Pair:
         return torch.empty_like(x), total.new_empty(total.shape)
 
     def launch(*arguments: Tensor) -> Any:
         return getattr(import_module(".numba_mean", __package__), name)(*arguments)
 
-    def keep(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
+    def keep(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:  # noqa: ARG001, by name
         ctx.save_for_backward(inputs[2])
 
     _LIBRARY.define(f"{name}({arguments}) -> (Tensor, Tensor)")

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import pairwise
 
 import torch
 
@@ -52,7 +53,7 @@ def spread(parts: Sequence[Callable[[], None]]) -> None:
 
 
 def shares(length: int, parts: int, grain: int = 1) -> list[tuple[int, int]]:
-    """Cut `0..length` into at most `parts` even ranges whose inner borders are multiples of `grain`.
+    """Cut `0..length` into at most `parts` even ranges, inner borders at multiples of `grain`.
 
     >>> shares(10, 2, grain=4)
     [(0, 8), (8, 10)]
@@ -62,11 +63,11 @@ def shares(length: int, parts: int, grain: int = 1) -> list[tuple[int, int]]:
     grains = -(-length // grain)
     parts = max(1, min(parts, grains))
     borders = [grain * -(-grains * i // parts) for i in range(parts)] + [length]
-    return list(zip(borders, borders[1:], strict=False))
+    return list(pairwise(borders))
 
 
 def _threads() -> ThreadPoolExecutor:
-    global _pool
+    global _pool  # noqa: PLW0603
     with _lock:
         if _pool is None:  # its threads start one by one, when work waits and none is idle
             _pool = ThreadPoolExecutor(os.cpu_count() or 1, "trilby-kernel")

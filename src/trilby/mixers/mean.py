@@ -10,10 +10,12 @@ Contract (all forms take and return exactly this)::
 
     x      [B, T, C]   float64, float32, bfloat16 or float16; any strides, any size, 0 too
     state  (total [B, C] float64, count [B] int64)   what came before x; default nothing
-    ->     y [B, T, C] in the dtype of x, state
+    ->     y [B, T, C] in the dtype of x, with strides that may differ from form to form, state
 
 Two calls joined by the state equal one call. Every form adds up in float64 and rounds once, to
 the dtype of x; the state stays float64, so that a stream in bfloat16 loses nothing between calls.
+Autocast changes none of it. Sums of float64 beyond its maximum are infinite, except in `matrix` and
+`softmax`, which divide first.
 
 NaN and infinity in x reach every later position. They reach *earlier* ones in `matrix` and
 `softmax`, and in `chunk` inside one chunk, where a weight of zero times NaN is NaN; `loop`, `scan`,
@@ -29,16 +31,16 @@ import torch
 from torch import Tensor
 
 from ..card import Mixer
-from ..errors import FormError, StateError
+from ..errors import FormError, ShapeError, StateError
 from ..kernels import ops
-from ..shapes import bind, exactly, floating, readable
+from ..shapes import bind, exactly, floating, readable, what
 
 
 class State(NamedTuple):
     """What the past leaves behind."""
 
     total: Tensor  # [B, C] float64, the sum of everything so far
-    count: Tensor  # [B] int64, the number of positions so far
+    count: Tensor  # type: ignore[assignment]  # [B] int64, how many positions; hides tuple.count
 
 
 class Weights(NamedTuple):
@@ -64,6 +66,7 @@ def loop(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
 
     Cost: time O(B T^2 C), memory O(T C) beyond the output, B T steps in sequence.
     Numerics: each mean is added up in float64 and rounded once to the dtype of x.
+    Under `torch.func.vmap` map x wherever the state is mapped: y is written into a clone of x.
 
     >>> y, state = loop(torch.tensor([[[2.0], [4.0], [9.0]]]))
     >>> y.flatten().tolist()  # 2/1, (2 + 4)/2, (2 + 4 + 9)/3
@@ -131,18 +134,20 @@ def chunk(x: Tensor, state: State | None = None, *, size: int = 64) -> tuple[Ten
     Cost: time O(B T size C), memory O(B T C + size^2), T / size steps in sequence.
     """
     total, count = _start("mean.chunk", x, state)
-    if size < 1:
-        raise ValueError(f"mean.chunk: size is {size}, expected at least 1 position per chunk")
+    if not isinstance(size, int) or size < 1:
+        raise ShapeError(
+            f"mean.chunk: size is {size!r}, expected a whole number of positions, at least 1"
+        )
     ones = torch.ones(size, size, dtype=torch.float64, device=x.device).tril()
     place = torch.arange(1, size + 1, device=x.device)
-    y = [x[:, :0]]
+    y = [x[:, :0].double()]
     for block in x.split(size, 1) if x.shape[1] else ():
         n = block.shape[1]
         sums = total[:, None] + ones[:n, :n] @ block.double()  # [B, n, C]
         length = count[:, None] + place[:n]  # [B, n]
-        y.append((sums / length[..., None]).to(x.dtype))
+        y.append(sums / length[..., None])
         total, count = total + block.double().sum(1), count + n
-    return torch.cat(y, 1), State(total, count)
+    return torch.cat(y, 1).to(x.dtype), State(total, count)  # autocast would touch what is cast
 
 
 def step(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -154,8 +159,8 @@ def step(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
     y = []
     for now in x.unbind(1):  # [B, C]
         total, count = total + now, count + 1
-        y.append((total / count[:, None]).to(x.dtype))
-    return torch.stack(y, 1) if y else x.clone(), State(total, count)
+        y.append(total / count[:, None])
+    return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, count)
 
 
 def fused(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -182,8 +187,9 @@ def weights(x: Tensor, state: State | None = None) -> Weights:
 
     Returns:
         wei: [B, T, T], row = the position that reads, column = the position read.
-        past: [B, T, 1], what each row takes of the mean that the state holds. A row of `past` and
-            `wei` together adds up to 1.
+        past: [B, T, 1], what each row takes of the mean that the state holds.
+
+    A row of `past` and `wei` together adds up to 1.
 
     Raises:
         ShapeError, DtypeError, StateError: as for every form.
@@ -194,7 +200,7 @@ def weights(x: Tensor, state: State | None = None) -> Weights:
     [[[1.0, 0.0], [0.5, 0.5]]]
     """
     _, count = _start("mean.weights", x, state)
-    B, T, _ = x.shape
+    T = x.shape[1]
     length = count[:, None] + torch.arange(1, T + 1, device=x.device)  # [B, T]
     share = 1 / length.double()[..., None]  # [B, T, 1]
     wei = torch.ones(T, T, dtype=torch.float64, device=x.device).tril() * share
@@ -210,7 +216,7 @@ def _start(where: str, x: Tensor, state: State | None) -> State:
         return State(total, x.new_zeros(size["B"], dtype=torch.int64))
     if not isinstance(state, tuple) or len(state) != 2:
         raise StateError(
-            f"{where}: state is {type(state).__name__}, expected the pair (total [B, C], count [B]) "
+            f"{where}: state is {what(state)}, expected the pair (total [B, C], count [B]) "
             "that an earlier call returned"
         )
     total, count = state
@@ -220,14 +226,18 @@ def _start(where: str, x: Tensor, state: State | None) -> State:
     exactly(where, torch.int64, x, count=count)
     if readable(total, count) and count.numel() and (least := int(count.min())) < 1:
         if least < 0:
-            raise StateError(f"{where}: count is {least}, a number of positions cannot be negative")
+            raise StateError(
+                f"{where}: count is {least}, but positions are counted from 0; "
+                "give the state that an earlier call returned"
+            )
         if bool(total[count == 0].any()):
             raise StateError(f"{where}: total is not 0 where count is 0; start from state=None")
     return State(total, count)
 
 
-def _best(x: Tensor, state: State | None = None) -> str:
-    """`fused` where its kernel runs (a CPU, any floating dtype), else `scan`; one position: `step`.
+def _best(x: Tensor, *_state: object, **_named: object) -> str:
+    """`fused` where its kernel runs (a CPU, any floating dtype), `scan` elsewhere; but for one
+    position `step`.
 
     One position costs less as three torch operations than as one launch of a kernel.
     """

@@ -1,0 +1,25 @@
+"""How the documentation is built; it fetches nothing."""
+
+from importlib.metadata import version as installed
+
+project = "trilby"
+author = "The trilby authors"
+copyright = "The trilby authors"
+release = version = installed("trilby")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"trilby {release}"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_use_ivar = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+default_role = "code"
+nitpicky = False

@@ -1,0 +1,32 @@
+"""`trilby list`: the mixers and their forms."""
+
+import click
+
+from ..card import FORMS
+from .names import cost, summary
+from .screen import Screen, print_json
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.list/1.")
+def command(as_json: bool) -> None:
+    """List the mixers, and the forms that each one has."""
+    from ..mixers import MIXERS, room
+
+    if as_json:
+        found = [
+            {
+                "name": mixer.name,
+                "forms": {name: cost(form) for name, form in mixer.forms.items()},
+                "absent": dict(mixer.absent),
+            }
+            for mixer in MIXERS.values()
+        ]
+        print_json("trilby.list/1", {"mixers": found})
+        return
+    screen = Screen()
+    width = max(map(len, MIXERS))
+    for mixer in MIXERS.values():
+        forms = " ".join(name if name in mixer.forms else "-" for name in FORMS)
+        screen.line(f"{mixer.name:{width}}  {forms}")
+        screen.line(f"{'':{width}}  {summary(room(mixer.name))}")

@@ -1,0 +1,98 @@
+"""From a name that was typed to the mixer or the form that it means."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from ..card import FORMS, Mixer
+from .group import unknown
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+class MixerName(click.ParamType):
+    """`mean`."""
+
+    name = "mixer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, Mixer) else _mixer(str(value))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        return [CompletionItem(name) for name in _rooms() if name.startswith(incomplete)]
+
+
+class FormName(click.ParamType):
+    """`mean.loop`; the value is the pair (mixer, name of the form)."""
+
+    name = "mixer.form"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        name, dot, form = str(value).partition(".")
+        mixer = _mixer(name)
+        if not dot:
+            example = next(iter(mixer.forms))
+            raise click.UsageError(f"{value!r} names no form; write e.g. {name}.{example}", ctx)
+        return mixer, form_of(mixer, form)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        every = (f"{name}.{form}" for name in _rooms() for form in FORMS)
+        return [CompletionItem(name) for name in every if name.startswith(incomplete)]
+
+
+class Shape(click.ParamType):
+    """`2,13,3`: the sizes of `[B, T, C]`."""
+
+    name = "B,T,C"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, dict):
+            return value
+        parts = re.split(r"[,x]", str(value))
+        if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+            message = f"--shape is {value!r}, expected three sizes B,T,C, e.g. 2,13,3"
+            raise click.UsageError(message, ctx)
+        return dict(zip("BTC", map(int, parts), strict=True))
+
+
+def form_of(mixer: Mixer, form: str) -> str:
+    """The form of that name, or an error that says which there are, or why there is none."""
+    if form in mixer.forms:
+        return form
+    if form in mixer.absent:
+        raise click.UsageError(f"{mixer.name} has no form {form!r}: {mixer.absent[form]}")
+    raise click.UsageError(unknown(f"form of {mixer.name} called", form, list(mixer.forms)))
+
+
+def cost(form: Callable[..., Any]) -> str:
+    """What the docstring of a form says that it costs."""
+    told = re.search(
+        r"^Cost: (.*?)(?:\n\s*\n|\nNumerics|\Z)", inspect.getdoc(form) or "", re.M | re.S
+    )
+    return " ".join(told[1].split()).rstrip(".") if told else "not stated"
+
+
+def summary(thing: object) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
+
+
+def _mixer(name: str) -> Mixer:
+    if name not in _rooms():  # before torch is imported
+        raise click.UsageError(unknown("mixer", name, _rooms()))
+    from ..mixers import MIXERS
+
+    return MIXERS[name]
+
+
+def _rooms() -> list[str]:
+    """The names of the mixers, read from the disk: importing them would import torch."""
+    folder = Path(__file__).parents[1] / "mixers"
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")

@@ -1,0 +1,35 @@
+"""A progress bar with a rate, for whoever watches a terminal."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..files import Source
+
+
+@contextmanager
+def watched(source: Source) -> Iterator[Callable[[], None]]:
+    """Yield what to call after every block; it draws on standard error if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("mix", total=source.size)
+        yield lambda: bar.update(task, completed=source.done)

@@ -1,0 +1,36 @@
+"""`trilby same mean.loop mean.softmax`: do two forms compute the same function?"""
+
+from typing import Any
+
+import click
+
+from .names import DTYPES, FormName, Shape
+from .screen import Screen, print_json
+
+
+@click.command()
+@click.argument("one", type=FormName())
+@click.argument("other", type=FormName())
+@click.option("--shape", type=Shape(), default="2,13,3", show_default=True, help="B,T,C")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.same/1.")
+@click.pass_context
+def same(
+    ctx: click.Context, one: Any, other: Any, shape: Any, dtype: str, seed: int, as_json: bool
+) -> None:
+    """Do ONE and OTHER, written as mixer.form, compute the same function? Exit 1 if not."""
+    import torch
+
+    from ..court import same as judge
+
+    (mixer, first), (rival, second) = one, other
+    arguments = mixer.draw(**shape, seed=seed, dtype=getattr(torch, dtype))
+    verdict = judge(mixer.forms[first], rival.forms[second], *arguments)
+    names = f"{mixer.name}.{first}", f"{rival.name}.{second}"
+    if as_json:
+        drawn = {"shape": list(arguments[0].shape), "dtype": dtype, "seed": seed}
+        print_json("trilby.same/1", {"ways": list(names), **drawn, **verdict.as_dict()})
+    else:
+        Screen().line(f"{' = '.join(names) if verdict else ' / '.join(names)}: {verdict}")
+    ctx.exit(0 if verdict else 1)

@@ -1,0 +1,37 @@
+"""`trilby show mean`: what a mixer is, what its forms cost, and its triangle."""
+
+import click
+
+from ..card import Mixer
+from .names import MixerName, cost
+from .screen import Screen, print_json
+from .triangle import draw
+
+
+@click.command()
+@click.argument("mixer", type=MixerName())
+@click.option("-T", "T", type=click.IntRange(1, 64), default=8, help="Positions in the triangle.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.show/1.")
+def show(mixer: Mixer, T: int, as_json: bool) -> None:
+    """Show MIXER: definition, contract, forms and their costs, its triangle."""
+    wei = mixer.weights(*mixer.draw(B=1, T=T)).wei[0].tolist()  # [T, T]
+    costs = {name: cost(form) for name, form in mixer.forms.items()}
+    if as_json:
+        told = {"name": mixer.name, "doc": mixer.__doc__, "forms": costs, "wei": wei}
+        print_json("trilby.show/1", told | {"absent": dict(mixer.absent)})
+        return
+    screen = Screen()
+    for line in (mixer.__doc__ or "").strip().splitlines():
+        screen.line(line)
+    screen.line()
+    screen.line("Forms::")
+    screen.line()
+    for name, price in costs.items():
+        screen.line(f"    {name:8} {price}")
+    for name, why in mixer.absent.items():
+        screen.line(f"    {name:8} does not exist: {why}")
+    screen.line()
+    screen.line(f"Its triangle, T = {T}: row = the position that reads, column = the one read")
+    screen.line()
+    for row in draw(wei, ascii=screen.ascii):
+        screen.line(row)

@@ -1,0 +1,44 @@
+"""The fused form beside a plain copy and beside cumsum, timed in turn, after its verdict."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from ...court import same
+from ...mixers import mean
+from ..screen import Screen
+
+SHAPE = (4, 2048, 512)
+ROUNDS = 9
+
+
+def race(screen: Screen) -> None:
+    """Medians of interleaved rounds; nothing is timed before the answer is right."""
+    x = torch.randn(*SHAPE, generator=torch.Generator().manual_seed(0))
+    y = torch.empty_like(x)
+    n = torch.arange(1, SHAPE[1] + 1)[:, None]
+    verdict = same(mean.scan, mean.fused, x[:1, :, :32])
+    screen.line(f"x {list(SHAPE)} float32; fused against scan on [1, {SHAPE[1]}, 32] of it:")
+    screen.line(f"  {verdict}")
+    if not verdict:
+        screen.line("  no times are given for a form that is not right")
+        return
+    ways: dict[str, Callable[[], object]] = {
+        "y.copy_(x)": lambda: y.copy_(x),
+        "trilby.mean(x)": lambda: mean.MIXER(x),
+        "torch.cumsum(x, 1) / n": lambda: torch.cumsum(x, 1) / n,
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(ROUNDS + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            if turn:  # the first round warms up
+                taken[name].append(time.perf_counter() - began)
+    copy = statistics.median(taken["y.copy_(x)"])
+    screen.line()
+    for name, seconds in taken.items():
+        middle = statistics.median(seconds)
+        screen.line(f"  {name:24} {1e3 * middle:8.2f} ms   {middle / copy:6.1f} copies")

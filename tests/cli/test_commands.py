@@ -1,0 +1,112 @@
+"""The commands as a person runs them: output, exit codes, the sentences of wrong input."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from trilby.cli import main
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_tour_agrees_with_the_notebook(capsys):
+    code, out, _ = run(capsys, "tour")
+    assert code == 0
+    assert out.count("equals the notebook") == 6
+    assert "differs from the notebook" not in out
+    assert "torch.allclose(xbow, xbow3) -> " in out
+    assert "different functions: they differ by 1.1e-03" in out
+    assert "copies" in out
+
+
+def test_step_needs_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    code, _, err = run(capsys, "tour", "--step")
+    assert code == 2
+    assert "--step waits for a key, and standard input is not a terminal" in err
+
+
+def test_list_and_show(capsys):
+    assert "mean  loop matrix softmax scan chunk step - fused" in run(capsys, "list")[1]
+    _, out, _ = run(capsys, "show", "mean", "-T", "3")
+    assert "y_t = (x_0 + ... + x_t) / (t + 1)" in out
+    assert "    1  0.500  0.500      ·" in out
+    assert "shard    does not exist:" in out
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "mean"), ("env",)])
+def test_json_names_its_schema(capsys, arguments):
+    code, out, _ = run(capsys, *arguments, "--json")
+    assert code == 0
+    assert json.loads(out)["schema"] == f"trilby.{arguments[0]}/1"
+
+
+def test_same(capsys):
+    code, out, _ = run(capsys, "same", "mean.loop", "mean.fused", "--dtype", "bfloat16")
+    assert code == 0
+    assert out.startswith("mean.loop = mean.fused: the same function")
+    code, out, _ = run(capsys, "same", "mean.loop", "mean.softmax", "--json")
+    assert json.loads(out)["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tuor"], "there is no command 'tuor'; did you mean 'tour'?"),
+        (["show", "maen"], "there is no mixer 'maen'; did you mean 'mean'?"),
+        (["same", "mean.loop", "mean.sofmax"], "did you mean 'softmax'?"),
+        (["same", "mean.loop", "mean.shard"], "mean has no form 'shard': there is no transport"),
+        (["same", "mean", "mean.loop"], "'mean' names no form; write e.g. mean.loop"),
+        (["same", "mean.loop", "mean.scan", "--shape", "2,3"], "expected three sizes B,T,C"),
+    ],
+)
+def test_wrong_input_is_one_line_and_code_2(capsys, arguments, sentence):
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_fault_of_ours_is_code_3_without_a_traceback(capsys, monkeypatch):
+    monkeypatch.setattr("trilby.env.machine", lambda: 1 / 0)
+    monkeypatch.setattr("trilby.cli.environment.machine", lambda: 1 / 0)
+    code, _, err = run(capsys, "env")
+    assert code == 3
+    assert "a fault of trilby's own" in err
+    assert "Traceback" not in err
+    with pytest.raises(ZeroDivisionError):
+        main(["env", "--debug"])
+
+
+def test_help_loads_neither_torch_nor_rich():
+    code = (
+        "import sys; from trilby.cli import main; main(['--help']); "
+        "assert not {'torch', 'numpy', 'numba', 'rich'} & set(sys.modules), 'loaded'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Commands:" in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"set -o pipefail; {sys.executable} -m trilby show mean | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_ascii_where_the_output_is_not_utf8():
+    done = subprocess.run(
+        [sys.executable, "-m", "trilby", "show", "mean"],
+        capture_output=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+    )
+    assert done.returncode == 0
+    assert done.stdout.isascii()

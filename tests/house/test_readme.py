@@ -1,0 +1,38 @@
+"""The README says what is so: its table, its length, its Python, its picture."""
+
+import re
+from pathlib import Path
+
+from trilby import FORMS, MIXERS
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def table() -> list[str]:
+    """The table of rooms and forms as the cards have it."""
+    rows = [["mixer", *FORMS], ["---"] * (1 + len(FORMS))]
+    rows += [[m.name, *("yes" if f in m.forms else "-" for f in FORMS)] for m in MIXERS.values()]
+    return ["|" + "|".join(r) + "|" if r[0] == "---" else f"| {' | '.join(r)} |" for r in rows]
+
+
+def test_the_table_is_that_of_the_cards():
+    assert "\n".join(table()) in README
+
+
+def test_it_fits_in_one_sitting():
+    assert len(README.splitlines()) < 150
+
+
+def test_its_python_runs():
+    [code] = re.findall(r"```python\n(.*?)```", README, re.S)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert bool(names["verdict"])
+
+
+def test_its_picture_is_what_show_draws():
+    from trilby import mean
+    from trilby.cli.triangle import draw
+
+    drawn = draw(mean.weights(*mean.draw(B=1, T=5)).wei[0].tolist())
+    assert "\n".join(line.plain.rstrip() for line in drawn) in README

@@ -1,0 +1,68 @@
+"""What every room is swept with: its forms, a state that some past left, layouts of x."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trilby.card import Mixer
+from trilby.mixers import MIXERS
+
+FORMS = [
+    pytest.param(mixer, form, id=f"{mixer.name}.{name}")
+    for mixer in MIXERS.values()
+    for name, form in mixer.forms.items()
+]
+ROOMS = [pytest.param(mixer, id=mixer.name) for mixer in MIXERS.values()]
+
+
+def past(mixer: Mixer, *, seed: int = 9, **sizes: Any) -> Any:
+    """The state after three positions, computed by the definition."""
+    arguments = mixer.draw(**(dict(B=2, C=4, dtype=torch.float64) | sizes | dict(T=3, seed=seed)))
+    return mixer.forms["loop"](*arguments)[1]
+
+
+def floats(state: Any) -> list[Tensor]:
+    """The tensors of a state that have a gradient."""
+    return [t for t in state if t.is_floating_point()]
+
+
+def leaves_of(form: Callable[..., Any], arguments: Any, state: Any) -> tuple[Any, list[Tensor]]:
+    """The form as a function of its floating tensors alone, state included, and those tensors."""
+    n = len(arguments)
+
+    def function(*leaves: Tensor) -> tuple[Tensor, ...]:
+        given = iter(leaves[n:])
+        start = type(state)(*(next(given) if t.is_floating_point() else t for t in state))
+        y, after = form(*leaves[:n], start)
+        return y, *floats(after)
+
+    return function, [*arguments, *floats(state)]
+
+
+def laid_out(x: Tensor, layout: str) -> Tensor:
+    """The values of x in another layout; what lies between its elements is NaN."""
+    if layout == "series":  # time varies fastest
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+    if layout == "turned":  # the batch varies fastest
+        return x.transpose(0, -1).contiguous().transpose(0, -1)
+    if layout == "stepped":
+        room = x.new_full(
+            [2 * x.shape[0], 3 * x.shape[1], *[2 * n for n in x.shape[2:]]], torch.nan
+        )
+        view = room[::2, 1::3][(..., *[slice(1, None, 2)] * (x.ndim - 2))]
+        return view.copy_(x)
+    if layout == "offset":
+        return x.new_full([5 + x.numel()], torch.nan)[5:].view(x.shape).copy_(x)
+    assert layout == "plain", layout
+    return x.contiguous()
+
+
+LAYOUTS = ("plain", "series", "turned", "stepped", "offset")
+
+
+def stretched(x: Tensor, axis: int) -> Tensor:
+    """The first slice of x along one axis, expanded to the size of x: stride 0."""
+    return x.narrow(axis, 0, min(1, x.shape[axis])).expand(x.shape)
