@@ -21,5 +21,6 @@ napoleon_google_docstring = True
 napoleon_use_ivar = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # an attribute that autodoc finds as well is not described twice
+napoleon_custom_sections = [("Returns", "params_style")]  # several named results
 default_role = "code"
-nitpicky = False
