@@ -27,6 +27,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "Do two forms compute the same function?",
         lambda: import_module(".same", __package__).same,
     ),
+    "mix": (
+        "A mixer over your own file, however long.",
+        lambda: import_module(".mix", __package__).mix,
+    ),
     "env": (
         "Versions, machine, and which kernels run here.",
         lambda: import_module(".environment", __package__).env,
