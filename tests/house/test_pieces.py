@@ -1,0 +1,43 @@
+"""Small pieces, no drawers, no near-copies; each rule is seen to fail."""
+
+import pytest
+
+from tests.house.pieces import copies, drawers, too_large
+from tests.house.tree import SCRIPTS, SOURCES
+
+SIX = "def f(x):\n    a = x.one(1)\n    b = a + 2\n    for c in b:\n        c.two(a)\n        d = c\n    return d\n"
+SAME = SIX.replace("f(x)", "g(y)").replace("x.", "y.").replace("a", "k").replace("1)", "7)")
+
+
+@pytest.mark.parametrize("module", SOURCES | SCRIPTS)
+def test_a_piece_fits_in_the_head(module):
+    assert too_large((SOURCES | SCRIPTS)[module], module) == []
+
+
+def test_what_is_too_large_is_found():
+    long = "def f():\n" + "    pass\n" * 40
+    wide = f"def f({', '.join('abcdefghi')}, *j): ...\n"
+    assert too_large("\n" * 400, "a.py") == ["a.py: 400 lines"]
+    assert too_large(long, "a.py") == ["a.py: f has 41 lines"]
+    assert too_large(wide, "a.py") == ["a.py: f has 10 parameters"]
+    assert too_large(long, "trilby/kernels/numba_a.py") == []
+
+
+def test_no_file_is_a_drawer():
+    assert drawers(SOURCES | SCRIPTS) == []
+    assert drawers({"trilby/utils.py": "", "trilby/mixers/mean.py": ""}) == ["trilby/utils.py"]
+
+
+def test_no_near_copies():
+    assert copies(SOURCES) == []
+
+
+def test_a_near_copy_is_found():
+    assert SAME != SIX
+    assert copies({"a.py": SIX, "b.py": SAME})
+    assert copies({"a.py": SIX + "\n" + SIX.replace("def f", "def g")})
+
+
+def test_another_piece_is_not_a_copy():
+    assert copies({"a.py": SIX}) == []
+    assert copies({"a.py": SIX, "b.py": SAME.replace("two", "three")}) == []
