@@ -15,10 +15,10 @@ tour: $(READY) ## the guided tour: trilby in fifteen seconds
 	@$(BIN)/trilby tour $(ARGS)
 
 test: lint docs ## everything that has to pass: lint, types, docs, tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 fast: $(READY) ## the tests without the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff format --check .

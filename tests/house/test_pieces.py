@@ -5,7 +5,14 @@ import pytest
 from tests.house.pieces import copies, drawers, too_large
 from tests.house.tree import SCRIPTS, SOURCES
 
-SIX = "def f(x):\n    a = x.one(1)\n    b = a + 2\n    for c in b:\n        c.two(a)\n        d = c\n    return d\n"
+SIX = """def f(x):
+    a = x.one(1)
+    b = a + 2
+    for c in b:
+        c.two(a)
+        d = c
+    return d
+"""
 SAME = SIX.replace("f(x)", "g(y)").replace("x.", "y.").replace("a", "k").replace("1)", "7)")
 
 
