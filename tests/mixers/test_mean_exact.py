@@ -85,9 +85,7 @@ def _awkward(dtype):
     drawn = drawn * 2.0 ** torch.randint(-160, 130, drawn.shape, generator=rng)
     near = torch.cat([every, ties, top, drawn])
     near = torch.cat([near, near * (1 + 2.0**-20), near * (1 - 2.0**-20), near * (1 + 2.0**-40)])
-    full = torch.tensor([2**63 - 1, -1]).view(
-        torch.float64
-    )  # NaN whose payload overflows if rounded
+    full = torch.tensor([2**63 - 1, -1]).view(torch.float64)  # NaN that rounding would overflow
     special = torch.tensor([torch.inf, -torch.inf, torch.nan], dtype=torch.float64)
     return torch.cat([near, -near, special, full])
 
