@@ -27,7 +27,7 @@ def test_nothing_is_seen_before_it_is_whole(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_error_leaves_nothing_behind(tmp_path, error):
     path = tmp_path / "y.npy"
-    with pytest.raises(error), Staged(str(path)) as staged:
+    with pytest.raises(error), Staged(str(path)) as staged:  # noqa: PT012
         staged.write(b"half")
         raise error
     assert os.listdir(tmp_path) == []
@@ -51,7 +51,7 @@ def test_the_mode_and_the_link_are_kept(tmp_path):
 @pytest.mark.parametrize("size", [10, 1 << 20])
 def test_a_full_disk_is_one_sentence(tmp_path, size):
     path = tmp_path / "y.npy"
-    with pytest.raises(FileError) as caught, Staged(str(path)) as staged:
+    with pytest.raises(FileError) as caught, Staged(str(path)) as staged:  # noqa: PT012
         staged.file.close()
         staged.file = open("/dev/full", "wb")  # noqa: SIM115  # closed by the block
         staged.write(b"x" * size)
