@@ -90,21 +90,32 @@ def _stream(
     card: Mixer, source: Source, sink: Sink, *, before: Any, form: str | None, block: int | None
 ) -> tuple[int, Any]:
     """Every block through the mixer; return T and the state after it, rows joined again."""
-    steps, rows, ends = 0, None, []
+    steps, rows, whole = 0, slice(0, 0), None
     state: Any = None
     with watched(source) as tick:
         for part, values in source.blocks(block):
-            if part != rows:
-                if rows is not None:
-                    ends.append(state)
+            if steps == 0 or part != rows:  # a new row, or several
                 rows, steps = part, 0
                 state = before and type(before)(*(field[part] for field in before))
             y, state = card(_tensor(values, source.layout.dtype), state, form=form)
             sink.append(_array(y))
             steps += values.shape[1]
+            whole = _kept(whole, rows, state, source.layout.B)
             tick()
-    ends.append(state)
-    return steps, type(state)(*(torch.cat(fields) for fields in zip(*ends, strict=True)))
+    return steps, whole
+
+
+def _kept(whole: Any, rows: slice, state: Any, B: int) -> Any:
+    """The state of every row, those of `rows` now as in `state`.
+
+    Copied into one place at once: small tensors that stay behind between the large ones of a block
+    keep the heap from being used again, and the memory would grow with the number of rows.
+    """
+    if whole is None:
+        whole = type(state)(*(field.new_empty((B, *field.shape[1:])) for field in state))
+    for field, new in zip(whole, state, strict=True):
+        field[rows] = new
+    return whole
 
 
 def _tensor(values: np.ndarray, dtype: str) -> Tensor:
