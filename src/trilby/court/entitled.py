@@ -5,18 +5,23 @@ one unit of its own dtype, a few times with random signs. What the output moves 
 implementation in that dtype can be blamed for.
 """
 
+import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .nest import clone, convert, leaves
+from .kept import kept
+from .nest import alike, alter, clone, convert, leaves
 
 PROBES = 8
 FACTOR = 8  # DESIGN law 6: eight responses and eight units of the output
+
+Within = Callable[[], AbstractContextManager[Any]]  # what a way runs in
 
 
 @dataclass(frozen=True)
@@ -51,70 +56,87 @@ def unit(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 @contextmanager
 def pinned(seed: int = 0, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """Fixed random numbers, no gradients, and a default dtype; all as before afterwards."""
-    default = torch.get_default_dtype()
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
+    """The random numbers of torch, numpy and Python fixed, and a default dtype.
+
+    These, and whether gradients are recorded, are as before afterwards, also after an exception.
+    """
+    default, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    devices = list(range(torch.cuda.device_count()))
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices):
         try:
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
             torch.set_default_dtype(dtype or default)
             yield
         finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
             torch.set_default_dtype(default)
+            torch.set_grad_enabled(grad)
+
+
+def run(given: Any, dtype: torch.dtype | None = None, within: Within = nullcontext) -> Any:
+    """The leaves of one call of (f, args, kwargs), path by path; they belong to the caller.
+
+    What is given is used up: hand over a copy. Modules that f reaches are as before afterwards.
+    """
+    f, args, kwargs = given
+    with kept(f), pinned(dtype=dtype), within():
+        found = leaves(clone(f(*args, **kwargs)))
+    return [(path, torch.tensor(v).double() if type(v) is float else v) for path, v in found]
 
 
 def entitled(
-    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    dtype: torch.dtype | None = torch.float64,
+    within: Within = nullcontext,
 ) -> list[Entitled]:
-    """The float64 answer of f at these arguments, and its response to one unit of rounding.
+    """The answer of f at these arguments in `dtype`, and its response to one unit of rounding.
 
-    Nothing of the caller's is changed. Raises whatever f raises in float64.
-    Cost: 1 + 8 calls of f in float64.
+    `dtype=None` leaves every number in its own dtype. Each call of f runs inside `within()`.
+    Nothing of the caller's is changed. Raises whatever f raises in that dtype.
+    Cost: 1 + 8 calls of f.
     """
     given = (f, args, kwargs)
-    answers = _run(convert(given, torch.float64))
-    moved: list[Any] = [torch.zeros_like(a) if _real(a) else None for _, a in answers]
+    answers = run(clone(given) if dtype is None else convert(given, dtype), dtype, within)
+    moved: list[Any] = [torch.zeros_like(a).double() if _real(a) else None for _, a in answers]
     signs = torch.Generator().manual_seed(0)
-    for _ in range(PROBES):
-        for i, (_, probe) in enumerate(_run(_moved(given, signs))):
-            if moved[i] is not None:
-                change = (probe - answers[i][1]).abs().nan_to_num(0, 0, 0)
+    for _ in range(PROBES if any(m is not None for m in moved) else 0):
+        probes: dict[str, Any] = dict(run(_moved(given, signs, dtype), dtype, within))
+        for i, (path, answer) in enumerate(answers):
+            probe: Any = probes.get(path)
+            if moved[i] is not None and _real(probe) and probe.shape == answer.shape:
+                change = (probe.double() - answer.double()).abs().nan_to_num(0, 0, 0)
                 moved[i] = torch.maximum(moved[i], change)
     pairs = zip(answers, moved, strict=True)
-    return [Entitled(path, a, None if m is None else _reduced(m)) for (path, a), m in pairs]
+    return [Entitled(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]
+
+
+def reduced(moved: Tensor) -> Tensor:
+    """The largest response per (row, position), the trailing axes kept as 1."""
+    trailing = tuple(range(min(2, max(moved.ndim - 1, 0)), moved.ndim))
+    if not trailing or not moved.numel():
+        return moved
+    return moved.amax(trailing, keepdim=True)
 
 
 def _real(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
-def _run(given: tuple[Any, Any, Any]) -> list[tuple[str, Any]]:
-    f, args, kwargs = given
-    with pinned(dtype=torch.float64):
-        return leaves(clone(f(*args, **kwargs)))
+def _moved(given: Any, signs: torch.Generator, dtype: torch.dtype | None) -> Any:
+    """A copy of everything given in `dtype`, each number moved by a unit of its own dtype."""
 
+    def move(t: Tensor) -> Tensor:
+        real = torch.view_as_real(t) if t.is_complex() else t
+        coin = torch.randint(0, 2, real.shape, generator=signs) * 2 - 1
+        there = real.double() + coin.to(t.device) * unit(real, real.dtype)
+        there = torch.view_as_complex(there) if t.is_complex() else there
+        return there.to(alike(t, dtype) if dtype else t.dtype)
 
-def _moved(given: Any, signs: torch.Generator) -> Any:
-    """The float64 twin of everything given, each number moved by a unit of its own dtype."""
-    twin = convert(given, torch.float64)
     with torch.no_grad():
-        for old, new in zip(_numbers(given), _numbers(twin), strict=True):
-            coin = torch.randint(0, 2, old.shape, generator=signs) * 2 - 1
-            new.add_(coin.to(new.device) * unit(old, old.dtype))
-    return twin
-
-
-def _numbers(nest: Any) -> list[Tensor]:
-    """Every floating tensor of a nest, the parameters and buffers of its modules too."""
-    found: list[Tensor] = []
-    for _, leaf in leaves(nest):
-        inside = [*leaf.parameters(), *leaf.buffers()] if isinstance(leaf, nn.Module) else [leaf]
-        found += [t for t in inside if _real(t)]
-    return found
-
-
-def _reduced(moved: Tensor) -> Tensor:
-    """The largest response per (row, position), the trailing axes kept as 1."""
-    trailing = tuple(range(min(2, max(moved.ndim - 1, 0)), moved.ndim))
-    if not trailing or not moved.numel():
-        return moved
-    return moved.amax(trailing, keepdim=True)
+        return alter(given, move)

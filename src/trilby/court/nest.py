@@ -1,16 +1,28 @@
-"""Nests of tensors: what a call takes and what it gives back, whatever they are wrapped in."""
+"""Nests of tensors: what a call takes and what it gives back, whatever they are wrapped in.
+
+Tensors, numpy arrays and Python numbers stand in tuples, lists, mappings, named tuples and
+dataclasses. A way to compute is a callable: a module, a method of one, a `functools.partial` or a
+function; the first three are copied with the tensors that they hold, a function is not.
+"""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
+from functools import partial
+from types import MethodType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+Change = Callable[[Tensor], Tensor]
 
 
 def leaves(result: Any) -> list[tuple[str, Any]]:
     """Every leaf of a result with its path; a pair is called `y` and `state`, all else `y`.
+
+    Numpy arrays become tensors, and complex numbers pairs of real ones on a last axis of 2.
 
     >>> [path for path, _ in leaves((torch.zeros(1), {"total": torch.zeros(1)}))]
     ['y', 'state.total']
@@ -21,33 +33,87 @@ def leaves(result: Any) -> list[tuple[str, Any]]:
 
 
 def clone(nest: Any) -> Any:
-    """A copy that shares no memory with the original; modules are copied deeply."""
-    return _rebuild(nest, lambda t: t.detach().clone(), copy.deepcopy)
+    """A copy that shares no memory with the original, and whose tensors have the same strides."""
+    return alter(nest, torch.clone)
 
 
 def convert(nest: Any, dtype: torch.dtype) -> Any:
     """A copy whose floating tensors, and the modules' parameters and buffers, have `dtype`.
 
+    Complex tensors get the complex dtype of that size.
+
     >>> [t.dtype for t in convert([torch.zeros(1), torch.arange(1)], torch.float64)]
     [torch.float64, torch.int64]
     """
+    return alter(nest, lambda t: t.to(alike(t, dtype)))
 
-    def cast(t: Tensor) -> Tensor:
-        copied = t.detach().clone()
-        return copied.to(dtype) if t.is_floating_point() else copied
 
-    return _rebuild(nest, cast, lambda module: copy.deepcopy(module).to(dtype))
+def alter(nest: Any, change: Change) -> Any:
+    """A copy that shares no memory, every tensor of real or complex numbers made by `change`.
+
+    `change` gets the memory of a tensor as it lies, so that the copy has the strides of the
+    original; it works element by element. Parameters and buffers of modules are changed too.
+    """
+
+    def tensor(t: Tensor) -> Tensor:
+        return _in_memory(t, change if numbers(t) else torch.clone)
+
+    def module(original: nn.Module) -> nn.Module:
+        deep = copy.deepcopy(original)
+        for t in (*deep.parameters(), *deep.buffers()):
+            if numbers(t):
+                t.data = tensor(t.data)
+        return deep
+
+    return _rebuild(nest, tensor, module)
+
+
+def numbers(leaf: Any) -> bool:
+    """Whether a leaf is a tensor of real or complex numbers."""
+    return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
+
+
+def alike(t: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """`dtype`, or for a complex tensor the complex dtype that is made of it."""
+    return dtype.to_complex() if t.is_complex() else dtype
+
+
+def held(nest: Any) -> list[Tensor]:
+    """Every tensor of real or complex numbers in a nest, those of its modules too."""
+    found: list[Tensor] = []
+
+    def tensor(t: Tensor) -> Tensor:
+        found.extend([t] if numbers(t) else [])
+        return t
+
+    def module(m: nn.Module) -> nn.Module:
+        found.extend(t for t in (*m.parameters(), *m.buffers()) if numbers(t))
+        return m
+
+    _rebuild(nest, tensor, module)
+    return found
+
+
+def _in_memory(t: Tensor, change: Change) -> Tensor:
+    """`change(t)` with the strides of t, where t may have gaps, overlaps or expanded axes."""
+    t = t.detach()
+    if t.layout is not torch.strided or t.is_contiguous() or not t.numel():
+        return change(t)
+    if t.is_conj() or t.is_neg():
+        return change(t.resolve_conj().resolve_neg())
+    extent = 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
+    return change(t.as_strided((extent,), (1,))).as_strided(t.shape, t.stride())
 
 
 def _children(nest: Any) -> list[tuple[str, Any]] | None:
-    """Names and values one level down, or None for a leaf."""
+    """Names and values one level down, or None for a leaf; what can be called is a leaf."""
     if isinstance(nest, Mapping):
         return [(str(key), value) for key, value in nest.items()]
     if isinstance(nest, tuple) and hasattr(nest, "_fields"):
         return list(zip(nest._fields, nest, strict=True))
     if isinstance(nest, tuple | list):
         return [(str(i), value) for i, value in enumerate(nest)]
-    if is_dataclass(nest) and not isinstance(nest, type):
+    if is_dataclass(nest) and not isinstance(nest, type) and not callable(nest):
         return [(field.name, getattr(nest, field.name)) for field in fields(nest)]
     return None
 
@@ -55,29 +121,55 @@ def _children(nest: Any) -> list[tuple[str, Any]] | None:
 def _walk(path: str, nest: Any) -> list[tuple[str, Any]]:
     children = _children(nest)
     if children is None:
-        return [(path, nest)]
+        return [(path, _leaf(nest))]
     return [leaf for name, value in children for leaf in _walk(f"{path}.{name}", value)]
 
 
-def _rebuild(nest: Any, tensor: Callable[..., Any], module: Callable[..., Any]) -> Any:
+def _leaf(value: Any) -> Any:
+    if _array(value):
+        value = torch.as_tensor(np.array(value))
+    if not isinstance(value, Tensor):
+        return value
+    dense = value if value.layout is torch.strided else value.to_dense()
+    return torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense
+
+
+def _array(value: Any) -> bool:
+    """Whether a value is a numpy array, or a number of numpy, that torch can hold."""
+    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc"
+
+
+def _rebuild(nest: Any, tensor: Change, module: Callable[[nn.Module], nn.Module]) -> Any:
+    again = partial(_rebuild, tensor=tensor, module=module)
     if isinstance(nest, Tensor):
         return tensor(nest)
     if isinstance(nest, nn.Module):
         return module(nest)
+    if isinstance(nest, MethodType) and isinstance(nest.__self__, nn.Module):
+        return MethodType(nest.__func__, module(nest.__self__))
+    if isinstance(nest, partial):
+        return partial(again(nest.func), *again(nest.args), **again(nest.keywords))
+    if _array(nest):
+        return tensor(torch.as_tensor(np.array(nest))).numpy()[() if nest.ndim == 0 else ...]
     children = _children(nest)
-    if children is None:
-        return nest
-    values = [_rebuild(value, tensor, module) for _, value in children]
+    return nest if children is None else _refilled(nest, [again(value) for _, value in children])
+
+
+def _refilled(nest: Any, values: list[Any]) -> Any:
+    """A nest of the same type with other values one level down."""
     if isinstance(nest, Mapping):
         pairs = dict(zip(nest, values, strict=True))
-        if type(nest) is dict:
+        if type(nest) is dict or not isinstance(nest, MutableMapping):
             return pairs
         copied: Any = copy.copy(nest)
-        copied.update(pairs)
+        for key, value in pairs.items():  # some mappings forbid update
+            copied[key] = value
         return copied
-    if is_dataclass(nest):
-        same = copy.copy(nest)
-        for (name, _), value in zip(children, values, strict=True):
-            object.__setattr__(same, name, value)
-        return same
-    return type(nest)(*values) if hasattr(nest, "_fields") else type(nest)(values)
+    if hasattr(nest, "_fields"):
+        return type(nest)(*values)
+    if isinstance(nest, tuple | list):
+        return type(nest)(values)
+    same = copy.copy(nest)
+    for field, value in zip(fields(nest), values, strict=True):
+        object.__setattr__(same, field.name, value)
+    return same
