@@ -9,12 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from numba import types
-from torch import Tensor
+from torch import Tensor, contiguous_format
 
 from .numba_jit import Kernel
 from .numba_lanes import ELEMENT, decode, divide, encode, flat
+from .pages import empty_like
 from .threads import count as threads
 from .threads import shares, spread
 
@@ -36,8 +36,8 @@ def prefix_mean_backward(dy: Tensor, dtotal: Tensor, count: Tensor) -> tuple[Ten
 def _launch(
     rows: Kernel, series: Kernel, x: Tensor, total: Tensor, count: Tensor
 ) -> tuple[Tensor, Tensor]:
-    y = torch.empty_like(x)
-    total = total.detach().clone(memory_format=torch.contiguous_format)
+    y = empty_like(x)
+    total = total.detach().clone(memory_format=contiguous_format)
     B, T, C = x.shape
     if not x.numel():
         return y, total
