@@ -31,6 +31,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "A mixer over your own file, however long.",
         lambda: import_module(".mix", __package__).mix,
     ),
+    "mix": (
+        "Apply a mixer to a file of your own, of any size.",
+        lambda: import_module(".mix", __package__).mix,
+    ),
     "env": (
         "Versions, machine, and which kernels run here.",
         lambda: import_module(".environment", __package__).env,
