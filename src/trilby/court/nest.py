@@ -73,6 +73,16 @@ def numbers(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
 
 
+def real(leaf: Any) -> bool:
+    """Whether a leaf of a result holds real numbers: a floating tensor, or a Python float."""
+    return type(leaf) is float or (isinstance(leaf, Tensor) and leaf.is_floating_point())
+
+
+def precise(leaf: Any) -> Tensor:
+    """A leaf of real numbers in float64."""
+    return torch.as_tensor(leaf, dtype=torch.float64)
+
+
 def alike(t: Tensor, dtype: torch.dtype) -> torch.dtype:
     """`dtype`, or for a complex tensor the complex dtype that is made of it."""
     return dtype.to_complex() if t.is_complex() else dtype
