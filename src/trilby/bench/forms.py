@@ -1,0 +1,151 @@
+"""The forms of one mixer, timed in turn beside a copy of x and beside `cumsum / n`."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..card import Mixer
+from ..env import machine
+from ..errors import FormError, TrilbyError
+from .clock import Way, interleaved
+from .proof import prove
+from .results import COPIES, COPY, CUMSUM, Results
+
+PATIENCE = 1.0  # seconds that a call of a form may take, where no forms are asked for by name
+FIRST = 64  # positions at which the climb to the whole length starts
+
+
+def mixer(
+    mixer: Mixer,
+    *,
+    B: int = 8,
+    T: int = 4096,
+    C: int = 512,
+    dtype: torch.dtype = torch.float32,
+    forms: Sequence[str] | None = None,
+    backward: bool = False,
+    rounds: int = 9,
+    seed: int = 0,
+) -> Results:
+    """Time forms of a mixer, each after its verdict on the same inputs.
+
+    Args:
+        mixer: whose forms.
+        B, T, C: sizes for `mixer.draw`.
+        dtype: of what is drawn.
+        forms: those and no others, however long they take; None is every form but those whose
+            call would take longer than a second, which are left out with that reason.
+        backward: time forward and backward, and judge the gradients too.
+        rounds: how many rounds are timed.
+        seed: of what is drawn.
+
+    Returns:
+        Results; they are false when a form was refused because a verdict of it is not green.
+
+    Raises:
+        FormError: a form that the mixer does not have.
+
+    >>> import trilby
+    >>> found = mixer(trilby.mean, B=1, T=8, C=2, forms=["scan", "step"], rounds=1)
+    >>> bool(found), found.timings.rounds, list(found.timings.seconds)
+    (True, 1, ['y.copy_(x)', 'cumsum(x, 1) / n', 'scan', 'step'])
+    """
+    names = list(mixer.forms) if forms is None else _known(mixer, forms)
+    arguments = mixer.draw(B=B, T=T, C=C, seed=seed, dtype=dtype)
+    x = arguments[0]
+    dy = _like(x, seed + 1) if backward else None
+    ways, verdicts, left_out = _limits(x, dy), {}, {}
+    for name in names:
+        why = None if forms is not None else _too_costly(mixer, name, arguments, dy)
+        if why is None:
+            verdicts[name] = prove(mixer, name, arguments, dy=dy)
+            why = next((f"refused {v}" for v in verdicts[name] if not v), None)
+        if why is None:
+            ways[name] = call(mixer.forms[name], arguments, dy)
+        else:
+            left_out[name] = why
+    timings = interleaved(ways, rounds=rounds)
+    return Results(
+        mixer.name,
+        list(x.shape),
+        str(dtype).removeprefix("torch."),
+        backward,
+        timings,
+        verdicts,
+        left_out,
+        machine(),
+    )
+
+
+def call(form: Callable[..., Any], arguments: tuple[Any, ...], dy: Tensor | None) -> Way:
+    """One call of a form, with its backward where there is a dy."""
+    if dy is None:
+        return lambda: form(*arguments)
+    own = [a.detach().requires_grad_() if _real(a) else a for a in arguments]
+    leaves = [a for a in own if _real(a)]
+    return lambda: torch.autograd.grad(form(*own)[0], leaves, dy)
+
+
+def _limits(x: Tensor, dy: Tensor | None) -> dict[str, Way]:
+    """The copy and the base; with a dy, the base goes back too and the copy is made twice."""
+    y, n = torch.empty_like(x), torch.arange(1, x.shape[1] + 1, device=x.device)
+    n = n.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
+
+    def copy() -> None:
+        for _ in range(1 if dy is None else 2):
+            y.copy_(x)
+
+    return {
+        COPY if dy is None else COPIES: copy,
+        CUMSUM: call(lambda x: (torch.cumsum(x, 1) / n, None), (x,), dy),
+    }
+
+
+def _too_costly(
+    mixer: Mixer, name: str, arguments: tuple[Any, ...], dy: Tensor | None
+) -> str | None:
+    """Climb to the whole length by doubling, and stop where twice as long would take too long.
+
+    Twice the length is taken to cost four times as much until the times say otherwise.
+    """
+    T, t, before = arguments[0].shape[1], FIRST, None
+    while t < T:
+        part = tuple(a[:, :t] if isinstance(a, Tensor) and a.ndim > 1 else a for a in arguments)
+        try:
+            way = call(mixer.forms[name], part, None if dy is None else dy[:, :t])
+            seconds = min(_once(way), _once(way))
+        except TrilbyError as problem:
+            return f"it does not run here: {problem}"
+        growth = min(4.0, max(1.0, seconds / before)) if before and before > 1e-3 else 4.0
+        left = T / t
+        expected = seconds * (growth if left >= 2 else left**2)
+        if expected > PATIENCE:
+            return f"{seconds:.2f} s at T = {t}, {T} positions would take more than {PATIENCE:g} s"
+        t, before = 2 * t, seconds
+    return None
+
+
+def _once(way: Way) -> float:
+    began = time.perf_counter()
+    way()
+    return time.perf_counter() - began
+
+
+def _known(mixer: Mixer, forms: Sequence[str]) -> list[str]:
+    for name in forms:
+        if name not in mixer.forms:
+            why = mixer.absent.get(name, f"take one of {' '.join(mixer.forms)}")
+            raise FormError(f"bench.mixer: {mixer.name} has no form {name!r}: {why}")
+    return list(forms)
+
+
+def _like(x: Tensor, seed: int) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(x.shape, generator=rng, dtype=torch.float32).to(x.dtype)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()

@@ -1,0 +1,162 @@
+"""The verdict that a form needs before it is timed: on the same inputs, and against the loop.
+
+`same` runs a form in float64 many times over; where the inputs are too large for that, the answer
+is compared once with the float64 answer of the reference, within what the court allows.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..card import Mixer
+from ..court import Verdict, same
+from ..court.entitled import FACTOR, unit
+from ..court.nest import convert, leaves
+
+WHOLE = 1 << 20  # elements up to which `same` judges the inputs that are timed, in about a second
+SMALL = dict(B=2, T=13, C=3)  # what the loop can do in no time
+REFERENCES = ("scan", "chunk", "matrix", "loop")  # the first that the mixer has and that is another
+
+Form = Callable[..., Any]
+
+
+class Answer(NamedTuple):
+    """What a form gives back, and the gradients of its floating arguments for a given dy."""
+
+    y: Tensor
+    state: Any
+    gradients: list[Tensor]
+
+
+def prove(
+    mixer: Mixer, form: str, arguments: tuple[Any, ...], *, dy: Tensor | None = None
+) -> list[Verdict]:
+    """Is this form the function that the mixer is, at these arguments?
+
+    Args:
+        arguments: what will be timed.
+        dy: a gradient of y to go back with; its gradients are judged with the answer. None: only
+            the answer is.
+
+    Returns:
+        First against the loop at a small size drawn by the mixer, then against another form at
+        the arguments themselves. Both sentences begin with what was compared.
+    """
+    small = mixer.draw(**SMALL, dtype=arguments[0].dtype)
+    back = () if dy is None else (torch.ones_like(mixer.forms["loop"](*small)[0]),)
+    way = _way(mixer.forms[form], backward=dy is not None)
+    loop = _way(mixer.forms["loop"], backward=dy is not None)
+    if form == "loop":
+        return [_told(same(loop, way, *small, *back), f"itself at {_sizes(small)}")]
+    verdicts = [_told(same(loop, way, *small, *back), f"the loop at {_sizes(small)}")]
+    if verdicts[0]:
+        name = next(n for n in REFERENCES if n in mixer.forms and n != form)
+        reference = _way(mixer.forms[name], backward=dy is not None)
+        given = arguments if dy is None else (*arguments, dy)
+        whole = sum(a.numel() for a in arguments if isinstance(a, Tensor)) <= WHOLE
+        verdict = same(reference, way, *given) if whole else compare(reference, way, *given)
+        verdicts.append(_told(verdict, f"{name} at {_sizes(arguments)}" + _directly(whole)))
+    return verdicts
+
+
+def compare(reference: Form, way: Form, *arguments: Any) -> Verdict:
+    """One call of each: `way` in its dtype against `reference` in float64, and one probe.
+
+    The allowance is the court's: so many units of the output, and as many of what the output
+    moves when every input moves by one unit of its dtype; the court takes the largest of several
+    such moves, here it is one.
+    """
+    answers = leaves(way(*arguments))
+    exact = leaves(reference(*convert(arguments, torch.float64)))
+    moved = leaves(reference(*_moved(arguments)))
+    if [path for path, _ in answers] != [path for path, _ in exact]:
+        return _broken("", "they do not return the same things")
+    worst = Verdict("", "same", "holds", "same", 0.0, 0.0, "", "equal, bit for bit")
+    for (path, a), (_, b), (_, c) in zip(answers, exact, moved, strict=True):
+        verdict = _leaf(path, a, b, c)
+        if not verdict:
+            return verdict
+        if (verdict.error or 0.0) > (worst.error or 0.0):
+            worst = verdict
+    return worst
+
+
+def _leaf(path: str, a: Any, b: Any, c: Any) -> Verdict:
+    """One leaf of the answer, its float64 twin, and the twin with its inputs moved."""
+    a, b, c = (leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in (a, b, c))
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
+        return _broken(path, f"{path} is {a!r:.40} and {b!r:.40}")
+    if not a.is_floating_point():
+        equal = a.dtype == b.dtype and bool((a == b).all())
+        return Verdict("", "same", "holds") if equal else _broken(path, f"{path} is not equal")
+    if not a.numel():
+        return Verdict("", "same", "holds")
+    rest = tuple(range(min(2, a.ndim - 1), a.ndim))
+    response = (c - b).abs().amax(rest, keepdim=True) if rest else (c - b).abs()
+    allowed = FACTOR * (response + unit(b, a.dtype))
+    error = (a.double() - b).abs()
+    error[(a == b) | (a.isnan() & b.isnan())] = 0.0
+    excess = (error - allowed).nan_to_num(torch.inf, torch.inf)
+    at = int((excess if bool((excess > 0).any()) else error).argmax())
+    place = path + str([int(i) for i in torch.unravel_index(torch.tensor(at), a.shape)])
+    size, most = float(error.flatten()[at]), float(allowed.flatten()[at])
+    numbers = f"{size:.1e} at {place}, allowed {most:.1e}"
+    if float(excess.flatten()[at]) > 0:
+        return _broken(place, f"they differ by {numbers}", size, most)
+    text = f"they differ by rounding only: {numbers}"
+    return Verdict("", "same", "holds", "same", size, most, place, text)
+
+
+def _way(form: Form, *, backward: bool) -> Form:
+    """The form as it is, or the form followed by its gradients, dy being the last argument."""
+    if not backward:
+        return form
+
+    def both(*given: Any) -> Answer:
+        *arguments, dy = given
+        with torch.enable_grad():
+            own = [a.detach().requires_grad_() if _real(a) else a for a in arguments]
+            y, state = form(*own)
+            found = torch.autograd.grad(y, [a for a in own if _real(a)], dy)
+        return Answer(y.detach(), state, list(found))
+
+    return both
+
+
+def _moved(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The float64 twins of the arguments, each number moved by a unit of its own dtype."""
+    signs = torch.Generator().manual_seed(0)
+
+    def move(a: Any) -> Any:
+        if not _real(a):
+            return a
+        coin = torch.randint(0, 2, a.shape, generator=signs) * 2 - 1
+        return a.detach().double() + coin * unit(a, a.dtype)
+
+    return tuple(move(a) for a in arguments)
+
+
+def _told(verdict: Verdict, against: str) -> Verdict:
+    """The same verdict, its subject and its sentence saying what stood on the other side."""
+    fields = {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
+    return Verdict(**fields | {"sentence": f"against {against}: {verdict.sentence}"})
+
+
+def _broken(
+    place: str, text: str, error: float | None = None, most: float | None = None
+) -> Verdict:
+    return Verdict("", "same", "broken", "different", error, most, place, text)
+
+
+def _directly(whole: bool) -> str:
+    return "" if whole else ", one direct comparison in float64"
+
+
+def _sizes(arguments: tuple[Any, ...]) -> str:
+    return str(list(arguments[0].shape))
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()

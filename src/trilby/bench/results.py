@@ -1,0 +1,124 @@
+"""Times of the forms of one mixer: a plain table, and the same as a dict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..court import Verdict
+from .clock import Timings
+
+COPY = "y.copy_(x)"
+COPIES = "y.copy_(x), twice"  # the limit of forward and backward
+CUMSUM = "cumsum(x, 1) / n"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Times of the forms of one mixer, with all that a figure has to carry.
+
+    Attributes:
+        mixer: its name.
+        shape: of x.
+        dtype: of x, e.g. "float32".
+        backward: whether a call is forward and backward.
+        timings: seconds of the forms, of the copy (the limit) and of cumsum / n (the base).
+        verdicts: form -> what was judged before it was timed.
+        left_out: form -> one sentence saying why it was not timed.
+        machine: what `trilby env` says.
+    """
+
+    mixer: str
+    shape: list[int]
+    dtype: str
+    backward: bool
+    timings: Timings
+    verdicts: Mapping[str, list[Verdict]]
+    left_out: Mapping[str, str]
+    machine: Mapping[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no form was refused: each verdict is green."""
+        return all(all(verdicts) for verdicts in self.verdicts.values())
+
+    @property
+    def limit(self) -> str:
+        """The way that does nothing but move the memory."""
+        return COPIES if self.backward else COPY
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the attributes, `rounds`, and for each way its median and how it compares."""
+        verdicts = {name: [v.as_dict() for v in told] for name, told in self.verdicts.items()}
+        ways = {
+            way: {
+                "median_s": self.timings.median(way),
+                "quartiles_s": list(self.timings.quartiles(way)),
+                "of_copy": self.timings.times(way, self.limit),
+                "times_cumsum": self.timings.times(way, CUMSUM),
+            }
+            for way in self.timings.seconds
+        }
+        return {
+            "ok": self.ok,
+            "mixer": self.mixer,
+            "shape": self.shape,
+            "dtype": self.dtype,
+            "backward": self.backward,
+            "rounds": self.timings.rounds,
+            "threads": self.machine["threads"],
+            "ways": ways,
+            "verdicts": verdicts,
+            "left_out": dict(self.left_out),
+            "machine": dict(self.machine),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The table, line by line, in plain text."""
+        what = "forward and backward" if self.backward else "forward"
+        versions = self.machine["versions"]
+        rows: list[tuple[str, ...]] = [
+            ("way", "median", "quartiles", "of copy's speed", "times cumsum")
+        ]
+        rows += [self._row(way) for way in self.timings.seconds]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        told = [
+            f"{self.mixer} {self.shape} {self.dtype}, {what}: "
+            f"median of {self.timings.rounds} rounds",
+            f"{self.machine['cpu']}, {self.machine['threads']} threads, "
+            + ", ".join(f"{name} {version}" for name, version in versions.items()),
+            "",
+            *("  ".join(_aligned(row, widths)).rstrip() for row in rows),
+            "",
+        ]
+        for form, verdicts in self.verdicts.items():
+            told += [f"{form}: {verdict}" for verdict in verdicts]
+        return told + [f"{form}: not timed, {why}" for form, why in self.left_out.items()]
+
+    def _row(self, way: str) -> tuple[str, ...]:
+        lower, upper = self.timings.quartiles(way)
+        scale, unit = _scale(self.timings.median(way))
+        return (
+            way,
+            f"{scale * self.timings.median(way):.2f} {unit}",
+            f"{scale * lower:.2f} .. {scale * upper:.2f}",
+            f"{self.timings.times(way, self.limit):.2f}",
+            f"{self.timings.times(way, CUMSUM):.2f}",
+        )
+
+
+def _scale(seconds: float) -> tuple[float, str]:
+    """The factor and the unit that make a time easy to read."""
+    return next(((f, u) for f, u in ((1.0, "s"), (1e3, "ms")) if seconds * f >= 1), (1e6, "us"))
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """The first cell to the left, the numbers to the right."""
+    return [row[0].ljust(widths[0])] + [
+        cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
+    ]

@@ -1,0 +1,128 @@
+"""A form is timed after its verdict, and a wrong one is not timed at all."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+import trilby
+from trilby import bench
+from trilby.bench import forms as module
+from trilby.bench import proof
+from trilby.errors import FormError
+
+SIZE = dict(B=2, T=16, C=4, rounds=2)
+
+
+def with_form(name, form):
+    return dataclasses.replace(trilby.mean, forms={**trilby.mean.forms, name: form})
+
+
+def late(x, state=None):
+    """Right but for the last position, which it forgets."""
+    y, state = trilby.mean.scan(x, state)
+    y = y.clone()
+    y[:, -1] = y[:, -2]
+    return y, state
+
+
+def far(x, state=None):
+    """Right for the sizes that the loop can do."""
+    return late(x, state) if x.shape[1] > 13 else trilby.mean.scan(x, state)
+
+
+def deaf(x, state=None):
+    """The right answer with the gradient of something else."""
+    y, state = trilby.mean.scan(x, state)
+    return y.detach() + 0 * x, state
+
+
+def test_every_form_is_timed_beside_the_copy_and_cumsum():
+    found = bench.mixer(trilby.mean, **SIZE)
+    assert bool(found)
+    assert list(found.timings.seconds) == ["y.copy_(x)", "cumsum(x, 1) / n", *trilby.mean.forms]
+    assert all(len(verdicts) == (form != "loop") + 1 for form, verdicts in found.verdicts.items())
+    assert "against the loop at [2, 13, 3]" in str(found)
+    assert "against scan at [2, 16, 4]" in str(found)
+    assert "against chunk at [2, 16, 4]" in str(found.verdicts["scan"][1])
+
+
+@pytest.mark.parametrize(("wrong", "against"), [(late, "the loop at"), (far, "scan at")])
+@pytest.mark.parametrize("whole", [proof.WHOLE, 0])  # judged by `same`, and by one comparison
+def test_a_wrong_form_is_refused(monkeypatch, wrong, against, whole):
+    monkeypatch.setattr(proof, "WHOLE", whole)
+    found = bench.mixer(with_form("fused", wrong), forms=["fused", "chunk"], **SIZE)
+    assert not found
+    assert "fused" not in found.timings.seconds
+    assert "chunk" in found.timings.seconds
+    assert found.left_out["fused"].startswith(f"refused against {against}")
+    assert "differ by" in found.left_out["fused"]
+
+
+@pytest.mark.parametrize("whole", [proof.WHOLE, 0])
+def test_a_wrong_gradient_is_refused_where_gradients_are_timed(monkeypatch, whole):
+    monkeypatch.setattr(proof, "WHOLE", whole)
+    mixer = with_form("fused", deaf)
+    assert bench.mixer(mixer, forms=["fused"], **SIZE)
+    found = bench.mixer(mixer, forms=["fused", "scan"], backward=True, **SIZE)
+    assert not found
+    assert "gradients" in found.left_out["fused"]
+    assert list(found.timings.seconds) == ["y.copy_(x), twice", "cumsum(x, 1) / n", "scan"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_the_one_comparison_passes_right_forms_and_sees_one_element(monkeypatch, dtype):
+    monkeypatch.setattr(proof, "WHOLE", 0)
+    found = bench.mixer(trilby.mean, dtype=dtype, **SIZE)
+    assert found, found
+    assert "one direct comparison in float64" in str(found)
+
+    def once(x):
+        y, state = trilby.mean.fused(x)
+        y[0, 3, 1] *= 1.1
+        return y, state
+
+    verdict = proof.compare(trilby.mean.scan, once, *trilby.mean.draw(dtype=dtype))
+    assert (verdict.ok, verdict.place) == (False, "y[0, 3, 1]")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda x: trilby.mean.scan(x)[0],
+        lambda x: (trilby.mean.scan(x)[0][:, :1], trilby.mean.scan(x)[1]),
+        lambda x: (trilby.mean.scan(x)[0] * torch.nan, trilby.mean.scan(x)[1]),
+        lambda x: (trilby.mean.scan(x)[0], trilby.mean.scan(x)[1]._replace(count=torch.ones(2))),
+    ],
+)
+def test_the_one_comparison_denies_what_broadcasts_is_missing_or_is_nan(way):
+    assert not proof.compare(trilby.mean.scan, way, *trilby.mean.draw())
+
+
+def test_a_form_too_costly_is_left_out_unless_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module, "FIRST", 4)
+    found = bench.mixer(trilby.mean, **SIZE)
+    assert set(found.left_out) == set(trilby.mean.forms)
+    assert "16 positions would take more than 0 s" in found.left_out["loop"]
+    assert bool(found)  # nothing was refused
+    assert bench.mixer(trilby.mean, forms=["step"], **SIZE).left_out == {}
+
+
+def test_the_dict_is_json_and_carries_the_machine():
+    found = bench.mixer(trilby.mean, forms=["scan"], **SIZE).as_dict()
+    told = json.loads(json.dumps(found))
+    assert told == found
+    assert told["ok"] is True
+    assert (told["shape"], told["dtype"], told["rounds"]) == ([2, 16, 4], "float32", 2)
+    assert told["machine"]["versions"]["torch"]
+    assert told["threads"] == torch.get_num_threads()
+    assert set(told["ways"]["scan"]) == {"median_s", "quartiles_s", "of_copy", "times_cumsum"}
+
+
+def test_a_form_that_is_not_there_is_named():
+    with pytest.raises(FormError, match="mean has no form 'shard': there is no transport"):
+        bench.mixer(trilby.mean, forms=["shard"], **SIZE)
+    with pytest.raises(FormError, match="mean has no form 'sacn': take one of loop matrix"):
+        bench.mixer(trilby.mean, forms=["sacn"], **SIZE)
