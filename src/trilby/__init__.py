@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import data
     from .card import FORMS, Mixer
-    from .court import Verdict, same
+    from .court import Report, Verdict, check, same
     from .mixers import MIXERS
     from .mixers.mean import MIXER as mean
 
@@ -21,13 +21,15 @@ _BEHIND = {
     "FORMS": ("card", "FORMS"),
     "MIXERS": ("mixers", "MIXERS"),
     "Mixer": ("card", "Mixer"),
+    "Report": ("court", "Report"),
     "Verdict": ("court", "Verdict"),
+    "check": ("court", "check"),
     "data": ("data", ""),
     "mean": ("mixers.mean", "MIXER"),
     "same": ("court", "same"),
 }
 
-__all__ = ["FORMS", "MIXERS", "Mixer", "Verdict", "data", "mean", "same"]
+__all__ = ["FORMS", "MIXERS", "Mixer", "Report", "Verdict", "check", "data", "mean", "same"]
 
 
 def __getattr__(name: str) -> Any:

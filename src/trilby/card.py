@@ -58,10 +58,15 @@ class Mixer:
         if form is None:
             self._fit(None, arguments, keywords)
             return self.forms[self.best(*arguments, **keywords)](*arguments, **keywords)
-        if not isinstance(form, str) or form not in self.forms:
-            raise self._no(form)
+        way = self.form(form)
         self._fit(form, arguments, keywords)
-        return self.forms[form](*arguments, **keywords)
+        return way(*arguments, **keywords)
+
+    def form(self, name: str) -> Callable[..., Any]:
+        """The form of that name; a FormError says which there are, or why there is none."""
+        if not isinstance(name, str) or name not in self.forms:
+            raise self._no(name)
+        return self.forms[name]
 
     def __getattr__(self, name: str) -> Any:
         if name in FORMS:  # never reached for `forms` itself: dataclass fields are found first

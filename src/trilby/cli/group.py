@@ -27,12 +27,12 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "Do two forms compute the same function?",
         lambda: import_module(".same", __package__).same,
     ),
-    "mix": (
-        "A mixer over your own file, however long.",
-        lambda: import_module(".mix", __package__).mix,
+    "check": (
+        "Judge every form of a mixer by every law.",
+        lambda: import_module(".check", __package__).check,
     ),
     "mix": (
-        "Apply a mixer to a file of your own, of any size.",
+        "A mixer over your own file, however long.",
         lambda: import_module(".mix", __package__).mix,
     ),
     "env": (
