@@ -58,6 +58,7 @@ def test_a_wrong_form_is_refused(monkeypatch, wrong, against, whole):
     assert "chunk" in found.timings.seconds
     assert found.left_out["fused"].startswith(f"refused against {against}")
     assert "differ by" in found.left_out["fused"]
+    assert [v.ok for v in found.verdicts["fused"]] == ([True, False] if wrong is far else [False])
 
 
 @pytest.mark.parametrize("whole", [proof.WHOLE, 0])
@@ -97,7 +98,9 @@ def test_the_one_comparison_passes_right_forms_and_sees_one_element(monkeypatch,
     ],
 )
 def test_the_one_comparison_denies_what_broadcasts_is_missing_or_is_nan(way):
-    assert not proof.compare(trilby.mean.scan, way, *trilby.mean.draw())
+    ones = torch.ones(2, 5, 3)  # whose running mean is 1 everywhere: a lost axis would not show
+    assert proof.compare(trilby.mean.scan, trilby.mean.step, ones)
+    assert not proof.compare(trilby.mean.scan, way, ones)
 
 
 def test_a_form_too_costly_is_left_out_unless_it_is_asked_for(monkeypatch):

@@ -21,8 +21,8 @@ FIRST = 64  # positions at which the climb to the whole length starts
 def mixer(
     mixer: Mixer,
     *,
-    B: int = 8,
-    T: int = 4096,
+    B: int = 4,
+    T: int = 2048,
     C: int = 512,
     dtype: torch.dtype = torch.float32,
     forms: Sequence[str] | None = None,

@@ -31,6 +31,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "Judge every form of a mixer by every law.",
         lambda: import_module(".check", __package__).check,
     ),
+    "bench": (
+        "The forms of a mixer timed in turn, each after its verdict.",
+        lambda: import_module(".bench", __package__).bench,
+    ),
     "mix": (
         "A mixer over your own file, however long.",
         lambda: import_module(".mix", __package__).mix,

@@ -1,0 +1,46 @@
+"""`trilby bench mean`: the forms of a mixer timed in turn, each after its verdict."""
+
+from typing import Any
+
+import click
+
+from ..card import Mixer
+from .names import DTYPES, MixerName, Shape, form_of
+from .screen import Screen, print_json, talk
+
+
+@click.command()
+@click.argument("mixer", type=MixerName())
+@click.option("--shape", type=Shape(), default="4,2048,512", show_default=True, help="B,T,C")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+@click.option(
+    "--forms", help="Only these, however slow, e.g. fused,scan.  [default: the fast ones]"
+)
+@click.option("--backward", is_flag=True, help="Time forward and backward.")
+@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.bench/1.")
+@click.pass_context
+def bench(
+    ctx: click.Context, mixer: Mixer, forms: str | None, dtype: str, as_json: bool, **how: Any
+) -> None:
+    """Time the forms of MIXER beside a plain copy and cumsum / n.
+
+    Every form is judged on the same inputs first; one whose verdict is not green is not timed,
+    and the exit code is 1.
+    """
+    import torch
+
+    from ..bench import mixer as measure
+
+    shape, element = how.pop("shape"), getattr(torch, dtype)
+    named = [form_of(mixer, name.strip()) for name in forms.split(",")] if forms else None
+    talk(f"judging the forms of {mixer.name}, then timing them in turn")
+    found = measure(mixer, **shape, dtype=element, forms=named, **how)
+    if as_json:
+        print_json("trilby.bench/1", found.as_dict())
+    else:
+        screen = Screen()
+        for line in found.lines():
+            screen.line(line)
+    ctx.exit(0 if found else 1)
