@@ -57,6 +57,13 @@ class Case:
         leaf = self.found[0][path]
         return leaf.dtype if isinstance(leaf, Tensor) else self.working
 
+    def coarser(self, path: str) -> float:
+        """A unit of a result in units of the coarsest input; 1 where that is the coarser one.
+
+        A result in a coarser dtype than the inputs cannot tell them from inputs rounded to it.
+        """
+        return max(1.0, torch.finfo(self.dtype(path)).eps / torch.finfo(self.working).eps)
+
     def verdict(self, kind: str, sentence: str, gap: Gap | None = None) -> Verdict:
         """The answer, in one line; kind "" says that nothing could be judged."""
         outcome = {"same": "holds", "": "not run"}.get(kind, "broken")

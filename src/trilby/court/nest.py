@@ -22,7 +22,8 @@ Change = Callable[[Tensor], Tensor]
 def leaves(result: Any) -> list[tuple[str, Any]]:
     """Every leaf of a result with its path; a pair is called `y` and `state`, all else `y`.
 
-    Numpy arrays become tensors, and complex numbers pairs of real ones on a last axis of 2.
+    Numpy arrays become tensors, complex numbers pairs of real ones on a last axis of 2, and all
+    of it lies on the CPU.
 
     >>> [path for path, _ in leaves((torch.zeros(1), {"total": torch.zeros(1)}))]
     ['y', 'state.total']
@@ -140,7 +141,7 @@ def _leaf(value: Any) -> Any:
         value = torch.as_tensor(np.array(value))
     if not isinstance(value, Tensor):
         return value
-    dense = value if value.layout is torch.strided else value.to_dense()
+    dense = (value if value.layout is torch.strided else value.to_dense()).cpu()
     return torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense
 
 

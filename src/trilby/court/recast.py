@@ -5,6 +5,7 @@ from running in float64, or let it run there with the digits of float32. Inside 
 operation takes and makes floating tensors of one dtype, whatever the code says.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +15,13 @@ from torch.utils._pytree import tree_map
 
 from .entitled import unit
 from .nest import alike
+
+
+@cache
+def _signature(func: Any) -> tuple[list[str], frozenset[str]]:
+    """The arguments of an operator, and those that it neither writes into nor views."""
+    takes = func._schema.arguments
+    return [a.name for a in takes], frozenset(a.name for a in takes if a.alias_info is None)
 
 
 class Recast(TorchDispatchMode):
@@ -36,17 +44,16 @@ class Recast(TorchDispatchMode):
     ) -> Any:
         if func is torch.ops.aten.view.dtype:  # reads bits, so another dtype is another number
             return func(*args, **(kwargs or {}))
-        takes = func._schema.arguments
-        free = {a.name for a in takes if a.alias_info is None}
+        takes, free = _signature(func)
         placed = [
-            self._cast(value) if known.name in free else value
-            for known, value in zip(takes, args, strict=False)
+            self._cast(value) if name in free else value
+            for name, value in zip(takes, args, strict=False)
         ]
         named = {k: self._cast(v) if k in free else v for k, v in (kwargs or {}).items()}
         return func(*placed, **named)
 
     def _cast(self, value: Any) -> Any:
-        return tree_map(self._one, value)
+        return tree_map(self._one, value) if isinstance(value, list | tuple) else self._one(value)
 
     def _one(self, value: Any) -> Any:
         if isinstance(value, torch.dtype) and (value.is_floating_point or value.is_complex):

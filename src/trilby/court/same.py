@@ -147,7 +147,7 @@ def _whole(case: Case, found: Twins) -> Verdict | None:
         here = gap(path, a, b, zero, a.dtype)
         there = None
         if found.of[0] and found.of[1]:
-            there = gap(path, found.of[0][path].answer, found.of[1][path].answer, zero, a.dtype)
+            there = gap(path, found.of[0][path], found.of[1][path], zero, a.dtype)
         if here and here.broken and there and not there.broken:
             return case.verdict("rounding", f"the same in float64, but they differ by {here}", here)
         for bad in (here, there):
@@ -164,14 +164,12 @@ def _numerics(case: Case, found: Twins) -> Verdict:
         dtype = case.dtype(path)
         one, two = (precise(leaves[path]) for leaves in case.found)
         exact, other = (answer[path] for answer in answers)
-        # a result in a coarser dtype than the inputs could not tell them from inputs rounded to it
-        coarser = max(1.0, torch.finfo(dtype).eps / torch.finfo(case.working).eps)
-        allowed = FACTOR * (coarser * responses[path] + unit(exact, dtype))
+        allowed = FACTOR * (case.coarser(path) * responses[path] + unit(exact, dtype))
         if found.of == (None, None):
             allowed = 2 * allowed  # the first is the reference, and it errs as well
         gaps[0].append(gap(path, one, exact, allowed, dtype))
         gaps[1].append(gap(path, two, other, allowed, dtype))
-        gaps[2].append(gap(path, one, two, 2 * allowed + (exact - other).abs(), dtype))
+        gaps[2].append(gap(path, one, two, 2 * allowed + found.allowed.get(path, 0), dtype))
     denied = worst(map(worst, gaps[:2]))
     if denied is not None and denied.broken:
         return _denied(case, found, gaps[0].count(denied) == 0, denied)
@@ -188,17 +186,12 @@ def _numerics(case: Case, found: Twins) -> Verdict:
 
 def _references(case: Case, found: Twins) -> tuple[tuple[Any, Any], dict[str, Tensor]]:
     """For each way the exact answers, path by path, and the response that both may claim."""
-    known = [twin for twin in found.of if twin is not None]
-    if not known:  # no float64: the first way, in its own dtype
-        own = {e.path: e for e in entitled(*case.given(0), dtype=None)}
-        known = [{path: own[path] for path in case.found[0]}]
-    answers = [{path: e.answer for path, e in (twin or known[0]).items()} for twin in found.of]
-    responses: dict[str, Tensor] = {}
-    for twin in known:
-        for path, e in twin.items():
-            if e.response is not None:
-                responses[path] = torch.maximum(responses.get(path, e.response), e.response)
-    return (answers[0], answers[1]), responses
+    one, two = found.of
+    if one is not None or two is not None:
+        return (one or two, two or one), found.responses
+    own = entitled(*case.given(0), dtype=None)  # no float64: the first way, in its own dtype
+    answers = {e.path: e.answer for e in own}
+    return (answers, answers), {e.path: e.response for e in own if e.response is not None}
 
 
 def _denied(case: Case, found: Twins, i: int, worst: Gap) -> Verdict:

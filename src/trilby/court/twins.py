@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .case import Case, described, told
-from .entitled import FACTOR, PROBES, Entitled, Within, entitled, reduced, run
+from .entitled import FACTOR, PROBES, Within, entitled, reduced, run
 from .gap import Gap, gap, worst
 from .nest import alter, convert, held, precise, real
 from .recast import Recast
@@ -23,7 +23,7 @@ from .recast import Recast
 DIGITS = 2.0**-26  # half the digits of float64: a smaller difference is rounding
 SHRINK = 2.0**-21  # rounding in float64 over rounding in float32 is 2^-29; room for 2^8
 
-Twin = dict[str, Entitled]
+Answers = dict[str, Any]  # path -> what a twin returned
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,35 @@ class Twins:
     """What stands for each way in float64; None where float64 cannot run.
 
     Attributes:
+        responses: path -> how far one unit of the inputs moves a twin.
         gap: the worst difference between the two, None where one is missing.
+        allowed: path -> what may lie between the two, empty where one is missing.
         why: for a way that is missing, what kept it from running.
     """
 
-    of: tuple[Twin | None, Twin | None]
-    gap: Gap | None = None
-    why: tuple[str, str] = ("", "")
+    of: tuple[Answers | None, Answers | None]
+    responses: dict[str, Tensor]
+    gap: Gap | None
+    allowed: dict[str, Tensor]
+    why: tuple[str, str]
 
 
 @dataclass
 class _Try:
-    """One attempt to run both in float64, and what it was run within."""
+    """One attempt to run both in float64, as they are or recast."""
 
     case: Case
     modes: tuple[Recast, Recast] | None
+    of: list[Answers | None] = field(default_factory=lambda: [None, None])
     why: list[str] = field(default_factory=lambda: ["", ""])
+    limit: dict[str, Tensor] = field(default_factory=dict)
 
     def within(self, i: int) -> Within:
-        modes = self.modes
-        return nullcontext if modes is None else partial(_itself, modes[i])
+        return nullcontext if self.modes is None else partial(_itself, self.modes[i])
+
+    def both(self) -> tuple[Answers, Answers] | None:
+        one, two = self.of
+        return None if one is None or two is None else (one, two)
 
 
 def _itself(mode: Recast) -> Recast:
@@ -58,68 +67,84 @@ def _itself(mode: Recast) -> Recast:
 
 
 def twins(case: Case) -> Twins:
-    """Both ways in float64, as they are or else recast; one that has only the digits of float32
-    in float64 is none."""
-    best = None
-    for modes in (None, (Recast(torch.float64), Recast(torch.float64))):
-        attempt = _Try(case, modes)
-        found = _both(attempt)
-        if found.gap is not None and not found.gap.broken:
-            return found
-        if best is None or None not in found.of or None in best.of:
-            best, last = found, attempt
-    assert best is not None
-    return _genuine(last, best) if None not in best.of else best
+    """Both ways in float64, as they are, or recast where that runs or agrees and they do not.
+
+    Recast first where a result is coarser than the inputs: such a way names its dtype. A way that
+    has only the digits of float32 in float64 has no twin.
+    """
+    attempts = []
+    recast = (Recast(torch.float64), Recast(torch.float64))
+    named = any(case.coarser(path) > 1 for path in case.floating())
+    for modes in (recast, None) if named else (None, recast):
+        attempts.append(attempt := _Try(case, modes))
+        for i in range(2):
+            _answer(attempt, i)
+        if (found := _logic(attempt)) is not None and not found.broken:
+            return _twins(attempt, found)
+    ran = [attempt for attempt in attempts if attempt.both() is not None]
+    for attempt in ran:  # what rounding may be is measured only where it matters
+        found = _logic(attempt, measured=True)
+        if found is not None and not found.broken:
+            return _twins(attempt, found)
+    if not ran:
+        return _twins(max(attempts, key=lambda attempt: 2 - attempt.of.count(None)), None)
+    _drop_poor(ran[-1], found)
+    return _twins(ran[-1], found if ran[-1].both() else None)
 
 
-def _both(attempt: _Try) -> Twins:
-    one = _twin(attempt, 0, PROBES)
-    own = held(attempt.case.ways[1])
-    two = _twin(attempt, 1, PROBES if own or one is None else 0)
-    if one is None or two is None:
-        return Twins((one, two), None, (attempt.why[0], attempt.why[1]))
-    return Twins((one, two), _logic(attempt, one, two))
-
-
-def _twin(attempt: _Try, i: int, probes: int) -> Twin | None:
+def _answer(attempt: _Try, i: int) -> None:
+    """Run one way in float64, or write down why it has no answer there."""
     case = attempt.case
     try:
-        found = entitled(*case.given(i), within=attempt.within(i), probes=probes)
+        found = entitled(*case.given(i), within=attempt.within(i), probes=0)
     except Exception as error:
         attempt.why[i] = told(error)
-        return None
-    twin = {e.path: e for e in found if e.path in case.found[i]}
+        return
+    answers = {e.path: e.answer for e in found if e.path in case.found[i]}
     for path, leaf in case.found[i].items():
-        answer = twin[path].answer if path in twin else None
+        answer = answers.get(path)
         if real(leaf) != real(answer) or _shape(leaf) != _shape(answer):
             attempt.why[i] = f"{path} is {described(answer)} there, {described(leaf)} here"
-            return None
-    return twin
+            return
+    attempt.of[i] = answers
 
 
 def _shape(leaf: Any) -> Any:
     return list(leaf.shape) if isinstance(leaf, Tensor) else []
 
 
-def _logic(attempt: _Try, one: Twin, two: Twin) -> Gap | None:
-    """The worst difference in float64; what rounding may be is measured only where it matters."""
-    paths = attempt.case.floating()
-    limit = {path: DIGITS * one[path].answer.abs() for path in paths}
-    found = worst(_gaps(one, two, limit))
+def _twins(attempt: _Try, found: Gap | None) -> Twins:
+    """The attempt with its responses: the first way's, and those of one that has parameters."""
+    case, responses = attempt.case, dict[str, Tensor]()
+    moved = [i for i in range(2) if attempt.of[i] is not None]
     if found is not None and found.broken:
-        for i, twin in enumerate((one, two)):
-            for path, more in _rounding(attempt, i, twin).items():
-                limit[path] = limit[path].nan_to_num(0, 0, 0) + more
-        found = worst(_gaps(one, two, limit))
-    return found or Gap("", "", 0.0, 0.0, (0.0, 0.0), "float64", False)
+        moved = []  # settled
+    if len(moved) == 2 and not held(case.ways[1]):
+        moved = [0]
+    for i in moved:
+        for e in entitled(*case.given(i), within=attempt.within(i)):
+            if e.response is not None:
+                responses[e.path] = torch.maximum(responses.get(e.path, e.response), e.response)
+    (one, two), (why, reason) = attempt.of, attempt.why
+    return Twins((one, two), responses, found, attempt.limit if found else {}, (why, reason))
 
 
-def _gaps(one: Twin, two: Twin, limit: dict[str, Tensor]) -> list[Gap | None]:
-    wide = torch.float64
-    return [gap(p, one[p].answer, two[p].answer, most, wide) for p, most in limit.items()]
+def _logic(attempt: _Try, measured: bool = False) -> Gap | None:
+    """The worst difference in float64; None where one way has no twin."""
+    both = attempt.both()
+    if both is None:
+        return None
+    paths = attempt.case.floating()
+    limit = {path: (DIGITS * both[0][path].abs()).nan_to_num(0, 0, 0) for path in paths}
+    for i in range(2 if measured else 0):
+        for path, more in _rounding(attempt, i, both[i]).items():
+            limit[path] = limit[path] + more
+    attempt.limit = limit
+    gaps = [gap(p, both[0][p], both[1][p], most, torch.float64) for p, most in limit.items()]
+    return worst(gaps) or Gap("", "", 0.0, 0.0, (0.0, 0.0), "float64", False)
 
 
-def _rounding(attempt: _Try, i: int, twin: Twin) -> dict[str, Tensor]:
+def _rounding(attempt: _Try, i: int, answers: Answers) -> dict[str, Tensor]:
     """How far rounding may carry a way in float64, path by path.
 
     Errors of random signs add up to the root of their squares, which is what moving the inputs
@@ -138,8 +163,8 @@ def _rounding(attempt: _Try, i: int, twin: Twin) -> dict[str, Tensor]:
         given = convert((f, args, kwargs), torch.float32)
         coarse = dict(run(given, torch.float32, lambda: Recast(torch.float32)))
         for path in most:
-            most[path] = torch.maximum(most[path], SHRINK * _apart(twin[path].answer, coarse[path]))
-    for path, more in _constants(attempt, i, twin).items():
+            most[path] = torch.maximum(most[path], SHRINK * _apart(answers[path], coarse[path]))
+    for path, more in _constants(attempt, i, answers).items():
         most[path] = most[path] + FACTOR * more
     return {path: most[path] for path in case.floating()}
 
@@ -148,7 +173,7 @@ def _apart(answer: Tensor, other: Any) -> Tensor:
     return reduced((precise(other) - answer).abs().nan_to_num(0, 0, 0))
 
 
-def _constants(attempt: _Try, i: int, twin: Twin) -> dict[str, Tensor]:
+def _constants(attempt: _Try, i: int, answers: Answers) -> dict[str, Tensor]:
     """The response to one unit of each captured tensor of a coarser dtype that is not shared.
 
     What both ways hold on to cannot make them differ; a matrix in float32 that one of them holds
@@ -164,20 +189,17 @@ def _constants(attempt: _Try, i: int, twin: Twin) -> dict[str, Tensor]:
         given = convert(attempt.case.given(i), torch.float64)
         probe = dict(run(given, torch.float64, partial(_itself, mode)))
         for path in attempt.case.floating():
-            change = _apart(twin[path].answer, probe[path])
+            change = _apart(answers[path], probe[path])
             moved[path] = torch.maximum(moved.get(path, change), change)
     return moved
 
 
-def _genuine(attempt: _Try, found: Twins) -> Twins:
-    """The twins, without one that computes in float32 whatever it is given."""
-    path = found.gap.path if found.gap else ""
-    said = "its float64 has the digits of float32"
-    poor = [_poor(attempt, i, path) for i in range(2)]
-    if not any(poor):
-        return found
-    one, two = (None if bad else twin for bad, twin in zip(poor, found.of, strict=True))
-    return Twins((one, two), None, (said if poor[0] else "", said if poor[1] else ""))
+def _drop_poor(attempt: _Try, found: Gap | None) -> None:
+    """Take the answers away from a way that computes in float32 whatever it is given."""
+    poor = [_poor(attempt, i, found.path) if found else False for i in range(2)]
+    for i in range(2):
+        if poor[i]:
+            attempt.of[i], attempt.why[i] = None, "its float64 has the digits of float32"
 
 
 def _poor(attempt: _Try, i: int, path: str) -> bool:
