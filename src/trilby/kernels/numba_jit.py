@@ -48,7 +48,7 @@ class Kernel:
             raise  # a fault in the kernel, not in the cache
         except Exception as problem:  # read-only, full, missing, or a damaged file: many types
             _log.warning(
-                "kernel cache not usable (%s: %s); compiling for this process only; "
+                "trilby: kernel cache not usable (%s: %s); compiling for this process only; "
                 "set NUMBA_CACHE_DIR to a folder that can be written",
                 type(problem).__name__,
                 " ".join(str(problem).split()),
