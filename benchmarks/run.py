@@ -1,0 +1,103 @@
+"""Take the figures: `python benchmarks/run.py [--quick] [--only NAME] [--out FOLDER]`.
+
+Writes `mean-DATE.json` and `mean.md`. With `--only`, the other tables stay as they were taken
+last. `--quick` tries everything out on small sizes and writes only where `--out` says so.
+"""
+
+import argparse
+import json
+import os
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from table import markdown
+
+from trilby.env import machine
+
+RESULTS = Path(__file__).parent / "results"
+PEERS = ("pandas", "polars", "numbagg", "bottleneck")
+TABLES = {  # name -> module and function, imported when it is taken
+    "copy": ("copies", "single"),
+    "peers": ("forward", "table"),
+    "backward": ("gradient", "table"),
+    "bfloat16": ("copies", "brain"),
+    "step": ("step", "table"),
+    "growth": ("growth", "time"),
+    "stream": ("growth", "memory"),
+    "imports": ("imports", "table"),
+    "layouts": ("layouts", "table"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
+    parser.add_argument("--only", action="append", choices=list(TABLES), help="may be repeated")
+    parser.add_argument("--out", type=Path, help="folder for the results [benchmarks/results]")
+    given = parser.parse_args()
+    folder = given.out or (None if given.quick else RESULTS)
+    found = latest(folder) if folder else {}
+    for name in given.only or TABLES:
+        found[name] = taken(name, given.quick)
+        print(markdown(name, found[name]), end="\n\n", flush=True)
+    if folder:
+        write(folder, {name: found[name] for name in TABLES if name in found})
+
+
+def taken(name: str, quick: bool) -> dict[str, Any]:
+    """A table with the machine it was taken on, the moment, and what else the machine did."""
+    before, now = os.getloadavg()[0], datetime.now(UTC)
+    module, function = TABLES[name]
+    made = getattr(import_module(module), function)(quick).as_dict()
+    if quick:
+        made["targets"] = []  # they are about the whole sizes
+    here = machine()
+    del here["cache"]  # a path, and of no use to a reader
+    here["versions"] |= {name: _version(name) for name in PEERS}
+    load = [before, os.getloadavg()[0]]
+    moment = now.isoformat(timespec="minutes")
+    return made | {"quick": quick, "taken": moment, "load": load, "machine": here}
+
+
+def latest(folder: Path) -> dict[str, Any]:
+    """The tables of the newest results, each of which carries its own date."""
+    files = sorted(folder.glob("mean-*.json"))
+    return json.loads(files[-1].read_text("utf-8"))["tables"] if files else {}
+
+
+def write(folder: Path, tables: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    today = datetime.now(UTC).date().isoformat()
+    told = {"schema": "trilby.benchmarks/1", "tables": tables}
+    (folder / f"mean-{today}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    (folder / "mean.md").write_text(page(tables), "utf-8")
+
+
+def page(tables: dict[str, Any]) -> str:
+    """The Markdown page: machines first, then the tables."""
+    machines = {_told(table["machine"]) for table in tables.values()}
+    parts = ["# Figures of the running mean", *sorted(machines)]
+    parts += [markdown(name, table) for name, table in tables.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _told(here: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in here["versions"].items() if number)
+    return (
+        f"{here['cpu']}, {here['processors']} processors, {here['threads']} threads, {here['os']}, "
+        f"Python {here['python']}, {versions}."
+    )
+
+
+if __name__ == "__main__":
+    main()
