@@ -23,6 +23,7 @@ class Case:
 
     Attributes:
         found: what each way returned in the working dtype, for the paths that are compared.
+        draws: whether a way draws random numbers of torch, which differ from dtype to dtype.
         notes: what the sentence has to say besides its numbers.
     """
 
@@ -30,6 +31,7 @@ class Case:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     found: tuple[Leaves, Leaves] = ({}, {})
+    draws: bool = False
     notes: list[str] = field(default_factory=list)
 
     def given(self, i: int) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:

@@ -45,6 +45,7 @@ def reached(way: Any) -> list[nn.Module]:
     """
     found: list[nn.Module] = []
     seen: set[int] = set()
+    file = _file(way)
     todo = [way]
     while todo:
         thing = todo.pop()
@@ -54,8 +55,15 @@ def reached(way: Any) -> list[nn.Module]:
         if isinstance(thing, nn.Module):
             found.append(thing)
         else:
-            todo += _next(thing, getattr(way, "__module__", None))
+            todo += _next(thing, file)
     return found
+
+
+def _file(way: Any) -> str | None:
+    """The module in which a way was written."""
+    while isinstance(way, partial | MethodType):
+        way = way.func if isinstance(way, partial) else way.__func__
+    return getattr(way, "__module__", None)
 
 
 def _next(thing: Any, file: str | None) -> list[Any]:

@@ -18,10 +18,15 @@ from .nest import alike
 
 
 @cache
-def _signature(func: Any) -> tuple[list[str], frozenset[str]]:
-    """The arguments of an operator, and those that it neither writes into nor views."""
+def _signature(func: Any) -> tuple[list[str], frozenset[str], bool]:
+    """The arguments of an operator, those it neither writes into nor views, whether it draws."""
     takes = func._schema.arguments
-    return [a.name for a in takes], frozenset(a.name for a in takes if a.alias_info is None)
+    free = frozenset(a.name for a in takes if a.alias_info is None)
+    return [a.name for a in takes], free, torch.Tag.nondeterministic_seeded in func.tags
+
+
+def _wide(value: Any, dtype: torch.dtype) -> bool:
+    return isinstance(value, Tensor) and value.dtype == dtype
 
 
 class Recast(TorchDispatchMode):
@@ -32,25 +37,56 @@ class Recast(TorchDispatchMode):
     """
 
     def __init__(
-        self, dtype: torch.dtype, signs: int | None = None, fixed: frozenset[int] = frozenset()
+        self,
+        dtype: torch.dtype,
+        draws: torch.dtype = torch.float32,
+        signs: int | None = None,
+        fixed: frozenset[int] = frozenset(),
     ) -> None:
-        """With `signs`, a seed, each tensor outside is moved by a unit unless `fixed` names it."""
+        """Draw random numbers as they were drawn for tensors of the dtype `draws`.
+
+        With `signs`, a seed, each tensor outside is moved by a unit unless `fixed` names it.
+        """
         super().__init__()
-        self.dtype, self.signs, self.fixed = dtype, signs, fixed
+        self.dtype, self.draws, self.signs, self.fixed = dtype, draws, signs, fixed
+        self.default = torch.get_default_dtype()
         self.outside: dict[int, torch.UntypedStorage] = {}  # held, so that no address comes twice
+
+    def itself(self) -> "Recast":
+        """This mode, to be run within."""
+        return self
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.ops.aten.view.dtype:  # reads bits, so another dtype is another number
             return func(*args, **(kwargs or {}))
-        takes, free = _signature(func)
+        takes, free, draws = _signature(func)
+        if draws:
+            return self._drawn(func, list(args), dict(kwargs or {}))
         placed = [
             self._cast(value) if name in free else value
             for name, value in zip(takes, args, strict=False)
         ]
         named = {k: self._cast(v) if k in free else v for k, v in (kwargs or {}).items()}
         return func(*placed, **named)
+
+    def _drawn(self, func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Random numbers differ from dtype to dtype, so they are drawn in the one first used."""
+        first: Any = args[0] if args else None
+        narrow = lambda v: v.to(self.draws) if _wide(v, self.dtype) else v
+        if kwargs.get("dtype") == self.dtype:  # written as x.dtype, and this is the twin's
+            kwargs["dtype"] = self.draws
+        elif "dtype" in _signature(func)[0] and kwargs.get("dtype") is None:
+            kwargs["dtype"] = self.draws if isinstance(first, Tensor) else self.default
+        drawn = func(*map(narrow, args), **{k: narrow(v) for k, v in kwargs.items()})
+        if func._schema.is_mutable and _wide(first, self.dtype):
+            return first.copy_(drawn)
+        return tree_map(self._one_of_ours, drawn)
+
+    def _one_of_ours(self, value: Any) -> Any:
+        floating = isinstance(value, Tensor) and value.is_floating_point()
+        return value.to(self.dtype) if floating else value
 
     def _cast(self, value: Any) -> Any:
         return tree_map(self._one, value) if isinstance(value, list | tuple) else self._one(value)

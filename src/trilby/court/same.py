@@ -1,6 +1,7 @@
 """Do two ways compute the same function? Logic in float64, numerics in the working dtype."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -57,13 +58,30 @@ def _called(case: Case) -> Verdict | None:
         except Exception as error:
             return case.verdict("", f"{name} or an argument cannot be copied ({told(error)})")
         try:
-            results.append(dict(run(given)))
+            watch = _Draws()
+            results.append(dict(run(given, within=watch.itself)))
+            case.draws |= watch.drew
         except Exception as error:
             raised.append(f"{name} raises {told(error)}")
     if raised:
         return case.verdict("" if len(raised) == 2 else "different", " and ".join(raised))
     case.found = results[0], results[1]
     return _structure(case)
+
+
+class _Draws(AbstractContextManager[None]):
+    """Sees whether random numbers of torch were drawn."""
+
+    drew = False
+
+    def itself(self) -> "_Draws":
+        return self
+
+    def __enter__(self) -> None:
+        self.before = torch.default_generator.get_state()
+
+    def __exit__(self, *_: object) -> None:
+        self.drew = not torch.equal(self.before, torch.default_generator.get_state())
 
 
 def _structure(case: Case) -> Verdict | None:

@@ -8,7 +8,6 @@ its inputs move by one unit of float64, and when it runs in float32.
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -55,26 +54,27 @@ class _Try:
     limit: dict[str, Tensor] = field(default_factory=dict)
 
     def within(self, i: int) -> Within:
-        return nullcontext if self.modes is None else partial(_itself, self.modes[i])
+        return nullcontext if self.modes is None else self.modes[i].itself
 
     def both(self) -> tuple[Answers, Answers] | None:
         one, two = self.of
         return None if one is None or two is None else (one, two)
 
 
-def _itself(mode: Recast) -> Recast:
-    return mode
+def _recast(case: Case, dtype: torch.dtype = torch.float64, **how: Any) -> Recast:
+    return Recast(dtype, case.working, **how)
 
 
 def twins(case: Case) -> Twins:
     """Both ways in float64, as they are, or recast where that runs or agrees and they do not.
 
-    Recast first where a result is coarser than the inputs: such a way names its dtype. A way that
-    has only the digits of float32 in float64 has no twin.
+    Recast first where a result is coarser than the inputs, for such a way names its dtype, and
+    where random numbers are drawn, for they would be others in float64. A way that has only
+    the digits of float32 in float64 has no twin.
     """
     attempts = []
-    recast = (Recast(torch.float64), Recast(torch.float64))
-    named = any(case.coarser(path) > 1 for path in case.floating())
+    recast = (_recast(case), _recast(case))
+    named = case.draws or any(case.coarser(path) > 1 for path in case.floating())
     for modes in (recast, None) if named else (None, recast):
         attempts.append(attempt := _Try(case, modes))
         for i in range(2):
@@ -161,7 +161,7 @@ def _rounding(attempt: _Try, i: int, answers: Answers) -> dict[str, Tensor]:
         most = {e.path: growth * e.response for e in fine if e.response is not None}
     with suppress(Exception):
         given = convert((f, args, kwargs), torch.float32)
-        coarse = dict(run(given, torch.float32, lambda: Recast(torch.float32)))
+        coarse = dict(run(given, torch.float32, _recast(case, torch.float32).itself))
         for path in most:
             most[path] = torch.maximum(most[path], SHRINK * _apart(answers[path], coarse[path]))
     for path, more in _constants(attempt, i, answers).items():
@@ -185,9 +185,9 @@ def _constants(attempt: _Try, i: int, answers: Answers) -> dict[str, Tensor]:
     shared = frozenset(mine.keys() & other.keys())
     moved: dict[str, Tensor] = {}
     for seed in range(PROBES if mine.keys() - shared else 0):
-        mode = Recast(torch.float64, signs=seed, fixed=shared)
+        mode = _recast(attempt.case, signs=seed, fixed=shared)
         given = convert(attempt.case.given(i), torch.float64)
-        probe = dict(run(given, torch.float64, partial(_itself, mode)))
+        probe = dict(run(given, torch.float64, mode.itself))
         for path in attempt.case.floating():
             change = _apart(answers[path], probe[path])
             moved[path] = torch.maximum(moved.get(path, change), change)
@@ -203,9 +203,10 @@ def _drop_poor(attempt: _Try, found: Gap | None) -> None:
 
 
 def _poor(attempt: _Try, i: int, path: str) -> bool:
-    """Whether inputs that need every digit of float64 come out with no more than float32 has.
+    """Whether inputs that need every digit of float64 are no other than the same in float32.
 
-    Whole numbers and one-hots have few digits in any dtype, so some must need more than 12.
+    Roundings and one-hots forget digits too, so the answer must also fit float32 and need more
+    than 12 of its 24.
     """
     case, coins = attempt.case, torch.Generator().manual_seed(0)
 
@@ -213,10 +214,12 @@ def _poor(attempt: _Try, i: int, path: str) -> bool:
         wide = convert(t, torch.float64)
         return wide * (1 + 2.0**-30 * torch.rand(t.shape, generator=coins).double().to(t.device))
 
+    fine = alter(case.given(i), blur)
+    short = convert(convert(fine, torch.float32), torch.float64)
     try:
-        out = dict(run(alter(case.given(i), blur), torch.float64, attempt.within(i)))[path]
+        out, cut = (dict(run(given, torch.float64, attempt.within(i))) for given in (fine, short))
     except Exception:
         return False
-    digits = torch.frexp(precise(out)).mantissa.abs()
+    digits = torch.frexp(precise(out[path])).mantissa.abs()
     fits = lambda bits: bool((digits * 2.0**bits).frac().nan_to_num(0, 0, 0).eq(0).all())
-    return fits(24) and not fits(12)
+    return fits(24) and not fits(12) and torch.equal(precise(out[path]), precise(cut[path]))
