@@ -116,7 +116,7 @@ other.start()
 inside.wait()  # the compiler is at work, and holds its lock
 child = os.fork()
 if child == 0:
-    signal.alarm(20)  # a lock that nobody will give back
+    signal.alarm(60)  # a lock that nobody will give back
     y = trilby.mean.fused(x.double())[0]  # another dtype, another compilation
     os._exit(0 if y.shape == x.shape else 1)
 other.join()

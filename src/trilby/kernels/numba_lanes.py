@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array
 from torch import Tensor
 
 u16, u32, f32, f64 = types.uint16, types.uint32, types.float32, types.float64
@@ -58,6 +60,22 @@ def _float_of_bits(context, bits):
 @intrinsic
 def _bits_of_float(context, value):
     return u32(f32), lambda _c, build, _s, args: build.bitcast(args[0], ir.IntType(32))
+
+
+@intrinsic
+def fetch(context, line, index):
+    """Ask for the memory around line[index] before it is needed; never faults, gives nothing."""
+
+    def generate(context, build, signature, args):
+        data = make_array(signature.args[0])(context, build, args[0]).data
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        prefetch = cgutils.get_or_insert_function(build.module, kind, "llvm.prefetch.p0")
+        place = build.bitcast(build.gep(data, [args[1]]), byte)
+        build.call(prefetch, [place, word(0), word(3), word(1)])  # to read, keep, data
+        return context.get_dummy_value()
+
+    return types.void(line, types.int64), generate
 
 
 @overload(decode, inline="always")

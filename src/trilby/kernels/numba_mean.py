@@ -13,13 +13,16 @@ from numba import types
 from torch import Tensor, contiguous_format
 
 from .numba_jit import Kernel
-from .numba_lanes import ELEMENT, decode, divide, encode, flat
+from .numba_lanes import ELEMENT, decode, divide, encode, fetch, flat
 from .pages import empty_like
 from .threads import count as threads
 from .threads import shares, spread
 
 BLOCK = 8  # positions of one channel that are added up beside the running sum, not behind it
 SMALL = 1 << 15  # elements, below which starting a thread costs more than it saves
+AHEAD = 4  # rows asked for in advance on the way back
+WIDE = 128  # channels, below which the asking costs more than the waiting
+LINE = 16  # elements of float32 in a line of the cache
 GRAIN = 1024  # channels per thread at least: shorter pieces of a row defeat the prefetcher
 
 
@@ -105,6 +108,10 @@ def _suffix_rows(dy, ys, dx, xs, total, count, T, part):
             n = float(count[b] + t + 1)
             part_of_n = 1.0 / n
             now, out = dy[i : i + C], dx[j : j + C]
+            if t >= AHEAD and WIDE <= C:  # no processor foresees a walk back over rows
+                for c in range(0, C, LINE):
+                    fetch(dy, i - AHEAD * ys[1] + c)
+                    fetch(dx, j - AHEAD * xs[1] + c)
             for c in range(C):
                 sums[c] += divide(decode(now[c]), n, part_of_n, now[c])
                 out[c] = encode(sums[c], out[c])
