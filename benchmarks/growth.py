@@ -12,12 +12,15 @@ import trilby
 from trilby.bench import interleaved
 
 STREAM = """
-import json, resource, sys, torch, trilby
+import json, sys, torch, trilby
+def peak():  # MiB of this process; ru_maxrss would start at what its parent had
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 x, state, peaks = torch.randn(1, 65536, 8), None, []
 for block in range(1, int(sys.argv[2]) + 1):
     y, state = trilby.mean(x, state)
     if block in (int(sys.argv[1]), int(sys.argv[2])):
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        peaks.append(peak())
 print(json.dumps([*peaks, int(state.count)]))
 """
 
@@ -51,10 +54,8 @@ def time(quick: bool) -> Table:
 
 def memory(quick: bool) -> Table:
     """Peak memory of a process that mixes block after block, early on and at the end."""
-    early, late = (8, 32) if quick else (8, 1024)
-    command = [sys.executable, "-c", STREAM, str(early), str(late)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    before, after, count = json.loads(done.stdout)
+    early, late = (8, 32) if quick else (64, 2048)
+    before, after, count = streamed(STREAM, early, late)
     made = [
         {"blocks": blocks, "positions": blocks * 65536, "peak of the process MiB": peak}
         for blocks, peak in ((early, before), (late, after))
@@ -64,6 +65,13 @@ def memory(quick: bool) -> Table:
     targets = [at_most("MiB that the peak grew by", 1.0, after - before)]
     setup = "Blocks [1, 65536, 8] float32 joined by the state, in a process of their own."
     return Table("Memory of a stream", setup, made, targets)
+
+
+def streamed(program: str, early: int, late: int) -> list[float]:
+    """Peak MiB after that many blocks and after that many, and the positions counted."""
+    command = [sys.executable, "-c", program, str(early), str(late)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 def slope(lengths: list[int], seconds: list[float]) -> float:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +81,21 @@ def test_the_slope_of_a_power_is_its_exponent(table):
 
     assert growth.slope([10, 100, 1000], [3.0, 30.0, 300.0]) == pytest.approx(1.0)
     assert growth.slope([10, 100, 1000], [1.0, 100.0, 1e4]) == pytest.approx(2.0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_memory_that_a_stream_holds_on_to_shows(table):
+    import growth
+
+    ballast = bytearray(b"x") * (1 << 29)  # more than the stream has; it must not hide anything
+    held = growth.STREAM.replace("None, []", "None, []; held = []").replace(
+        "    if block in", "    held.append(y)\n    if block in"
+    )
+    early, late, count = growth.streamed(held, 2, 34)
+    assert late - early > 60  # 32 blocks of 2 MiB
+    assert count == 34 * 65536
+    assert early < 512
+    del ballast
 
 
 def test_a_peer_may_round_and_may_not_be_wrong(table):

@@ -1,11 +1,10 @@
 """The fused form beside a plain copy and beside cumsum, timed in turn, after its verdict."""
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
+from ...bench import interleaved
 from ...court import same
 from ...mixers import mean
 from ..screen import Screen
@@ -30,15 +29,9 @@ def race(screen: Screen) -> None:
         "trilby.mean(x)": lambda: mean.MIXER(x),
         "torch.cumsum(x, 1) / n": lambda: torch.cumsum(x, 1) / n,
     }
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(ROUNDS + 1):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            if turn:  # the first round warms up
-                taken[name].append(time.perf_counter() - began)
-    copy = statistics.median(taken["y.copy_(x)"])
+    timings = interleaved(ways, rounds=ROUNDS)
+    copy = timings.median("y.copy_(x)")
     screen.line()
-    for name, seconds in taken.items():
-        middle = statistics.median(seconds)
+    for name in ways:
+        middle = timings.median(name)
         screen.line(f"  {name:24} {1e3 * middle:8.2f} ms   {middle / copy:6.1f} copies")
