@@ -2,8 +2,12 @@
 
 import io
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -110,3 +114,35 @@ def test_ascii_where_the_output_is_not_utf8():
     )
     assert done.returncode == 0
     assert done.stdout.isascii()
+
+
+def test_an_interrupt_is_130_and_one_line():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trilby", "check", "mean"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "trilby: interrupted"
+
+
+def test_step_waits_for_a_key_at_a_terminal():
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trilby", "tour", "--step"],
+        stdin=child,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for _ in range(7):
+        os.write(parent, b" ")
+    out, _ = process.communicate(timeout=90)
+    os.close(parent)
+    os.close(child)
+    assert process.returncode == 0
+    assert "8. What to try next" in out

@@ -45,6 +45,8 @@ def _next(screen: Screen) -> None:
     screen.line("  trilby show mean                   definition, contract, costs, triangle")
     screen.line("  trilby same mean.loop mean.softmax two forms, one function?")
     screen.line("  trilby check mean                  every form before every law")
+    screen.line("  trilby bench mean                  the forms timed in turn, beside a copy")
+    screen.line("  trilby mix mean IN.csv -o OUT.csv  the mean of your own series, however long")
     screen.line("  trilby env                         versions, machine, kernels")
     screen.line()
     screen.line('  python -c "import torch, trilby; print(trilby.mean(torch.ones(1, 4, 1)))"')

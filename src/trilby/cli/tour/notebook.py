@@ -1,9 +1,11 @@
 """The notebook's three cells, computed live beside the numbers that the notebook printed."""
 
+import textwrap
+
 import torch
 from torch import Tensor
 
-from ...court import same
+from ...court import Verdict, same
 from ...mixers import mean
 from ..screen import Screen
 from ..triangle import draw
@@ -110,11 +112,11 @@ def proof(screen: Screen) -> None:
         screen.line(f"    {name:8} {float((y - exact).abs().max()):.1e}")
     screen.line()
     for name, way in (("matrix", by_matrix), ("softmax", by_softmax)):
-        screen.line(f"trilby.same(loop, {name}, x): {same(by_loop, way, x)}")
+        _verdict(screen, f"trilby.same(loop, {name}, x)", same(by_loop, way, x))
     wrong = same(by_loop, lambda x: by_matrix(x) + 1e-3 * x.mean(1, keepdim=True), x)
     screen.line()
     screen.line("and a matrix that looks a thousandth into the future:")
-    screen.line(f"trilby.same(loop, peeking, x): {wrong}")
+    _verdict(screen, "trilby.same(loop, peeking, x)", wrong)
 
 
 def sequence() -> Tensor:
@@ -143,6 +145,12 @@ def by_softmax(x: Tensor) -> Tensor:
     tril = torch.tril(torch.ones(x.shape[1], x.shape[1]))
     wei = torch.zeros(x.shape[1], x.shape[1], dtype=x.dtype)
     return torch.softmax(wei.masked_fill(tril == 0, float("-inf")), dim=-1) @ x
+
+
+def _verdict(screen: Screen, call: str, verdict: Verdict) -> None:
+    screen.line(f"{call} -> {bool(verdict)}")
+    for line in textwrap.wrap(verdict.sentence, screen.width - 2):
+        screen.line(f"  {line}")
 
 
 def _row(pair: Tensor | list[float]) -> str:
