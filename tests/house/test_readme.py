@@ -36,3 +36,12 @@ def test_its_picture_is_what_show_draws():
 
     drawn = draw(mean.weights(*mean.draw(B=1, T=5)).wei[0].tolist())
     assert "\n".join(line.plain.rstrip() for line in drawn) in README
+
+
+def test_it_counts_the_mutants_and_the_laws():
+    from trilby.court.laws import LAWS
+    from trilby.court.mutants import MUTANTS
+
+    assert f"[{len(MUTANTS)} wrong means]" in README
+    assert len(LAWS) == 8
+    assert "eight laws" in README
