@@ -48,7 +48,7 @@ def test_a_broken_form_is_exit_code_1(capsys, monkeypatch):
     import trilby.mixers
     from trilby.court.mutants import MUTANTS
 
-    forms = {**trilby.mean.forms, "scan": MUTANTS["one_late"][1]}
+    forms = {**trilby.mean.forms, "scan": MUTANTS["one_late"].call}
     monkeypatch.setitem(trilby.mixers.MIXERS, "mean", replace(trilby.mean, forms=forms))
     assert main(["same", "mean.loop", "mean.scan"]) == 1
     assert "different functions" in capsys.readouterr().out

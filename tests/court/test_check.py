@@ -1,99 +1,159 @@
-"""`check`: the room holds, every mutant is caught by the law that names its fault."""
+"""`check`: the room holds, the report tells what was run, the caller's things are as before."""
 
-from pathlib import Path
+import json
+import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from tests.court.table import confusion
+from tests.court.page import JUDGED, beside
 
 import trilby
-from trilby.court.check import check, judge
-from trilby.court.laws import LAWS
-from trilby.court.mutants import MUTANTS, healthy
+from trilby.cli.names import EFFORTS as TYPED
+from trilby.court.mutants import MUTANTS
 from trilby.court.report import Report
-from trilby.court.subject import Subject
+from trilby.court.sweep import EFFORTS
 from trilby.court.verdict import Verdict
 from trilby.errors import CallError, FormError
 
-DOCS = Path(__file__).parents[2] / "docs"
+
+def with_scan(scan):
+    return replace(trilby.mean, forms={"loop": trilby.mean.loop, "scan": scan})
 
 
-@pytest.fixture(scope="module")
-def found():
-    return confusion()
-
-
-def test_the_mean_holds_every_law():
-    report = check(trilby.mean)
+@pytest.mark.slow
+@pytest.mark.parametrize("form", trilby.mean.forms)
+def test_the_mean_holds_every_law(form):
+    report = trilby.check(trilby.mean, forms=[form])
     assert report, str(report)
-    assert len(report) == len(trilby.mean.forms) * len(LAWS)
+    ran = [v.law for v in report if v.ok]
+    assert ran == [law for law in JUDGED if law != "agrees" or form != "loop"]
 
 
-def test_a_healthy_mean_of_another_hand_holds_every_law():
-    subject = Subject("healthy", healthy, trilby.mean.loop, trilby.mean.draw)
-    assert [law for law in LAWS if not judge(subject, law)] == []
+@pytest.mark.slow
+def test_thorough_generates_code():
+    verdict = trilby.check(trilby.mean, forms=["scan"], laws=["compiles"], effort="thorough")
+    [only] = verdict
+    assert only.outcome == "holds" or "inductor generates no code here" in only.sentence
+    assert any("inductor" in line for line in verdict.sizes()) == only.ok
 
 
-@pytest.mark.parametrize("name", MUTANTS)
-def test_the_first_law_that_breaks_names_the_fault(found, name):
-    law, _ = MUTANTS[name]
-    assert found[name][0] == law, found[name]
+def test_a_report_prints_as_a_table():
+    report = trilby.check(
+        beside(MUTANTS["reads_one_ahead"]), laws=["isolated", "padding", "causal"], effort="quick"
+    )
+    head, titles, *lines = str(report).splitlines()
+    assert head.startswith("mean: 3 of 4 hold (quick, ")
+    assert titles.split() == ["loop", "scan"]
+    assert lines[0].split() == ["causal", "ok", "BROKEN"]
+    assert lines[1].split() == ["isolated", "ok", "ok"]
+    assert lines[2] == (
+        "causal: leak  mean.scan  y[0, 0] reads x[0, 1]  change 0.2  B=1 T=2 C=1 float32"
+    )
+    assert lines[3].startswith("not run  mean.loop scan: padding, a room takes neither masks")
+    assert lines[4] == (
+        "sizes  causal: T 1 2 3 5 8 66, B 1-3, C 1-4, float32 float64 bfloat16 float16"
+    )
 
 
-@pytest.mark.parametrize("law", LAWS)
-def test_every_law_has_been_seen_to_fail_twice(law):
-    assert sum(named == law for named, _ in MUTANTS.values()) >= 2
+def test_a_later_law_stands_after_the_first():
+    report = trilby.check(beside(MUTANTS["forgets_the_state"]), laws=JUDGED[:6], effort="quick")
+    assert [v.law for v in report.first()] == ["resumes"]
+    assert "\n  then agrees: different  mean.scan  differs from mean.loop" in str(report)
 
 
-def test_the_table_in_the_docs_is_this_one(found):
-    from tests.court.table import markdown
+def test_a_note_is_no_failure():
+    report = trilby.check(trilby.mean, forms=["matrix"], laws=["causal"], effort="quick")
+    assert report
+    assert "note  mean.matrix: causal, NaN in the future reaches the past (0 x NaN)" in str(report)
+    report = trilby.check(trilby.mean, forms=["scan"], laws=["causal"], effort="quick")
+    assert "note" not in str(report)
 
-    assert (DOCS / "mutants.md").read_text(encoding="utf-8") == markdown(found)
+
+def test_a_report_is_json():
+    report = trilby.check(beside(MUTANTS["ends_in_nan"]), laws=["agrees"], effort="quick")
+    found = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert found["ok"] is False
+    assert [v["outcome"] for v in found["verdicts"]] == ["not run", "broken"]
+    assert found["verdicts"][1]["error"] == "inf"
 
 
-def test_a_mutant_spoils_no_healthy_form():
-    from dataclasses import replace
-
-    forms = {"loop": trilby.mean.loop, "scan": MUTANTS["one_late"][1]}
-    report = check(replace(trilby.mean, forms=forms), laws=["causal", "agrees"])
+def test_a_report_of_nothing_is_not_a_pass():
+    assert not Report("mean", ())
+    assert not Report("mean", (Verdict("mean.scan", "causal", "not run"),))
+    assert Report("mean", (Verdict("a", "causal", "holds"), Verdict("a", "sound", "not run")))
+    assert not trilby.check(trilby.mean, forms=[])
+    report = trilby.check(trilby.mean, forms=["scan"], laws=["padding", "documents"])
     assert not report
-    assert {v.subject for v in report.failed()} == {"mean.scan"}
-    assert report.first()[0].law == "agrees"
-    assert "different  mean.scan  different functions" in str(report)
+    assert str(report).startswith("mean: nothing was run")
 
 
-def test_a_form_that_crashes_is_broken_and_check_goes_on():
-    def crashes(x, state=None):
-        raise RuntimeError("boom")
+def test_the_reproducer_runs(capsys):
+    [verdict] = trilby.check(trilby.mean, forms=["scan"], laws=["repeats"], effort="quick")
+    exec(verdict.reproducer)
+    assert capsys.readouterr().out.startswith("mean: 1 of 1 hold")
 
-    subject = Subject("crash", crashes, trilby.mean.loop, trilby.mean.draw)
-    for law in LAWS:
-        verdict = judge(subject, law)
-        assert verdict.outcome == "broken"
+
+def test_a_form_that_raises_is_broken_and_the_rest_goes_on():
+    def raises(x, state=None):
+        raise RuntimeError("boom\nand more")
+
+    report = trilby.check(with_scan(raises), forms=["scan"], laws=JUDGED, effort="quick")
+    assert [v.law for v in report.failed()] == JUDGED
+    for verdict in report.failed():
+        assert "RuntimeError" in verdict.sentence
         assert "boom" in verdict.sentence
+        assert verdict.kind == ("different" if verdict.law == "agrees" else "raises")
 
 
-def test_an_empty_report_is_not_a_pass():
-    assert not Report(())
-    assert not Report((Verdict("x", "causal", "not run"),))
-    assert Report((Verdict("x", "causal", "holds"), Verdict("x", "sound", "not run")))
+def _surroundings():
+    return (
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        str(np.random.get_state()),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
 
 
-def test_nothing_of_the_caller_is_changed():
-    torch.manual_seed(5)
-    want = torch.rand(3)
-    torch.manual_seed(5)
-    threads, default = torch.get_num_threads(), torch.get_default_dtype()
-    check(trilby.mean, forms=["scan"])
-    assert torch.equal(torch.rand(3), want)
-    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, default)
-    assert torch.is_grad_enabled()
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_nothing_of_the_caller_is_changed(mode):
+    laws = ["repeats", "causal", "differentiates", "sound", "compiles"]
+    torch.set_default_dtype(torch.float64)
+    try:
+        with mode():
+            before = _surroundings()
+            assert trilby.check(trilby.mean, forms=["scan"], laws=laws, effort="quick")
+            assert _surroundings() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
-def test_wrong_names_are_one_sentence():
+def test_nor_after_an_interrupt():
+    def interrupted(x, state=None):
+        torch.rand(1), random.random(), np.random.rand()
+        raise KeyboardInterrupt
+
+    before = _surroundings()
+    with pytest.raises(KeyboardInterrupt):
+        trilby.check(with_scan(interrupted), forms=["scan"], laws=["causal"])
+    assert _surroundings() == before
+
+
+def test_wrong_arguments_are_one_sentence():
     with pytest.raises(CallError, match=r"^check: there is no law 'casual'; did you mean 'causal'"):
-        check(trilby.mean, laws=["casual"])
+        trilby.check(trilby.mean, laws=["casual"])
     with pytest.raises(FormError, match=r"mean: form is 'chunks', .* did you mean 'chunk'\?"):
-        check(trilby.mean, forms=["chunks"])
-    with pytest.raises(CallError, match=r"^check: mixer is function, expected a mixer"):
-        check(trilby.mean.loop)
+        trilby.check(trilby.mean, forms=["chunks"])
+    with pytest.raises(CallError, match=r"^check: mixer is a function, expected a mixer, e\.g\."):
+        trilby.check(trilby.mean.loop)
+    with pytest.raises(CallError, match=r"^check: effort is 'hard', expected one of quick default"):
+        trilby.check(trilby.mean, effort="hard")
+
+
+def test_the_command_line_takes_these_efforts():
+    assert TYPED == EFFORTS

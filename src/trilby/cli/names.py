@@ -13,6 +13,7 @@ from ..card import FORMS, Mixer
 from .group import unknown
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+EFFORTS = ("quick", "default", "thorough")
 
 
 class MixerName(click.ParamType):

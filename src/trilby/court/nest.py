@@ -184,3 +184,12 @@ def _refilled(nest: Any, values: list[Any]) -> Any:
     for field, value in zip(fields(nest), values, strict=True):
         object.__setattr__(same, field.name, value)
     return same
+
+
+def replaced(nest: Any, change: Change) -> Any:
+    """A nest of the same structure with `change(t)` for every tensor t of any dtype.
+
+    >>> replaced({"a": (torch.ones(2), None)}, torch.numel)
+    {'a': (2, None)}
+    """
+    return _rebuild(nest, change, lambda module: module)

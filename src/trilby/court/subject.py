@@ -1,102 +1,146 @@
-"""What stands before the court: one way to compute a mixer, and how to draw its arguments."""
+"""What a law is put to: anything that is called with sequences and a state."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import inspect
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .entitled import Entitled, entitled, pinned
-from .nest import clone, leaves, numbers
-from .verdict import Verdict
+from ..card import Mixer
+from .entitled import Entitled, entitled
+from .nest import clone, leaves, numbers, replaced
+from .sweep import BLOCK, SMALL, Setting
 
-Arguments = tuple[Tensor, ...]
+Sequences = tuple[Tensor, ...]
 Leaves = list[tuple[str, Any]]
+
+QUADRATIC = ("loop", "matrix", "softmax")  # forms whose time or memory grows with T^2
+STEPWISE = ("loop", "step")  # forms whose graph grows with T
+LONG, LONGER = 1030, 5000
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A function `call(*sequences, state=None) -> (y, state)`; every sequence has time on axis 1.
+    """A function `call(sequences, state) -> (y, state)`, batch on axis 0 and time on axis 1.
 
     Attributes:
         name: what a verdict calls it, e.g. "mean.scan".
-        call: the function that is judged.
-        reference: the definition that it is held against, with the same contract.
-        draw: `draw(B=, T=, seed=, dtype=)` -> valid sequences.
+        call: the function; `state=None` starts from nothing.
+        draw: a setting -> valid sequences.
+        names: what the sequences are called, e.g. ("q", "k", "v").
+        truth: the definition it must agree with; None: there is none, or this is it.
+        longest: the largest T that it is asked to run at.
+        traced: the largest T that it is asked to be compiled at.
+        unable: law -> why it cannot be run on this subject.
     """
 
     name: str
-    call: Callable[..., Any]
-    reference: Callable[..., Any]
-    draw: Callable[..., Arguments]
+    call: Callable[[Sequences, Any], tuple[Any, Any]]
+    draw: Callable[[Setting], Sequences]
+    names: tuple[str, ...]
+    truth: "Subject | None" = None
+    longest: int = LONGER
+    traced: int = 65
+    unable: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, sequences: Arguments, state: Any = None) -> Any:
-        """One call on copies, with random numbers pinned: (y, state)."""
-        given, past = clone(sequences), clone(state)
-        with pinned():
-            return self.call(*given, state=past)
+    def run(self, sequences: Sequences, state: Any = None) -> tuple[Any, Any]:
+        """One call on copies, from one random state, without gradients."""
+        given = clone((sequences, state))
+        repin()
+        with torch.no_grad():
+            return self.call(*given)
 
-    def outputs(self, sequences: Arguments, state: Any = None) -> Leaves:
-        """One call, flattened and copied."""
+    def leaves(self, sequences: Sequences, state: Any = None) -> Leaves:
+        """What one call returns, leaf by leaf, as copies."""
         return leaves(clone(self.run(sequences, state)))
 
-    def past(self, B: int, dtype: torch.dtype = torch.float64) -> Any:
-        """A state that some past left behind: that of the reference after three positions."""
-        with torch.no_grad(), pinned():
-            return clone(self.reference(*self.draw(B=B, T=3, seed=77, dtype=dtype))[1])
+    def past(self, setting: Setting) -> Any:
+        """A state that three positions left behind, another for each row."""
+        before = self.draw(Setting(3, setting.B, setting.C, setting.dtype, setting.seed + 77))
+        return clone((self.truth or self).run(before)[1])
 
-    def entitled(self, sequences: Arguments, state: Any = None) -> list[Entitled]:
-        """What this way is entitled to at these arguments."""
-        return entitled(self.call, sequences, {"state": state})
+    def joined(self, sequences: Sequences, state: Any, lengths: tuple[int, ...]) -> tuple[Any, Any]:
+        """Piece after piece, each from the state that the last one left."""
+        sequences, state = clone((sequences, state))
+        parts = []
+        with torch.no_grad():
+            for piece in zip(*(x.split(lengths, 1) for x in sequences), strict=True):
+                repin()
+                y, state = self.call(piece, state)
+                parts.append(y)
+        return torch.cat(parts, 1), state
 
-    def verdict(self, law: str, outcome: str, kind: str = "", **more: Any) -> Verdict:
-        """A verdict about this subject."""
-        return Verdict(self.name, law, outcome, kind, **more)
-
-    def holds(self, law: str, sentence: str, error: float = 0.0) -> Verdict:
-        """The verdict that a law was run and holds."""
-        return self.verdict(law, "holds", error=error, sentence=sentence)
-
-
-def differences(
-    found: Leaves, wanted: Leaves, allowed: list[Tensor]
-) -> Iterator[tuple[str, float, float]]:
-    """(place, error, allowance) of the worst element of each leaf that is beyond its allowance.
-
-    Tensors of other shape or dtype, and other structures, differ by infinity.
-    """
-    if [p for p, _ in found] != [p for p, _ in wanted]:
-        yield "the structure of the result", torch.inf, 0.0
-        return
-    for (path, a), (_, b), limit in zip(found, wanted, allowed, strict=True):
-        if not isinstance(a, Tensor) or not isinstance(b, Tensor):
-            if a is not b and a != b:
-                yield path, torch.inf, 0.0
-        elif a.shape != b.shape or a.dtype != b.dtype:
-            yield f"the shape or dtype of {path}", torch.inf, 0.0
-        elif a.numel():
-            worst = _worst(path, a.double(), b.double(), limit if numbers(a) else torch.zeros(()))
-            if worst is not None:
-                yield worst
+    def entitled(self, sequences: Sequences, state: Any = None) -> dict[str, Entitled]:
+        """What rounding may do to each leaf of the result."""
+        with torch.no_grad():
+            return {e.path: e for e in entitled(self.call, (sequences, state), {})}
 
 
-def index_of(path: str, flat: int, shape: torch.Size) -> str:
-    """The name of one element: `y[0, 3, 1]`.
+def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
+    """The forms of a mixer as subjects, each held against its loop."""
+    takes = inspect.signature(mixer.draw).parameters
+    letters = [name for name in takes if len(name) == 1 and name not in "BT"]
 
-    >>> index_of("y", 3, torch.Size([2, 2]))
-    'y[1, 1]'
-    """
-    place = [int(i) for i in torch.unravel_index(torch.tensor(flat), shape)]
-    return f"{path}{place}" if place else path
+    def draw(setting: Setting) -> Sequences:
+        sizes = dict.fromkeys(letters, setting.C)
+        drawn = mixer.draw(
+            B=setting.B, T=setting.T, seed=setting.seed, dtype=setting.dtype, **sizes
+        )
+        scaled = (x * setting.scale if numbers(x) else x for x in drawn)
+        return tuple(_turned(x) if setting.turned else x for x in scaled)
+
+    sequences = tuple(inspect.signature(mixer.forms["loop"]).parameters)[:-1]
+    unable = dict.fromkeys(("padding", "documents"), "a room takes neither masks nor document ids")
+
+    def subject(name: str, truth: Subject | None, unable: dict[str, str]) -> Subject:
+        longest = LONG if name in QUADRATIC else LONGER
+        traced = SMALL if name in STEPWISE else BLOCK + 1
+        way = f"{mixer.name}.{name}"
+        call = _call(mixer.forms[name], way)
+        return Subject(way, call, draw, sequences, truth, longest, traced, unable)
+
+    loop = subject("loop", None, {**unable, "agrees": "it is the definition"})
+    return [loop if name == "loop" else subject(name, loop, unable) for name in names]
 
 
-def _worst(path: str, a: Tensor, b: Tensor, limit: Tensor) -> tuple[str, float, float] | None:
-    equal = (a == b) | (a.isnan() & b.isnan())
-    error = torch.where(equal, 0.0, (a - b).abs()).nan_to_num(torch.inf, torch.inf)
-    excess = torch.where(equal, -1.0, error - limit.nan_to_num(0, 0, 0))
-    at = int(excess.argmax())
-    if float(excess.flatten()[at]) <= 0:
-        return None
-    most = limit.nan_to_num(0, 0, 0).expand_as(error).flatten()[at]
-    return index_of(path, at, a.shape), float(error.flatten()[at]), float(most)
+def _turned(x: Tensor) -> Tensor:
+    """The same values, time varying fastest in memory."""
+    return x.transpose(1, -1).contiguous().transpose(1, -1)
+
+
+def _call(form: Callable[..., Any], name: str) -> Callable[[Sequences, Any], tuple[Any, Any]]:
+    def call(sequences: Sequences, state: Any) -> tuple[Any, Any]:
+        return form(*sequences, state)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def repin() -> None:
+    """The random numbers of torch, numpy and Python from their beginning."""
+    torch.default_generator.manual_seed(0)  # torch.manual_seed costs more than most calls here
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
+    random.seed(0)
+    np.random.seed(0)
+
+
+def row(nest: Any, b: int) -> Any:
+    """One row of every tensor in a nest, as a batch of one."""
+    return replaced(nest, lambda t: t[b : b + 1].clone())
+
+
+def spliced(nest: Any, other: Any, b: int) -> Any:
+    """A nest whose row b is that of `nest` and whose other rows are those of `other`."""
+    theirs = iter([t for _, t in leaves(other) if isinstance(t, Tensor)])
+
+    def splice(t: Tensor) -> Tensor:
+        mixed = next(theirs).clone()
+        mixed[b] = t[b]
+        return mixed
+
+    return replaced(nest, splice)

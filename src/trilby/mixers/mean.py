@@ -78,8 +78,9 @@ def loop(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
     B, T, _ = x.shape
     xbow = x.clone()  # [B, T, C], every entry is replaced
     for b in range(B):
+        row = x[b].double()  # [T, C], once, so that gradients add up in float64 too
         for t in range(T):
-            xprev = x[b, : t + 1].double()  # [t + 1, C]
+            xprev = row[: t + 1]  # [t + 1, C]
             xbow[b, t] = (total[b] + torch.sum(xprev, 0)) / (count[b] + t + 1)
     return xbow, State(total + x.double().sum(1), count + T)
 

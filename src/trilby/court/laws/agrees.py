@@ -1,27 +1,25 @@
-"""Every form is the same function as the definition; judged by `same`."""
+"""Each form is the same function as the definition: outputs and the state that is left."""
 
-from dataclasses import replace
+from collections.abc import Iterator
 
-import torch
-
+from ..finding import Finding
 from ..same import same
 from ..subject import Subject
-from ..verdict import Verdict
+from ..sweep import Setting
 
-SIZES = (0, 1, 2, 3, 7, 63, 64, 65, 130)
+_PREFIX = "different functions: they differ by "
 
 
-def agrees(subject: Subject) -> Verdict:
-    """Whether this way is the same function as the reference, with a state and without one."""
-    for T in SIZES:
-        for dtype in (torch.float64, torch.float32):
-            sequences = subject.draw(B=2, T=T, seed=41, dtype=dtype)
-            for state in (None, subject.past(2)):
-                verdict = same(subject.reference, subject.call, *sequences, state=state)
-                if not verdict:
-                    given = "with a state" if state is not None else "no state"
-                    told = f"{verdict.sentence}  {given}  T={T}"
-                    kind = verdict.kind or "different"
-                    sentence = f"{kind}  {subject.name}  {told}"
-                    return replace(verdict, subject=subject.name, law="agrees", sentence=sentence)
-    return subject.holds("agrees", f"the same function as the definition, T in {SIZES}")
+def agrees(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """`same` finds no difference of function from the loop, from nothing and from a past.
+
+    Rounding that is worse than it may be is no difference of function: that is for `sound`.
+    """
+    assert subject.truth is not None
+    sequences = subject.draw(setting)
+    for state in (None, subject.past(setting)):
+        verdict = same(subject.truth.call, subject.call, sequences, state)
+        broken = verdict.kind not in ("same", "rounding")
+        error, allowed = verdict.error or 0.0, verdict.allowance or 0.0
+        text = f"differs from {subject.truth.name}: {verdict.sentence.removeprefix(_PREFIX)}"
+        yield Finding("different", broken, error, allowed, verdict.place, text)

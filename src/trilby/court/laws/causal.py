@@ -1,120 +1,145 @@
-"""Law 2: no output reads the future, by value, by gradient and by the length of the sequence."""
+"""Law 2: no output reads a later position, by value, by gradient or by how long x is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..entitled import pinned
+from ..finding import Finding, compare, logic
 from ..nest import clone
-from ..subject import Arguments, Subject, differences, index_of
-from ..verdict import Verdict
+from ..subject import Sequences, Subject
+from ..sweep import SMALL, Setting, cuts
 
-SIZES = (1, 2, 3, 5, 8, 9, 63, 64, 65, 130)
-EVERY_CUT = 9  # sizes up to which every cut and every single row are tried
-MAGNITUDES = (1.0, 1e4, 1e-4)
+MAGNITUDES = (1.0, 2.0**12, 2.0**-12)
 
 
-def causal(subject: Subject) -> Verdict:
-    """Whether y[:, :t] is the same, bit for bit, whatever the finite values of x[:, t:] are.
+def causal(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """Rewriting x[:, t:] leaves y[:, :t] as it was, bit for bit; so does leaving it away.
 
-    NaN in the future is a note and no leak: it is spread by a weight of zero.
+    By value: finite values of several magnitudes, one row at a time. By gradient: exactly zero.
+    By prefix, in float64: `f(x[:, :t])` equals `f(x)[:, :t]`. NaN in the future that reaches the
+    past while finite values do not is a note: something was multiplied by zero.
     """
-    for T in SIZES:
-        if T == 1:
-            continue  # nothing lies in the future
-        for way in (_by_value, _by_gradient, _by_length):
-            found = way(subject, T)
-            if found is not None:
-                return found
-    return subject.holds("causal", f"bit for bit, T in {SIZES}{_taint(subject)}")
+    for state in (None, subject.past(setting)):
+        yield from _by_value(subject, setting, state)
+        exact = replace(setting, dtype=torch.float64)
+        yield from _by_gradient(subject, exact, state)
+        if state is None:
+            yield from _by_prefix(subject, exact)
+        if setting.T == 5:
+            yield from _taint(subject, setting, state)
 
 
-def _by_value(subject: Subject, T: int) -> Verdict | None:
-    sequences = subject.draw(B=2, T=T, seed=3, dtype=torch.float32)
-    y = subject.outputs(sequences)[0][1]
-    for number, (t, stop) in enumerate(_rewritten(T)):
-        size = MAGNITUDES[number % len(MAGNITUDES)]
-        other = subject.draw(B=2, T=T, seed=4 + number, dtype=torch.float32)
-        mixed = tuple(clone(a) for a in sequences)
-        for a, b in zip(mixed, other, strict=True):
-            a[:, t:stop] = size * b[:, t:stop]
-        z = subject.outputs(mixed)[0][1]
-        if y.shape != z.shape or y.shape[:2] != (2, T):
-            return None  # not a sequence of the same length: a matter of `agrees`
-        gap = _gap(z[:, :t].double(), y[:, :t].double())
-        if bool((gap > 0).any()):
-            at = int(gap.argmax())
-            place = index_of("y", at, gap.shape)
-            reads = f"x[:, {t}]" if stop == t + 1 else f"x[:, {t}:]"
-            return _broken(subject, "leak", place, f"reads {reads}", float(gap.flatten()[at]), T)
-    return None
+def _by_value(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
+    sequences = subject.draw(setting)
+    y = _y(subject, sequences, state)
+    floor = _farthest(_y(subject, sequences, state), y)
+    number = 0
+    for t in cuts(y.shape[1]):
+        for b in range(setting.B):
+            for size in MAGNITUDES if setting.T <= SMALL else MAGNITUDES[: 1 + number % 2]:
+                number += 1
+                other = subject.draw(setting.again(number))
+                spots = range(t, setting.T)
+                after = _y(subject, _rewritten(sequences, other, b, spots, size), state)
+                if not torch.equal(after[:, :t], y[:, :t]):
+                    yield _leak(subject, (sequences, other, state), y, (t, b, size), floor)
+    yield Finding("leak", error=floor, allowed=floor)
 
 
-def _gap(z: Tensor, y: Tensor) -> Tensor:
-    """The change of each element; NaN for NaN is none, NaN for a number is infinite."""
-    same = (z == y) | (z.isnan() & y.isnan())
-    return torch.where(same, 0.0, (z - y).abs()).nan_to_num(torch.inf, torch.inf)
+def _leak(subject: Subject, drawn: Any, y: Tensor, cut: Any, floor: float) -> Finding:
+    """The element that changed most, and the one position that changes it if there is one."""
+    (sequences, other, state), (t, b, size) = drawn, cut
+
+    def changed(spots: range) -> Tensor:
+        after = _y(subject, _rewritten(sequences, other, b, spots, size), state)
+        return _change(after[:, :t], y[:, :t])
+
+    spots = range(t, sequences[0].shape[1])
+    while len(spots) > 1:  # the half that changes anything, for as long as there is one
+        half = len(spots) // 2
+        halves = [part for part in (spots[:half], spots[half:]) if changed(part).max() > 4 * floor]
+        if not halves:
+            break
+        spots = halves[0]
+    change = changed(spots)
+    error = float(change.max())
+    where = str(spots[0]) if len(spots) == 1 else f"{spots[0]}:{spots[-1] + 1}"
+    place = f"y{(change == change.max()).nonzero()[0].tolist()[:2]}"
+    text = f"reads {_named(subject, b, where)}  change {error:.2g}"
+    return Finding("leak", error > 4 * floor, error, 4 * floor, place, text)
 
 
-def _rewritten(T: int) -> Iterator[tuple[int, int]]:
-    """(from, to) of the positions that are rewritten: all after a cut, and single ones."""
-    cuts = range(1, T) if T <= EVERY_CUT else sorted({1, T // 2, 63, 64, 65, T - 1} & {*range(T)})
-    for t in cuts:
-        yield t, T
-        yield T - 1, T
-        if T <= EVERY_CUT:
-            yield t, t + 1
-
-
-def _by_gradient(subject: Subject, T: int) -> Verdict | None:
-    leaves = _requiring(subject.draw(B=1, T=T, seed=5, dtype=torch.float64))
-    with torch.enable_grad(), pinned():
-        y = subject.call(*leaves)[0]
-    if not y.requires_grad or y.shape[1] != T:
-        return None  # a matter of `differentiates` or of `agrees`
-    for t in {1, T // 2, T - 1}:
-        grads = torch.autograd.grad(y[:, :t].sum(), leaves, retain_graph=True, allow_unused=True)
-        for grad in grads:
-            if grad is not None and bool((grad[:, t:] != 0).any()):
+def _by_gradient(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
+    leaves = [x.requires_grad_() for x in clone(subject.draw(setting))]
+    y, _ = subject.call(tuple(leaves), clone(state))
+    floating = [x for x in leaves if x.is_floating_point()]
+    if not isinstance(y, Tensor) or not y.requires_grad or not floating:
+        return
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    for t in cuts(y.shape[1]):
+        loss = (weights * y)[:, t - 1].sum()
+        grads = torch.autograd.grad(loss, floating, retain_graph=True, allow_unused=True)
+        for name, grad in zip(subject.names, grads, strict=False):
+            if grad is not None and grad[:, t:].count_nonzero():
+                b, s = _first_index(grad[:, t:])[:2]
                 size = float(grad[:, t:].abs().max())
-                return _broken(
-                    subject, "leak", f"y[:, :{t}]", f"has gradient to x[:, {t}:]", size, T
-                )
-    return None
+                text = f"has a gradient to {name}[{b}, {t + s}]  gradient {size:.2g}"
+                yield Finding("leak in the gradient", True, size, 0.0, f"y[:, {t - 1}]", text)
+    yield Finding("leak in the gradient")
 
 
-def _by_length(subject: Subject, T: int) -> Verdict | None:
-    sequences = subject.draw(B=1, T=T, seed=6, dtype=torch.float64)
-    y = subject.outputs(sequences)[0][1]
-    for t in {1, T // 2, T - 1}:
-        head = tuple(a[:, :t] for a in sequences)
-        allowed = [subject.entitled(head)[0].allowance(torch.float64)]
-        z = subject.outputs(head)[:1]
-        if z[0][1].shape != y[:, :t].shape:
-            return None
-        for place, error, _ in differences(z, [("y", y[:, :t])], allowed):
-            why = f"depends on how long x is ({t} or {T})"
-            return _broken(subject, "length dependence", place, why, error, T)
-    return None
+def _by_prefix(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    sequences = subject.draw(setting)
+    y = _y(subject, sequences, None)
+    for t in cuts(y.shape[1]):
+        head = _y(subject, tuple(x[:, :t] for x in sequences), None)
+        than = f", as it is without positions {t} to {setting.T - 1}"
+        yield compare("length", [("y", y[:, :t])], [("y", head)], logic, than)
 
 
-def _taint(subject: Subject) -> str:
-    """What NaN in the last position does to the ones before it, as a note."""
-    sequences = subject.draw(B=1, T=9, seed=7, dtype=torch.float32)
-    poisoned = tuple(clone(a) for a in sequences)
-    for a in poisoned:
-        a[:, -1] = torch.nan
-    y = subject.outputs(poisoned)[0][1]
-    return "; NaN in the future reaches the past" if bool(y[:, :-1].isnan().any()) else ""
+def _taint(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
+    sequences = clone(subject.draw(setting))
+    for x in sequences:
+        if x.is_floating_point():
+            x[0, setting.T - 1 :] = torch.nan
+    y = _y(subject, sequences, state)
+    if y[:, : setting.T - 1].isnan().any():
+        yield Finding(
+            "leak", note="NaN in the future reaches the past (0 x NaN), no finite value does"
+        )
 
 
-def _requiring(sequences: Arguments) -> list[Tensor]:
-    return [a.detach().clone().requires_grad_() for a in sequences]
+def _y(subject: Subject, sequences: Sequences, state: Any) -> Tensor:
+    return subject.run(sequences, state)[0]
 
 
-def _broken(subject: Subject, kind: str, place: str, what: str, size: float, T: int) -> Verdict:
-    sentence = f"{kind}  {subject.name}  {place} {what}  change {size:.2g}  T={T}"
-    return subject.verdict(
-        "causal", "broken", kind, error=size, allowance=0.0, place=place, sentence=sentence
-    )
+def _rewritten(sequences: Sequences, other: Sequences, b: int, spots: range, size: float) -> Any:
+    """The sequences with row b taken from `other` at some positions, at another magnitude."""
+    mixed = clone(sequences)
+    for x, fresh in zip(mixed, other, strict=True):
+        place = slice(spots.start, spots.stop)
+        x[b, place] = fresh[b, place] * size if x.is_floating_point() else fresh[b, place]
+    return mixed
+
+
+def _change(a: Tensor, b: Tensor) -> Tensor:
+    equal = (a == b) | (a.isnan() & b.isnan())
+    change = (a.double() - b.double()).abs().nan_to_num(torch.inf, torch.inf)
+    return torch.where(equal, 0.0, change)
+
+
+def _farthest(a: Tensor, b: Tensor) -> float:
+    return float(_change(a, b).max()) if a.numel() else 0.0
+
+
+def _first_index(t: Tensor) -> list[int]:
+    return t.nonzero()[0].tolist()
+
+
+def _named(subject: Subject, b: int, s: str) -> str:
+    """`x[0, 5]`, or all sequences of a subject that has several."""
+    name = subject.names[0] if len(subject.names) == 1 else f"({', '.join(subject.names)})"
+    return f"{name}[{b}, {s}]"

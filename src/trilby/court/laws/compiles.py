@@ -1,74 +1,109 @@
-"""Law 7: `torch.compile` changes nothing, and every operator of ours keeps torch's contract."""
+"""Law 7: eager equals compiled, and every custom operator keeps the contract of operators."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..entitled import entitled
+from ..finding import Finding, NotRun, compare, within
 from ..nest import clone, leaves
-from ..subject import Subject, differences
-from ..verdict import Verdict
+from ..subject import Subject
+from ..sweep import Setting
 
-SIZES = (1, 3)
-BACKEND = "aot_eager"  # traces everything and generates no code: seconds, not minutes
+BUILT_IN = ("aten", "prim", "prims", "profiler", "debugprims", "inductor")
+Way = Callable[..., dict[str, Any]]
 
 
-def compiles(subject: Subject) -> Verdict:
-    """Whether `torch.compile(fullgraph=True)` gives the same, and `opcheck` holds.
+def compiles(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """`torch.compile(fullgraph=True)` gives what eager gives, forward and backward.
 
-    The backend is `aot_eager`: graph, fakes and gradients are traced, no code is generated.
+    `torch.library.opcheck` holds for every operator outside of torch's own that the call reaches.
     """
-    for T in SIZES:
-        sequences = subject.draw(B=2, T=T, seed=61, dtype=torch.float32)
-        eager = subject.outputs(sequences)
-        allowed = [e.allowance(torch.float32) for e in subject.entitled(sequences)]
-        torch._dynamo.reset()
-        try:
-            with warnings.catch_warnings():  # a warning is no verdict
-                warnings.simplefilter("ignore")
-                compiled = torch.compile(subject.call, fullgraph=True, backend=BACKEND)
-                found = leaves(clone(compiled(*clone(sequences))))
-        except Exception as problem:
-            return _broken(subject, f"cannot be compiled: {_first(problem)}", T)
-        finally:
-            torch._dynamo.reset()
-        for place, error, _ in differences(found, eager, allowed):
-            return _broken(subject, f"{place} differs by {error:.2g} once compiled", T)
-        for operator, arguments in _operators(subject.call, sequences):
-            try:
-                torch.library.opcheck(operator, arguments)
-            except Exception as problem:
-                return _broken(subject, f"{operator} breaks its contract: {_first(problem)}", T)
-    return subject.holds("compiles", f"whole graph, backend {BACKEND}, T in {SIZES}")
+    if setting.backend == "inductor":
+        _generates_code()
+    given = subject.draw(setting), subject.past(setting)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler, about itself
+        eager, compiled = _both(subject), _both(subject, setting.backend)
+        limits = {e.path.removeprefix("y."): e for e in entitled(eager, given, {})}
+        found, wanted = compiled(*given), eager(*given)
+        than = f", as it is in eager mode ({setting.backend})"
+        yield compare("compiled differs", [*found.items()], [*wanted.items()], within(limits), than)
+        yield from _operators(eager, given)
 
 
-class _Listener(TorchDispatchMode):
-    """Keeps the first call of every operator that is not torch's own."""
+def _both(subject: Subject, backend: str = "") -> Way:
+    """The leaves of the result and the gradients to the sequences, as a function of copies."""
+
+    def call(sequences: Any, state: Any) -> Any:
+        return subject_call(sequences, state)
+
+    subject_call = subject.call
+    own = FunctionType(  # its own code object: what is compiled is cached by code object
+        call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__
+    )
+    way = torch.compile(own, fullgraph=True, backend=backend) if backend else own
+
+    def both(sequences: Any, state: Any) -> Any:
+        given, past = clone((sequences, state))
+        with torch.enable_grad():
+            inputs = [x.requires_grad_(x.is_floating_point()) for x in given]
+            result = way(tuple(inputs), past)
+            floating = [x for x in inputs if x.requires_grad]
+            outputs = [t for _, t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
+            grads = (
+                torch.autograd.grad(
+                    [t.double().sum() for t in outputs], floating, allow_unused=True
+                )
+                if outputs
+                else []
+            )
+        named = dict(leaves(clone(result)))
+        return named | {f"gradient {i}": g for i, g in enumerate(grads) if g is not None}
+
+    return both
+
+
+@cache
+def _generates_code() -> None:
+    """Raise NotRun where inductor cannot compile anything at all."""
+    try:
+        torch.compile(lambda x: x + 1, backend="inductor")(torch.ones(2))
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise NotRun(f"inductor generates no code here, it raises: {told:.80}") from error
+
+
+class _Recorder(TorchDispatchMode):
+    """The calls of operators that are not torch's own, the first of each."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: dict[Any, tuple[Any, ...]] = {}
+        self.calls: dict[Any, tuple[Any, Any]] = {}
 
-    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace not in ("aten", "prim", "prims"):
-            self.heard.setdefault(func, clone(args))
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace not in BUILT_IN:
+            self.calls.setdefault(func, clone((args, kwargs or {})))
         return func(*args, **(kwargs or {}))
 
 
-def _operators(call: Callable[..., Any], sequences: Any) -> list[tuple[Any, tuple[Any, ...]]]:
-    with torch.no_grad(), _Listener() as listener:
-        call(*clone(sequences))
-    return list(listener.heard.items())
-
-
-def _broken(subject: Subject, what: str, T: int) -> Verdict:
-    sentence = f"compile  {subject.name}  {what}  T={T}"
-    return subject.verdict("compiles", "broken", "compile", sentence=sentence)
-
-
-def _first(problem: Exception) -> str:
-    """The type of an error and the first line of what it says."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return f"{type(problem).__name__}: {lines[0] if lines else 'no reason given'}"
+def _operators(eager: Way, given: tuple[Any, Any]) -> Iterator[Finding]:
+    with _Recorder() as recorder:
+        eager(*given)
+    for operator, (args, kwargs) in recorder.calls.items():
+        sample = tuple(
+            a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
+            for a in args
+        )
+        try:
+            torch.library.opcheck(operator, sample, kwargs)
+        except Exception as error:
+            told = " ".join(str(error).split())
+            yield Finding("operator", True, torch.inf, 0.0, str(operator), f"opcheck: {told:.160}")
+        yield Finding("operator")

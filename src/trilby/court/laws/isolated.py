@@ -1,69 +1,53 @@
 """Law 4: a row does not depend on its neighbours in the batch."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..nest import alter, leaves
-from ..subject import Subject, differences
-from ..verdict import Verdict
+from ..finding import Finding, compare, exactly, logic, rounding
+from ..nest import leaves
+from ..subject import Sequences, Subject, row, spliced
+from ..sweep import Setting
 
-SIZES = (1, 3, 65)
-ROWS = 3
+MAGNITUDES = (1.0, 2.0**12)
 
 
-def isolated(subject: Subject) -> Verdict:
-    """Whether each row alone equals that row of the batch, also with its neighbours rewritten.
+def isolated(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """A row is the same, bit for bit, whatever its neighbours are, and the same alone (float64).
 
-    A room has neither a padding mask nor packed documents, so neither is judged.
+    The rows of the state are neighbours too, those that go in and those that come out.
     """
-    for T in SIZES:
-        sequences = subject.draw(B=ROWS, T=T, seed=21, dtype=torch.float64)
-        other = subject.draw(B=ROWS, T=T, seed=22, dtype=torch.float64)
-        for state in (None, subject.past(ROWS)):
-            together = subject.run(sequences, state)
-            for b in range(ROWS):
-                row = tuple(a[b : b + 1] for a in sequences)
-                mine = _row(state, b)
-                wanted = leaves(subject.run(row, mine))
-                allowed = [e.allowance(torch.float64) for e in subject.entitled(row, mine)]
-                mixed = tuple(_only(a, 1e3 * o, b) for a, o in zip(sequences, other, strict=True))
-                for result, how in (
-                    (together, "alone or in a batch"),
-                    (subject.run(mixed, state), "as its neighbours change"),
-                ):
-                    found = leaves(_row(result, b))
-                    for place, error, most in differences(found, wanted, allowed):
-                        return _broken(subject, f"row {b}, {place}", how, error, most, T)
-    return subject.holds("isolated", f"batch of {ROWS}, T in {SIZES}; no padding, no documents")
+    for state in (None, subject.past(setting)):
+        yield from _rewritten(subject, setting, state)
+        yield from _alone(subject, replace(setting, dtype=torch.float64), state)
 
 
-def _row(nest: Any, b: int) -> Any:
-    """One row of everything in a nest, kept as a batch of one."""
-
-    def pick(t: Tensor) -> Tensor:
-        return t[b : b + 1].clone()
-
-    if nest is None:
-        return None
-    if isinstance(nest, Tensor):
-        return pick(nest)
-    if isinstance(nest, tuple):
-        rows = [_row(part, b) for part in nest]
-        return type(nest)(*rows) if hasattr(nest, "_fields") else tuple(rows)
-    return alter(nest, pick)
-
-
-def _only(a: Tensor, other: Tensor, b: int) -> Tensor:
-    mixed = other.clone()
-    mixed[b] = a[b]
-    return mixed
+def _rewritten(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
+    sequences = subject.draw(setting)
+    before = subject.run(sequences, state)
+    still = not compare("", leaves(subject.run(sequences, state)), leaves(before), exactly).broken
+    for number, size in enumerate(MAGNITUDES):
+        again = setting.again(number)
+        fresh = tuple(x * size if x.is_floating_point() else x for x in subject.draw(again))
+        other = None if state is None else subject.past(again)
+        for b in range(setting.B):
+            neighbours = spliced(sequences, fresh, b), spliced(state, other, b)
+            after = subject.run(*neighbours)
+            than = f", as before its neighbours were rewritten (row {b})"
+            allow = exactly if still else rounding
+            yield compare("neighbour", _row(after, b), _row(before, b), allow, than)
 
 
-def _broken(subject: Subject, place: str, how: str, error: float, most: float, T: int) -> Verdict:
-    sentence = f"neighbour  {subject.name}  {place} differs by {error:.2g} {how}  T={T}"
-    return subject.verdict(
-        "isolated", "broken", "neighbour", error=error, allowance=most, place=place,
-        sentence=sentence,
-    )  # fmt: skip
+def _alone(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
+    sequences: Sequences = subject.draw(setting)
+    together = subject.run(sequences, state)
+    for b in range(setting.B):
+        alone = subject.leaves(row(sequences, b), row(state, b))
+        than = f", as alone (row {b} of {setting.B})"
+        yield compare("batch", _row(together, b), alone, logic, than)
+
+
+def _row(result: Any, b: int) -> Any:
+    return leaves(row(result, b))

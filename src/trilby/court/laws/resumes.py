@@ -1,64 +1,50 @@
 """Law 3: the whole equals piece after piece, joined by the state."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import torch
+from ..finding import Finding, compare, logic
+from ..nest import leaves, replaced
+from ..subject import Sequences, Subject
+from ..sweep import Setting, pieces
 
-from ..nest import leaves
-from ..subject import Arguments, Subject, differences
-from ..verdict import Verdict
-
-SIZES = (1, 2, 7, 65, 130)
-PIECES = (1, 2, 3, 7, 63, 64, 65)
-UNEVEN = (2, 0, 1, 5, 0, 64, 7)
+FAR = 2**24  # where a float32 counter stops counting
 
 
-def resumes(subject: Subject) -> Verdict:
-    """Whether two calls joined by the state equal one call, in float64; counts to the last digit.
+def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """One call equals several joined by the state, in float64: outputs and every leaf of the state.
 
-    Pieces of one length each, uneven and empty ones, from no state and from one that was given.
+    From nothing, from a past, and from a long past, whose counters (the integers of the state)
+    are near 2^24. Integers must be equal.
     """
-    for T in SIZES:
-        sequences = subject.draw(B=2, T=T, seed=11, dtype=torch.float64)
-        for state in (None, subject.past(2)):
-            whole = subject.outputs(sequences, state)
-            allowed = [e.allowance(torch.float64) for e in subject.entitled(sequences, state)]
-            for lengths in _cuts(T):
-                pieces = _in_pieces(subject, sequences, state, lengths)
-                for place, error, most in differences(pieces, whole, allowed):
-                    return _broken(subject, place, error, most, lengths, state, T)
-    return subject.holds("resumes", f"pieces of {PIECES} and uneven ones, T in {SIZES}")
+    sequences = subject.draw(setting)
+    past = subject.past(setting)
+    far = replaced(past, lambda t: t if t.is_floating_point() else t + FAR - 2)
+    for state, name in ((None, "nothing"), (past, "a state"), (far, "a long past")):
+        whole = subject.leaves(sequences, state)
+        for lengths in pieces(setting.T):
+            parts = leaves(subject.joined(sequences, state, lengths))
+            than = f", as it is in one call; from {name}, in pieces {_told(lengths)}"
+            found = compare("state", parts, whole, logic, than)
+            if found.broken:
+                found = replace(found, kind=_cause(subject, sequences, past))
+            yield found
 
 
-def _cuts(T: int) -> list[tuple[int, ...]]:
-    even = [(n,) * (T // n) + ((T % n,) if T % n else ()) for n in PIECES if n <= T]
-    uneven, left = [], T
-    for n in UNEVEN:
-        uneven.append(min(n, left))
-        left -= uneven[-1]
-    return [*even, (*uneven, left)]
+def _cause(subject: Subject, sequences: Sequences, past: Any) -> str:
+    """What became of the state, by what a call makes of one."""
+    with_it, after = subject.run(sequences, past)
+    without, _ = subject.run(sequences, None)
+    if not compare("", [("y", with_it)], [("y", without)], logic).broken:
+        return "state ignored"
+    stale = not compare("", leaves((None, after)), leaves((None, past)), logic).broken
+    return "state stale" if stale else "state wrong"
 
 
-def _in_pieces(
-    subject: Subject, sequences: Arguments, state: Any, lengths: tuple[int, ...]
-) -> list[tuple[str, Any]]:
-    y = []
-    for piece in zip(*(a.split(lengths, 1) for a in sequences), strict=True):
-        out, state = subject.run(piece, state)
-        y.append(out)
-    return leaves((torch.cat(y, 1), state))
-
-
-def _broken(
-    subject: Subject, place: str, error: float, most: float, lengths: tuple[int, ...],
-    state: Any, T: int,
-) -> Verdict:  # fmt: skip
-    shown = f"{lengths[0]} at a time" if len(set(lengths[:-1])) <= 1 else f"pieces {lengths}"
-    given = "a state given" if state is not None else "no state"
-    sentence = (
-        f"state  {subject.name}  {place} differs by {error:.2g} from one call, {shown}, {given}"
-        f"  T={T}"
-    )
-    return subject.verdict(
-        "resumes", "broken", "state", error=error, allowance=most, place=place, sentence=sentence
-    )
+def _told(lengths: tuple[int, ...]) -> str:
+    """`1 1 1`, or `64 x 2 + 2`."""
+    if len(lengths) <= 4:
+        return " ".join(map(str, lengths))
+    rest = lengths[-1]
+    return f"{lengths[0]} x {len(lengths) - 1} + {rest}"

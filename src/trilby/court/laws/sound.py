@@ -1,59 +1,97 @@
-"""Law 6: rounding stays within what the function is entitled to, in every dtype."""
+"""Law 6: in every dtype the error stays within what the function is entitled to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from ..entitled import entitled
-from ..nest import numbers
-from ..subject import Subject, differences
-from ..verdict import Verdict
+from ..entitled import Entitled, entitled
+from ..finding import Finding, compare, within
+from ..nest import clone, leaves
+from ..subject import Leaves, Sequences, Subject
+from ..sweep import BLOCK, Setting
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-SIZES = (3, 300, 2100)  # 2100: beyond the counts that bfloat16 (2^8) and float16 (2^11) can hold
+SHORT = 65  # up to here extreme magnitudes and states are judged as well
+STREAM = 600  # up to here streams of one position at a time, and gradients
 
 
-def sound(subject: Subject) -> Verdict:
-    """Whether the error in float32, bfloat16 and float16 is within the entitlement.
-
-    At ordinary sizes of the inputs, near the largest and near the smallest that the dtype holds.
-    Against the float64 twin of the same way, so that only rounding is judged.
-    """
-    for dtype in DTYPES:
-        for T, size in _cases(dtype):
-            sequences = tuple(
-                (size * a.double()).to(dtype) for a in subject.draw(B=1, T=T, seed=51, dtype=dtype)
-            )
-            state = subject.past(1) if T in SIZES[:1] else None
-            twin = entitled(subject.call, sequences, {"state": state})
-            found = subject.outputs(sequences, state)
-            wanted = [
-                (e.path, e.answer.to(f.dtype) if numbers(f) else e.answer)
-                for e, (_, f) in zip(twin, found, strict=True)
-            ]
-            allowed = [
-                e.allowance(f.dtype) if numbers(f) else torch.zeros(())
-                for e, (_, f) in zip(twin, found, strict=True)
-            ]
-            for place, error, most in differences(found, wanted, allowed):
-                name = str(dtype).removeprefix("torch.")
-                what = "not what float64 gives"
-                if error < torch.inf and most:
-                    what = f"off by {error:.2g}, {error / most:.3g} times what it may be"
-                sentence = (
-                    f"rounding  {subject.name}  {place} in {name} is {what}, "
-                    f"inputs of size {size:.1g}  T={T}"
-                )
-                return subject.verdict(
-                    "sound", "broken", "rounding", error=error, allowance=most, place=place,
-                    sentence=sentence,
-                )  # fmt: skip
-    return subject.holds("sound", f"float32, bfloat16, float16, T in {SIZES}")
-
-
-def _cases(dtype: torch.dtype) -> Iterator[tuple[int, float]]:
+def magnitudes(dtype: torch.dtype) -> tuple[float, float, float]:
+    """Ordinary, near the largest number of a dtype, and near the least."""
     info = torch.finfo(dtype)
-    for T in SIZES:
-        yield T, 1.0
-    yield 64, info.max / 8  # a normal number is rarely beyond 8
-    yield 64, info.smallest_normal
+    return 1.0, info.max / 32, info.smallest_normal * 4
+
+
+def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """The error against the float64 twin, in one call and in a stream, forward and backward.
+
+    Where the exact answer is beyond the dtype nothing is judged; elsewhere a result that is not
+    finite is broken.
+    """
+    sequences = subject.draw(setting)
+    states = (None, subject.past(setting)) if setting.T <= SHORT else (None,)
+    for state in states:
+        limits = subject.entitled(sequences, state)
+        yield _judged(subject.leaves(sequences, state), limits, setting, "")
+        for lengths, how in _streams(setting.T):
+            stream = clone(leaves(subject.joined(sequences, state, lengths)))
+            yield _judged(stream, limits, setting, how)
+    if setting.T <= STREAM and setting.scale == 1:
+        yield from _backward(subject, setting, sequences)
+
+
+def _streams(T: int) -> list[tuple[tuple[int, ...], str]]:
+    """A stream in blocks, and token by token where that is quick."""
+    blocks = (*[BLOCK] * (T // BLOCK), *[T % BLOCK] * (T % BLOCK > 0))
+    found = [(blocks, f" in a stream, {BLOCK} at a time")] if T > BLOCK else []
+    return [*found, ((1,) * T, " in a stream, one at a time")] if 1 < T <= STREAM else found
+
+
+def _judged(got: Leaves, limits: dict[str, Entitled], setting: Setting, how: str) -> Finding:
+    wanted, seen = [], []
+    for path, t in got:
+        answer = limits[path].answer if path in limits else t
+        if isinstance(t, Tensor) and t.is_floating_point() and isinstance(answer, Tensor):
+            beyond = answer.abs() > torch.finfo(t.dtype).max
+            t = torch.where(beyond, torch.zeros_like(t), t) if t.shape == answer.shape else t
+            answer = torch.where(beyond, 0.0, answer)
+            t, answer = t.double(), answer.double()
+        seen.append((path, t))
+        wanted.append((path, answer))
+    dtypes = {path: t.dtype for path, t in got if isinstance(t, Tensor)}
+    allow = lambda path, _w: within(limits)(path, torch.empty(0, dtype=dtypes[path]))
+    name = str(setting.dtype).removeprefix("torch.")
+    found = compare("unsound", seen, wanted, allow, f" (float64){how}, {name}")
+    if found.broken and found.allowed and found.error < torch.inf:
+        times = f", {found.ratio:.3g} times what {name} is entitled to"
+        return replace(found, text=found.text + times)
+    return replace(found, kind="not finite") if found.error == torch.inf else found
+
+
+def _backward(subject: Subject, setting: Setting, sequences: Sequences) -> Iterator[Finding]:
+    """The gradient to the sequences is itself a function, entitled to its own rounding.
+
+    What comes from above has one sign, as that of a mean has: sums that stop growing show.
+    """
+    y = subject.run(sequences)[0]
+    noise = torch.rand(y.shape, generator=torch.Generator().manual_seed(7)).to(y.dtype)  # >= 0
+    way = _gradient(subject)
+    limits = {e.path: e for e in entitled(way, (sequences, noise), {})}
+    got = leaves(way(*clone((sequences, noise))))
+    yield _judged(got, limits, setting, ", in the gradient")
+
+
+def _gradient(subject: Subject) -> Callable[..., Any]:
+    def gradient(sequences: Sequences, dy: Tensor) -> dict[str, Tensor]:
+        with torch.enable_grad():
+            inputs = [x.detach().requires_grad_(x.is_floating_point()) for x in sequences]
+            y, _ = subject.call(tuple(inputs), None)
+            named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
+            grads = torch.autograd.grad(y, [x for _, x in named], dy, allow_unused=True)
+        return {
+            f"gradient of {n}": g for (n, _), g in zip(named, grads, strict=True) if g is not None
+        }
+
+    return gradient
