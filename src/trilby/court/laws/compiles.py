@@ -31,11 +31,11 @@ def compiles(subject: Subject, setting: Setting) -> Iterator[Finding]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler, about itself
         eager, compiled = _both(subject), _both(subject, setting.backend)
+        yield from _operators(eager, given)  # first: a compiler may refuse what they got wrong
         limits = {e.path.removeprefix("y."): e for e in entitled(eager, given, {})}
         found, wanted = compiled(*given), eager(*given)
         than = f", as it is in eager mode ({setting.backend})"
         yield compare("compiled differs", [*found.items()], [*wanted.items()], within(limits), than)
-        yield from _operators(eager, given)
 
 
 def _both(subject: Subject, backend: str = "") -> Way:
