@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data
+    from .algebra import scan
     from .card import FORMS, Mixer
     from .court import Report, Verdict, check, same
     from .mixers import MIXERS
+    from .mixers.decay import MIXER as decay
     from .mixers.mean import MIXER as mean
 
 # What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
@@ -25,11 +27,25 @@ _BEHIND = {
     "Verdict": ("court", "Verdict"),
     "check": ("court", "check"),
     "data": ("data", ""),
+    "decay": ("mixers.decay", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "same": ("court", "same"),
+    "scan": ("algebra", "scan"),
 }
 
-__all__ = ["FORMS", "MIXERS", "Mixer", "Report", "Verdict", "check", "data", "mean", "same"]
+__all__ = [
+    "FORMS",
+    "MIXERS",
+    "Mixer",
+    "Report",
+    "Verdict",
+    "check",
+    "data",
+    "decay",
+    "mean",
+    "same",
+    "scan",
+]
 
 
 def __getattr__(name: str) -> Any:

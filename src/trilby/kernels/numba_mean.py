@@ -14,6 +14,7 @@ from torch import Tensor, contiguous_format
 
 from .numba_jit import Kernel
 from .numba_lanes import ELEMENT, decode, divide, encode, fetch, flat
+from .numba_packed import packed_mean
 from .pages import empty_like
 from .threads import count as threads
 from .threads import shares, spread
@@ -26,13 +27,21 @@ LINE = 16  # elements of float32 in a line of the cache
 GRAIN = 1024  # channels per thread at least: shorter pieces of a row defeat the prefetcher
 
 
-def prefix_mean(x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def prefix_mean(
+    x: Tensor, total: Tensor, count: Tensor, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The operator `trilby::prefix_mean` on a CPU."""
+    if first is not None:
+        return packed_mean(x, total, count, first, back=False)
     return _launch(_prefix_rows, _prefix_series, x, total, count)
 
 
-def prefix_mean_backward(dy: Tensor, dtotal: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def prefix_mean_backward(
+    dy: Tensor, dtotal: Tensor, count: Tensor, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The operator `trilby::prefix_mean_backward` on a CPU."""
+    if first is not None:
+        return packed_mean(dy, dtotal, count, first, back=True)
     return _launch(_suffix_rows, _suffix_series, dy, dtotal, count)
 
 
