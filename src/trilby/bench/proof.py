@@ -44,7 +44,7 @@ def prove(
         First against the loop at a small size drawn by the mixer, then against another form at
         the arguments themselves. Both sentences begin with what was compared.
     """
-    small = mixer.draw(**SMALL, dtype=arguments[0].dtype)
+    small = mixer.drawn(**SMALL, dtype=arguments[0].dtype)
     back = () if dy is None else (torch.ones_like(mixer.forms["loop"](*small)[0]),)
     way = _way(mixer.forms[form], backward=dy is not None)
     loop = _way(mixer.forms["loop"], backward=dy is not None)

@@ -218,13 +218,11 @@ def _operator(name: str, schema: str, fake: Callable[..., Any], kernels: Callabl
     _LIBRARY.impl(name, launch, "CPU")
 
 
-def _differentiable(name: str, function: type[torch.autograd.Function]) -> None:
+def _differentiable(name: str, backward: Callable[..., Any]) -> None:
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001, by name
         ctx.save_for_backward(*inputs)
 
-    torch.library.register_autograd(
-        f"trilby::{name}", function.backward, setup_context=keep, lib=_LIBRARY
-    )
+    torch.library.register_autograd(f"trilby::{name}", backward, setup_context=keep, lib=_LIBRARY)
 
 
 def _mean_fake(x: Tensor, total: Tensor, _count: Tensor, _first: Tensor | None = None) -> Pair:
@@ -240,11 +238,17 @@ def _fading_backward_fake(_dy: Tensor, _dstate: Tensor, *inputs: Tensor) -> Five
     return tuple(x.new_empty(x.shape) for x in inputs)
 
 
-def _no_graph(_ctx: Any, *_gradients: Tensor) -> None:
-    raise RuntimeError(
-        "trilby::fading_memory_backward has no gradient of its own; call trilby::fading_memory and "
-        "go back through it with create_graph=True"
-    )
+def _twice(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradient of the gradient, by way of the one that is made of fading memories."""
+    graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = [
+            x if graph and x.requires_grad else x.detach().requires_grad_()
+            for x in ctx.saved_tensors
+        ]
+        return torch.autograd.grad(
+            _gradients(*leaves), leaves, seeds, allow_unused=True, create_graph=graph
+        )
 
 
 _operator(
@@ -267,7 +271,7 @@ _operator(
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _fading_backward_fake, _fading_kernels,
 )  # fmt: skip
-_differentiable("prefix_mean", _PrefixMean)
-_differentiable("prefix_mean_backward", _PrefixMeanBackward)
-_differentiable("fading_memory", _FadingMemory)
-torch.library.register_autograd("trilby::fading_memory_backward", _no_graph, lib=_LIBRARY)
+_differentiable("prefix_mean", _PrefixMean.backward)
+_differentiable("prefix_mean_backward", _PrefixMeanBackward.backward)
+_differentiable("fading_memory", _FadingMemory.backward)
+_differentiable("fading_memory_backward", _twice)
