@@ -7,7 +7,7 @@ from tests.mixers.rooms import FORMS, ROOMS, drawn, fields, laid_out, like, past
 from trilby.errors import DocumentError, DtypeError, ShapeError
 
 PACKED = {  # the lengths of the documents of two rows
-    "short": ([3, 1, 1, 4], [9]),
+    "short": ([3, 1, 1, 4], [1, 8]),
     "blocks": ([64, 1, 63, 2], [1, 127, 1, 1]),
     "tails": ([65, 65], [128, 2]),
 }
