@@ -59,7 +59,8 @@ class Exhibit:
         >>> next(iter(GALLERY.values())).name
         'dropout_never_off'
         """
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _title(self.build)).lower()
+        border = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+        return re.sub(border, "_", _title(self.build)).lower()
 
     @property
     def right(self) -> bool:

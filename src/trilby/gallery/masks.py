@@ -55,19 +55,21 @@ class FullyMaskedRows(Attention):
         return self.join(scores.masked_fill(~allowed, -torch.inf).softmax(-1) @ v)
 
 
+def additive(allowed: Tensor, like: Tensor) -> Tensor:
+    """0 where allowed, elsewhere the least finite number of a dtype."""
+    return like.new_zeros(allowed.shape).masked_fill(~allowed, torch.finfo(like.dtype).min)
+
+
 class TwoMasksAdded(Attention):
-    """Two masks of the least finite number are added, and twice the least number is -inf."""
+    """Masks of the least finite number are added up, and twice the least number is -inf."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.heads(x)
-        least = torch.finfo(x.dtype).min
-        bias = torch.zeros_like(q[:1, :1, :, :1]).masked_fill(~causal(x.shape[1]), least)
+        scores = q @ k.mT / math.sqrt(q.shape[-1]) + additive(causal(x.shape[1]), x)
         if mask is not None:
-            real = mask.bool()[:, None]  # [B, 1, T]
-            pads = ~(real.mT & real)[:, None]  # rows and columns of pads: [B, 1, T, T]
-            bias = bias + torch.zeros_like(pads, dtype=x.dtype).masked_fill(pads, least)
-        scores = q @ k.mT / math.sqrt(q.shape[-1])
-        return self.join((scores + bias).softmax(-1) @ v)
+            real = mask.bool()[:, None, None, :]  # [B, 1, 1, T]
+            scores = scores + additive(real, x) + additive(real.mT, x)  # keys, and queries
+        return self.join(scores.softmax(-1) @ v)
 
 
 EXHIBITS = (
