@@ -127,7 +127,7 @@ class FrozenBatchNorm(Scan):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(self.norm(x.mT).mT)
+        return super().forward(self.norm(x.mT.contiguous()).mT)
 
 
 class CarriedGru(nn.Module):
