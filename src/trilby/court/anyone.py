@@ -168,6 +168,7 @@ class Anyone:
             undo=keeper.restore,
             bound=self.at,
             within=within,
+            working=self.dtype,
             module=thing if isinstance(thing, nn.Module) else None,
             twin=self._twin,
             probes=2 if self.large else PROBES,
@@ -226,10 +227,7 @@ class Anyone:
             return FINE
         if y.dtype != torch.float64:
             return COARSE
-        nudged = tuple(_nudged(x) if numbers(x) else x for x in sequences)
-        if not any(numbers(x) for x in sequences):
-            return COARSE if bool((y.float().double() == y).all()) else FINE
-        z = subject.run(nudged)[0]
+        z = _nudged(subject, sequences)
         change = (y - z).abs().nan_to_num(0, 0, 0).max() / y.abs().nan_to_num(0, 0, 0).max()
         return COARSE if float(change) == 0 or float(change) > 2.0**-28 else FINE
 
@@ -238,10 +236,25 @@ def _again(mode: Recast) -> AbstractContextManager[Any]:
     return mode.itself()
 
 
-def _nudged(x: Tensor) -> Tensor:
+def _nudged(subject: Subject, sequences: Sequences) -> Tensor:
+    """The result when every number, of the parameters too, is changed by a share of 2^-40."""
     coins = torch.Generator().manual_seed(0)
-    noise = torch.randn(x.shape, generator=coins, dtype=x.dtype)
-    return x * (1 + 2.0**-40 * noise.to(x.device))
+
+    def nudge(x: Tensor) -> Tensor:
+        noise = torch.randn(x.shape, generator=coins, dtype=torch.float64).to(x.device)
+        return x * (1 + 2.0**-40 * noise)
+
+    moved = tuple(nudge(x) if numbers(x) else x for x in sequences)
+    owned = [] if subject.module is None else [p for p in subject.module.parameters() if numbers(p)]
+    before = [p.data for p in owned]
+    try:
+        for p in owned:
+            p.data = nudge(p.data)
+        y: Tensor = subject.run(moved)[0]
+    finally:
+        for p, value in zip(owned, before, strict=True):
+            p.data = value
+    return y
 
 
 def invoked(thing: Any, port: Port, sequences: Sequences, state: Any) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -11,6 +12,7 @@ from .subject import Subject
 from .sweep import Setting, smaller
 from .verdict import Verdict
 
+NOT_HERE = "and not in the dtype that it runs in"
 SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
 
 
@@ -47,6 +49,9 @@ def judge(
             if clock.over():
                 break
             for one in probed(subject, law, setting):
+                if one.broken and not _confirmed(subject, law, setting, one):
+                    found.append(Finding(one.kind, note=f"{one.kind} in float64 alone, {NOT_HERE}"))
+                    break
                 if one.broken:
                     return _broken(subject, law, *_smallest(subject, law, setting, one, clock))
                 found.append(one)
@@ -59,6 +64,19 @@ def judge(
     if not done:
         return _not_run(subject, law, f"the time limit of {clock.limit:g} s was reached")
     return _held(subject, law, settings[:done], settings[done:], found)
+
+
+def _confirmed(subject: Subject, law: Law, setting: Setting, found: Finding) -> bool:
+    """Whether what is broken in float64 is so in the dtype that the user runs a module in.
+
+    Asked only where something is not finite or raises: the least number of float64 that masks an
+    attention score overflows where a part of a module computes in float32.
+    """
+    strange = found.error == torch.inf or found.kind in ("raises", "not finite")
+    if subject.strict or not strange or subject.working == torch.float64:
+        return True
+    literal = replace(setting, dtype=subject.working, literal=True)
+    return any(one.broken for one in probed(subject, law, literal))
 
 
 def _not_run(subject: Subject, law: Law, reason: str) -> Verdict:
