@@ -71,6 +71,7 @@ EXHIBITS = (
         ),
         law="resumes",
         kind="state wrong",
+        then=("sound",),
         how=CACHE,
     ),
     Exhibit(
@@ -82,6 +83,7 @@ EXHIBITS = (
         ),
         law="resumes",
         kind="state wrong",
+        then=("sound",),
         how=CACHE,
     ),
     Exhibit(
@@ -90,6 +92,7 @@ EXHIBITS = (
         ("https://github.com/ml-explore/mlx-lm/pull/390",),
         law="resumes",
         kind="state wrong",
+        then=("sound",),
         how=CACHE,
     ),
 )

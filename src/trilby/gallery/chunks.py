@@ -77,6 +77,7 @@ EXHIBITS = (
         ),
         law="resumes",
         kind="state wrong",
+        then=("sound",),
         how=dict(carry=("by_state", {})),
     ),
     Exhibit(

@@ -73,6 +73,7 @@ EXHIBITS = (
         ),
         law="resumes",
         kind="state lost",
+        then=("sound",),
         how=STATE,
     ),
     Exhibit(
@@ -81,6 +82,7 @@ EXHIBITS = (
         ("https://github.com/Denys88/rl_games/issues/316",),
         law="resumes",
         kind="state stale",
+        then=("sound",),
         how=STATE,
     ),
     Exhibit(
@@ -92,6 +94,7 @@ EXHIBITS = (
         ),
         law="resumes",
         kind="state double",
+        then=("sound",),
         how=STATE,
     ),
     Exhibit(
@@ -100,6 +103,7 @@ EXHIBITS = (
         ("https://github.com/fla-org/flash-linear-attention/pull/267",),
         law="resumes",
         kind="state wrong",
+        then=("sound",),
         how=STATE,
     ),
     Exhibit(
@@ -111,6 +115,7 @@ EXHIBITS = (
         ),
         law="resumes",
         kind="state wrong",
+        then=("sound",),
         how=STATE,
     ),
 )
