@@ -37,7 +37,10 @@ class Anyone:
         padding, documents: the keywords of a mask and of documents, or None.
         lengths: the T that it takes, of those that were tried.
         refused: T -> what it said.
+        without: dtype -> what it said.
         copies: False where it cannot be copied, and is put back after each call.
+        made: whether it was made by a class or a factory that takes nothing.
+        mask: the dtype in which it takes a mask.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Anyone:
     without: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
     copies: bool = True
+    made: bool = False
     _bound: dict[Any, Subject] = field(default_factory=dict)
 
     @property
@@ -90,9 +94,14 @@ class Anyone:
 
         No lengths: one document as long as the sequence is.
         """
+        made = lambda x: self.form(lengths or (x.shape[1],), len(x)).to(x.device)
+        return port.given(**{str(self.documents): made})
+
+    def form(self, lengths: tuple[int, ...], B: int) -> Tensor:
+        """Documents of these lengths, in the form that the keyword names."""
         name = str(self.documents)
         form = FORMS.get(name, cumulative if name.startswith("cu_seqlens") else ids)
-        return port.given(**{name: lambda x: form(lengths or (x.shape[1],), len(x)).to(x.device)})
+        return form(lengths, B)
 
     def at(self, setting: Setting) -> Subject:
         """The subject in one dtype and mode; made once, and the last few are kept."""

@@ -1,7 +1,7 @@
 """One law on one subject: setting after setting, then the smallest at which it breaks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -14,6 +14,10 @@ from .verdict import Verdict
 
 NOT_HERE = "and not in the dtype that it runs in"
 SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
+
+
+Explain = Callable[[str, Setting, Finding], tuple[str, str]]
+"""(law, setting, what was found) -> (a reproducer, what a report shows below the sentence)."""
 
 
 class Clock:
@@ -34,7 +38,11 @@ class Clock:
 
 
 def judge(
-    subject: Subject, law: Law, settings: list[Setting], clock: Clock | None = None
+    subject: Subject,
+    law: Law,
+    settings: list[Setting],
+    clock: Clock | None = None,
+    explain: Explain | None = None,
 ) -> Verdict:
     """One law on one subject, at each setting until it breaks; then at the smallest that breaks."""
     clock = clock or Clock()
@@ -53,7 +61,8 @@ def judge(
                     found.append(Finding(one.kind, note=f"{one.kind} in float64 alone, {NOT_HERE}"))
                     break
                 if one.broken:
-                    return _broken(subject, law, *_smallest(subject, law, setting, one, clock))
+                    worst = _smallest(subject, law, setting, one, clock)
+                    return _broken(subject, law, *worst, explain)
                 found.append(one)
                 if clock.over():
                     break
@@ -135,10 +144,13 @@ def _smallest(
     return setting, found
 
 
-def _broken(subject: Subject, law: Law, setting: Setting, found: Finding) -> Verdict:
+def _broken(
+    subject: Subject, law: Law, setting: Setting, found: Finding, explain: Explain | None
+) -> Verdict:
     shown = found.text if found.place in found.text else f"{found.place} {found.text}"
     parts = (found.kind, subject.name, shown, setting.told(subject.strict))
+    again, detail = ("", "") if explain is None else explain(law.name, setting, found)
     return Verdict(
         subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
-        "  ".join(parts),
+        "  ".join(parts), again, detail,
     )  # fmt: skip

@@ -38,7 +38,7 @@ def anyone(
         CallError: no subject, no example, a keyword of another kind, a module without values, or
             one that refuses its own example; the module's own error is quoted.
     """
-    thing, name = _subject(thing)
+    given, (thing, name) = thing, _subject(thing)
     if example is None:
         raise CallError(f"check: example is missing; give the arguments of one call of {name}")
     if carry is not None and not isinstance(carry, Carry):
@@ -49,7 +49,7 @@ def anyone(
     aside = tuple(k for k in (padding, documents) if k)
     read = port(thing, example, output=output, carry=carry, vocabulary=vocabulary, aside=aside)
     found = Anyone(name, thing, read, padding, documents)
-    found.copies = _copies(thing)
+    found.copies, found.made = _copies(thing), thing is not given
     _try(found)
     return found
 
