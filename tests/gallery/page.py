@@ -10,8 +10,8 @@ HEAD = """# The gallery
 {wrong} small modules that are wrong by one fault each, after reports of people who met it, and
 {right} that are right and have been taken for wrong. `trilby gallery` lists them, `trilby gallery
 NAME` shows one with its code. Each label says which law breaks first, what the verdict calls the
-fault, and which laws may break in consequence. Tests hold the labels against plain torch, without the court;
-`python -m tests.gallery.page` writes this page.
+fault, and which laws may break in consequence. Tests hold the labels against plain torch, without
+the court; `python -m tests.gallery.page` writes this page.
 
 """
 

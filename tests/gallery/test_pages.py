@@ -1,12 +1,13 @@
 """docs/gallery.md and docs/comparison.md say what is so."""
 
 import importlib.util
+import re
 
 import pytest
 
 from tests.gallery import comparison, page
 from tests.gallery.others import CONTENT, FOUND, PACKAGES, PLAIN
-from trilby.gallery import GALLERY
+from trilby.gallery import GALLERY, LAWS
 
 COLUMNS = [*PLAIN, *PACKAGES]
 
@@ -56,3 +57,16 @@ def test_the_counts_are_those_of_the_rows():
 def test_a_way_can_be_content_and_can_complain():
     for of in written().values():
         assert {FOUND, CONTENT} <= set(of.values())
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_page_of_a_law_names_its_causes_and_cites_what_the_gallery_cites(law):
+    text = (page.PAGE.parent / "laws" / f"{law}.md").read_text("utf-8")
+    parts = ["What breaks it in the wild", "How it is judged", "Causes", "What it cannot see"]
+    assert re.findall(r"^## (.*)$", text, re.M) == parts
+    for exhibit in GALLERY.values():
+        assert exhibit.law != law or f"*{exhibit.kind}*" in text
+    known = {address for exhibit in GALLERY.values() for address in exhibit.source}
+    assert set(re.findall(r"\]\((https://[^)]*)\)", text)) <= known
+    named = set(re.findall(r"`([a-z_0-9]+)`", text)) & GALLERY.keys()
+    assert {GALLERY[name].law for name in named} <= {law, "causal"}

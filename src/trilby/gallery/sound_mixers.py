@@ -74,10 +74,10 @@ class GatesWithResets(nn.Module):
         """x [B, T, 8] and the logarithm of a decay per position, g [B, T], -inf to begin anew."""
         resets = g.isneginf()
         since = resets.cumsum(1)  # [B, T]
-        total = g.masked_fill(resets, 0.0).cumsum(1)
+        total = g.masked_fill(resets, 0.0).double().cumsum(1)  # differences of sums lose digits
         kept = causal(x.shape[1]) & (since[:, :, None] == since[:, None, :])
         decay = (total[:, :, None] - total[:, None, :]).masked_fill(~kept, -torch.inf).exp()
-        return self.out(decay @ x)
+        return self.out(decay.to(x.dtype) @ x)
 
 
 class ZeroGate(Scan):
