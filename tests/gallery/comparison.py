@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from tests.gallery.others import CONTENT, FOUND, PACKAGES, PLAIN
+from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN
 from trilby.gallery import GALLERY, SOUND, WRONG, Exhibit
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
@@ -20,13 +20,13 @@ Answers = Mapping[str, str]
 
 HEAD = """# Other ways, on the same gallery
 
-What other ways to look for such faults say of the {wrong} wrong modules of the
+What other ways to look for such faults, and `trilby.check`, say of the {wrong} wrong modules of the
 [gallery](gallery.md), and of the {right} right ones. Each is used as its users would, on one
 example in float32 and in evaluation mode. **missed**: it is content with a wrong module, or has no
 place for it. **causal missed**: of the {causal} whose first broken law is causality. **blamed**: it
 complains of a right one. A complaint counts whatever it calls the fault; NaN poison complains of
 most attention, so it finds much that it does not see. The gallery was written before any of them
-was run on it.
+was run on it, the court included.
 
 `python -m tests.gallery.comparison` writes this page (torch {torch}, {peers});
 a test runs the ways of a few lines again and compares.
@@ -92,5 +92,5 @@ def _named(names: list[str]) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    every = PLAIN | PACKAGES
+    every = PLAIN | PACKAGES | OURS
     PAGE.write_text(page({title: answers(way) for title, way in every.items()}, every), "utf-8")

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import trilby
 from tests.gallery.plain import Given, given, picked
-from trilby.gallery import Exhibit
+from trilby.gallery import LAWS, Exhibit
 
 FOUND, CONTENT, NO = "found", "", "-"
 
@@ -128,6 +129,12 @@ def _streamed(exhibit: Exhibit, module: Any) -> tuple[Callable[..., Any], Callab
     return lambda x, s: module(x, state=s), lambda: None
 
 
+def ours(exhibit: Exhibit) -> str:
+    """Every law at the default effort, with what the label says."""
+    report = trilby.check(exhibit.make(), exhibit.example(), laws=LAWS, **exhibit.asked())
+    return _said(bool(report.failed()))
+
+
 def _run(module: Any, what: Given) -> Tensor:
     return picked(module(*what.args, **what.keywords)).clone()
 
@@ -152,3 +159,6 @@ PACKAGES: dict[str, Callable[[Exhibit], str]] = {
     "pytest-torch": pytest_torch,
 }
 """Ways that are packages of their own: `requirements/peers.txt`."""
+
+OURS: dict[str, Callable[[Exhibit], str]] = {"trilby.check": ours}
+"""The court."""

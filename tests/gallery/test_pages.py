@@ -6,10 +6,10 @@ import re
 import pytest
 
 from tests.gallery import comparison, page
-from tests.gallery.others import CONTENT, FOUND, PACKAGES, PLAIN
+from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN
 from trilby.gallery import GALLERY, LAWS
 
-COLUMNS = [*PLAIN, *PACKAGES]
+COLUMNS = [*PLAIN, *PACKAGES, *OURS]
 
 
 def written() -> dict[str, dict[str, str]]:
@@ -42,8 +42,15 @@ def test_a_package_says_what_the_page_says(way):
     assert written()[way] == comparison.answers(PACKAGES[way])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_court_says_what_the_page_says():
+    assert written()["trilby.check"] == comparison.answers(OURS["trilby.check"])
+
+
 def test_the_counts_are_those_of_the_rows():
     text = comparison.PAGE.read_text("utf-8")
+    assert [*written()] == COLUMNS
     for way, of in written().items():
         assert of.keys() == GALLERY.keys()
         [line] = [line for line in text.splitlines() if line.startswith(f"| {way} |")]
