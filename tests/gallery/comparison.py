@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN
-from trilby.gallery import GALLERY, SOUND, WRONG, Exhibit
+from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN, verdict
+from trilby.gallery import GALLERY, LAWS, SOUND, WRONG, Exhibit
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
 Way = Callable[[Exhibit], str]
@@ -60,7 +60,22 @@ def page(said: Mapping[str, Answers], ways: Mapping[str, Way]) -> str:
     for way, of in said.items():
         text += f"**{way}** misses of the causal ones: {_named(missed(of, causal))}.\n"
         text += f"It blames: {_named(blamed(of))}.\n\n"
-    return text + "## All of it\n\n" + table(said)
+    return text + confusion() + "\n## All of it\n\n" + table(said)
+
+
+def confusion() -> str:
+    """What the court names first, by what the label says: law by law, and how often the cause."""
+    columns = [*LAWS, "none"]
+    text = "## What the court names first\n\nRows are the labels, columns what `trilby.check` names"
+    text += " first; **cause**: it calls the fault what the label calls it.\n\n"
+    text += f"| label | {' | '.join(columns)} | cause |\n|---|{':-:|' * (len(columns) + 1)}\n"
+    for law in (*LAWS, ""):
+        shown = [exhibit for exhibit in GALLERY.values() if exhibit.law == law]
+        named = [verdict(exhibit.name)[0] or "none" for exhibit in shown]
+        right = sum(verdict(exhibit.name) == (exhibit.law, exhibit.kind) for exhibit in shown)
+        cells = [str(named.count(column) or "") for column in columns]
+        text += f"| {law or 'right'} | {' | '.join(cells)} | {right} of {len(shown)} |\n"
+    return text
 
 
 def table(said: Mapping[str, Answers]) -> str:

@@ -46,6 +46,7 @@ def test_a_package_says_what_the_page_says(way):
 @pytest.mark.timeout(400)
 def test_the_court_says_what_the_page_says():
     assert written()["trilby.check"] == comparison.answers(OURS["trilby.check"])
+    assert comparison.confusion() in comparison.PAGE.read_text("utf-8")
 
 
 def test_the_counts_are_those_of_the_rows():

@@ -43,6 +43,7 @@ EXHIBITS = (
         (
             "https://github.com/DaoyuanLi2816/Molecule-Generator/pull/22",
             "https://github.com/IBM/TabFormer/pull/14",
+            "https://github.com/yxlu-0102/MP-SENet/issues/64",
         ),
         law="isolated",
         kind="neighbour",

@@ -56,8 +56,8 @@ EXHIBITS = (
         TrimsTheWrongEnd,
         FAMILY,
         (
+            "https://github.com/vllm-project/vllm-omni/pull/1241",
             "https://github.com/r9y9/wavenet_vocoder/issues/131",
-            "https://github.com/locuslab/TCN/issues/8",
         ),
         law="causal",
         kind="leak",

@@ -104,7 +104,7 @@ EXHIBITS = (
     Exhibit(
         ExpWithoutTheMaximum,
         "overflow and cancellation in decays",
-        ("https://github.com/google-research/google-research/issues/753",),
+        ("https://github.com/pytorch/executorch/pull/18407",),
         law="sound",
         kind="not finite",
         then=("compiles",),

@@ -60,7 +60,7 @@ EXHIBITS = (
         CapacityInTurn,
         "statistics over time or batch",
         (
-            "https://github.com/deepseek-ai/DeepSeek-V2/issues/5",
+            "https://github.com/microsoft/Tutel/issues/230",
             "https://github.com/deepseek-ai/DeepSeek-MoE/issues/29",
         ),
         law="isolated",

@@ -218,7 +218,11 @@ EXHIBITS = (
         example=resetting,
     ),
     Exhibit(ZeroGate, "gates", _seen("lucidrains/performer-pytorch/issues/28")),
-    Exhibit(TokenChoice, "rounding", _seen("pegainfer-project/pegainfer/issues/414")),
+    Exhibit(
+        TokenChoice,
+        "rounding",
+        _seen("pegainfer-project/pegainfer/issues/414") + _seen("kekzl/imp/issues/1314"),
+    ),
     Exhibit(
         StraightThrough,
         "gates",
