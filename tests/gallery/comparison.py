@@ -17,6 +17,7 @@ from trilby.gallery import GALLERY, LAWS, SOUND, WRONG, Exhibit
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
 Way = Callable[[Exhibit], str]
 Answers = Mapping[str, str]
+Verdicts = Mapping[str, tuple[str, str]]  # exhibit -> first law broken, and what it is called
 
 HEAD = """# Other ways, on the same gallery
 
@@ -42,7 +43,7 @@ def answers(way: Way) -> Answers:
         return {name: way(exhibit) for name, exhibit in GALLERY.items()}
 
 
-def page(said: Mapping[str, Answers], ways: Mapping[str, Way]) -> str:
+def page(said: Mapping[str, Answers], ways: Mapping[str, Way], verdicts: Verdicts) -> str:
     """The page in Markdown."""
     causal = [name for name, exhibit in WRONG.items() if exhibit.law == "causal"]
     peers = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
@@ -60,10 +61,10 @@ def page(said: Mapping[str, Answers], ways: Mapping[str, Way]) -> str:
     for way, of in said.items():
         text += f"**{way}** misses of the causal ones: {_named(missed(of, causal))}.\n"
         text += f"It blames: {_named(blamed(of))}.\n\n"
-    return text + confusion() + "\n## All of it\n\n" + table(said)
+    return text + confusion(verdicts) + "\n## All of it\n\n" + table(said)
 
 
-def confusion() -> str:
+def confusion(verdicts: Verdicts) -> str:
     """What the court names first, by what the label says: law by law, and how often the cause."""
     columns = [*LAWS, "none"]
     text = "## What the court names first\n\nRows are the labels, columns what `trilby.check` names"
@@ -71,8 +72,8 @@ def confusion() -> str:
     text += f"| label | {' | '.join(columns)} | cause |\n|---|{':-:|' * (len(columns) + 1)}\n"
     for law in (*LAWS, ""):
         shown = [exhibit for exhibit in GALLERY.values() if exhibit.law == law]
-        named = [verdict(exhibit.name)[0] or "none" for exhibit in shown]
-        right = sum(verdict(exhibit.name) == (exhibit.law, exhibit.kind) for exhibit in shown)
+        named = [verdicts[exhibit.name][0] or "none" for exhibit in shown]
+        right = sum(verdicts[exhibit.name] == (exhibit.law, exhibit.kind) for exhibit in shown)
         cells = [str(named.count(column) or "") for column in columns]
         text += f"| {law or 'right'} | {' | '.join(cells)} | {right} of {len(shown)} |\n"
     return text
@@ -108,4 +109,5 @@ def _named(names: list[str]) -> str:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     every = PLAIN | PACKAGES | OURS
-    PAGE.write_text(page({title: answers(way) for title, way in every.items()}, every), "utf-8")
+    said = {title: answers(way) for title, way in every.items()}
+    PAGE.write_text(page(said, every, {name: verdict(name) for name in GALLERY}), "utf-8")
