@@ -16,6 +16,7 @@ OTHERWISE = {
     "capacity_in_turn": "a choice that flips at a tie in half precision is called unsound",
     "token_choice": "a choice that flips at a tie in half precision is called unsound",
     "carried_gru": "one unit of 1 in a saturated gate is held against outputs near zero",
+    "epsilon_of_the_dtype": "an epsilon that follows the dtype is another one in the float64 twin",
     "tied_tokens": "gradients of tokens are asked for under the compiler",
 }
 

@@ -51,6 +51,17 @@ class Float32Norm(Scan):
         return super().forward(self.scale * normed.to(x.dtype))
 
 
+class EpsilonOfTheDtype(Scan):
+    """torch's RMS norm takes its epsilon from the dtype, so in float64 it is another function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.norm(x))
+
+
 class CumulativeNorm(Scan):
     """Mean and variance over time, of what has been so far and no more."""
 
@@ -206,6 +217,7 @@ EXHIBITS = (
     Exhibit(FftConvolution, "rounding", _seen("pytorch/pytorch/issues/52983")),
     Exhibit(PaddedChunks, "caches and states", _seen("NX-AI/mlstm_kernels/pull/14"), how=STATE),
     Exhibit(Float32Norm, "precision", _seen("huggingface/transformers/issues/33133")),
+    Exhibit(EpsilonOfTheDtype, "precision", _seen("pytorch/pytorch/issues/155527")),
     Exhibit(
         CumulativeNorm,
         "statistics",
