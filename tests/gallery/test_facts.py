@@ -1,14 +1,17 @@
 """Each label of the gallery is true: by plain torch, without the court."""
 
 import re
+import sys
 
 import pytest
 import torch
 
 from tests.gallery import plain
+from tests.house.floors import imports, outsiders
+from tests.house.tree import SOURCES
 from trilby.gallery import GALLERY, LAWS, SOUND, WRONG
 
-STATES = ("state lost", "state stale", "state double", "state wrong")
+STANDARD = set(sys.stdlib_module_names)
 FAMILIES = {
     "mask on one path only",
     "off-by-one masks and windows",
@@ -108,3 +111,11 @@ def test_the_states_are_as_they_are_called():
         torch.testing.assert_close(double(x)[1], 2 * k.mT @ v)
         tail = plain.exact(WRONG["tail_decays_the_state"])
         torch.testing.assert_close(tail(x[:, :3])[0], tail(torch.cat([x, x], 1))[0][:, :3])
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("trilby/gallery/")])
+def test_an_exhibit_needs_torch_alone(module):
+    assert outsiders(SOURCES[module], module, STANDARD | {"torch", "trilby"}) == []
+    ours = {name for name in imports(SOURCES[module], module) if name.startswith("trilby.")}
+    elsewhere = {name for name in ours if not name.startswith("trilby.gallery")}
+    assert elsewhere <= ({"trilby.court.carry"} if module.endswith("exhibit.py") else set())
