@@ -63,9 +63,11 @@ def empty_like(x: Tensor) -> Tensor:
 
 
 def release() -> int:
-    """Give all memory that is kept for results to come back to the system.
+    """Give the memory that is kept for results to come back to the system.
 
-    Results that are alive are untouched, and their memory is kept again when they die.
+    A large result needs memory, and new memory costs more than the kernel does; so what a dead
+    result leaves behind is kept for the next one, at most 1 GiB or a sixteenth of the machine's.
+    Results that are alive are untouched, and their memory is kept when they die.
 
     Returns:
         how many bytes that were.
