@@ -16,47 +16,50 @@ from typing import Any
 from .court import check, same
 
 
-def assert_causal(subject: Any, example: Any, **how: Any) -> None:
-    """No output reads a later position; keywords as for `trilby.check`.
+def _assertion(law: str, promise: str) -> Callable[..., None]:
+    """A function that asks for a law; for isolation also of pads and documents that are named."""
+
+    def asserted(subject: Any, example: Any, **how: Any) -> None:
+        named = [more for more in ("padding", "documents") if law == "isolated" and how.get(more)]
+        _asserted(subject, example, (law, *named), how)
+
+    asserted.__name__ = asserted.__qualname__ = f"assert_{law}"
+    asserted.__doc__ = f"""{promise}
+
+    Keywords are those of `trilby.check`.
 
     Raises:
-        AssertionError: with the witness, the measured triangle and a reproducer.
+        AssertionError: the witness and a reproducer; also where the law could not be run.
 
     >>> import torch
-    >>> assert_causal(lambda x: x.cumsum(1), torch.randn(2, 16, 8), effort="quick")
+    >>> assert_{law}({_DEMO}, effort="quick")
     """
-    _asserted(subject, example, ("causal",), how)
+    return asserted
 
 
-def assert_repeats(subject: Any, example: Any, **how: Any) -> None:
-    """Equal calls have equal results, and nothing is written over; else an AssertionError."""
-    _asserted(subject, example, ("repeats",), how)
+_DEMO = "lambda x: x.cumsum(1), torch.randn(2, 16, 8)"
+
+assert_repeats = _assertion("repeats", "Equal calls have equal results; nothing is written over.")
+assert_causal = _assertion("causal", "No output reads a later position.")
+assert_isolated = _assertion(
+    "isolated", "Rows do not see each other, nor pads (`padding=`), nor documents (`documents=`)."
+)
+assert_differentiates = _assertion(
+    "differentiates", "Gradients to inputs and parameters equal central differences."
+)
+assert_sound = _assertion(
+    "sound", "In every dtype the error stays within what rounding entitles the function to."
+)
+assert_compiles = _assertion("compiles", "Compiled it gives what eager mode gives.")
 
 
 def assert_resumes(subject: Any, example: Any, **how: Any) -> None:
-    """The whole equals piece after piece; say how it goes on with `carry=`."""
+    """The whole equals piece after piece; how it goes on is said with `carry=`.
+
+    Raises:
+        AssertionError: the witness and a reproducer; also where nobody said how it goes on.
+    """
     _asserted(subject, example, ("resumes",), how)
-
-
-def assert_isolated(subject: Any, example: Any, **how: Any) -> None:
-    """Rows do not see each other, nor pads (`padding=`), nor other documents (`documents=`)."""
-    named = [law for law in ("padding", "documents") if how.get(law)]
-    _asserted(subject, example, ("isolated", *named), how)
-
-
-def assert_differentiates(subject: Any, example: Any, **how: Any) -> None:
-    """Gradients to inputs and parameters equal central differences; else an AssertionError."""
-    _asserted(subject, example, ("differentiates",), how)
-
-
-def assert_sound(subject: Any, example: Any, **how: Any) -> None:
-    """In every dtype the error stays within what rounding entitles the function to."""
-    _asserted(subject, example, ("sound",), how)
-
-
-def assert_compiles(subject: Any, example: Any, **how: Any) -> None:
-    """Compiled it gives what eager mode gives; else an AssertionError."""
-    _asserted(subject, example, ("compiles",), how)
 
 
 def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

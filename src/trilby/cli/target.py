@@ -1,7 +1,7 @@
 """What `trilby check` is pointed at: something importable, a file, a checkpoint."""
 
-import importlib
 import importlib.util
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -42,7 +42,7 @@ def loaded(target: str) -> Any:
 def _module(name: str) -> Any:
     sys.path.insert(0, "")  # as `python -m` does: the folder one stands in
     try:
-        return importlib.import_module(name)
+        return pkgutil.resolve_name(name)
     except Exception as problem:
         told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
         raise click.UsageError(f"{name} cannot be imported, it raises {told}") from problem
