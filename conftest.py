@@ -15,7 +15,7 @@ import torch
 import trilby
 
 # A compiled graph that is kept on disk does not know that an operator has changed since, so what
-# earlier runs kept is not used. Switching the caches off would warn, and a warning is an error here.
+# earlier runs kept is not used. Switching the caches off warns, and a warning is an error here.
 _graphs = tempfile.TemporaryDirectory(prefix="trilby-graphs-")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _graphs.name
 
