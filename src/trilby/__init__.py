@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .algebra import scan
     from .card import FORMS, Mixer
     from .court import Report, Verdict, check, same
+    from .kernels.pages import release as release_memory
     from .mixers import MIXERS
     from .mixers.decay import MIXER as decay
     from .mixers.mean import MIXER as mean
@@ -29,6 +30,7 @@ _BEHIND = {
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
+    "release_memory": ("kernels.pages", "release"),
     "same": ("court", "same"),
     "scan": ("algebra", "scan"),
 }
@@ -43,6 +45,7 @@ __all__ = [
     "data",
     "decay",
     "mean",
+    "release_memory",
     "same",
     "scan",
 ]

@@ -47,6 +47,20 @@ def test_list_and_show(capsys):
     assert "shard    does not exist:" in out
 
 
+def test_gallery(capsys):
+    _, out, _ = run(capsys, "gallery")
+    assert "norm_over_time" in out
+    assert "wrong: causal, leak\n" in out
+    assert "fft_convolution" in out
+    _, out, _ = run(capsys, "gallery", "norm_over_time")
+    assert "class NormOverTime(Scan):" in out
+    assert "https://github.com/Andong-Li-speech/GaGNet/issues/2" in out
+    _, out, _ = run(capsys, "gallery", "ring_buffer_window", "--json")
+    [told] = json.loads(out)["exhibits"]
+    assert told["right"] is True
+    assert told["how"] == {"carry": "by_cache(start='empty')"}
+
+
 @pytest.mark.parametrize("arguments", [("list",), ("show", "mean"), ("env",)])
 def test_json_names_its_schema(capsys, arguments):
     code, out, _ = run(capsys, *arguments, "--json")
@@ -70,6 +84,10 @@ def test_same(capsys):
         (["same", "mean.loop", "mean.sofmax"], "did you mean 'softmax'?"),
         (["same", "mean.loop", "mean.shard"], "mean has no form 'shard': there is no transport"),
         (["same", "mean", "mean.loop"], "'mean' names no form; write e.g. mean.loop"),
+        (
+            ["gallery", "norm_over_tmie"],
+            "no exhibit 'norm_over_tmie'; did you mean 'norm_over_time'?",
+        ),
         (["same", "mean.loop", "mean.scan", "--shape", "2,3"], "expected three sizes B,T,C"),
     ],
 )
@@ -148,3 +166,15 @@ def test_step_waits_for_a_key_at_a_terminal():
     os.close(child)
     assert process.returncode == 0
     assert "8. What to try next" in out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_standard_output_on_a_full_disk_is_said():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "trilby", "show", "mean"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert (
+        "trilby: the output cannot be written (No space left on device); make room" in done.stderr
+    )
+    assert "Traceback" not in done.stderr

@@ -20,6 +20,7 @@ class Report:
         effort: how many sizes were tried.
         tried: (subject, law) -> the settings.
         seconds: how long it took.
+        limits: what a module did not take, and what it said.
 
     >>> bool(Report("mean", ()))
     False
@@ -30,6 +31,7 @@ class Report:
     effort: str = "default"
     tried: Mapping[tuple[str, str], list[Setting]] = field(default_factory=dict)
     seconds: float = 0.0
+    limits: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -64,6 +66,7 @@ class Report:
             "effort": self.effort,
             "seconds": round(self.seconds, 3),
             "sizes": self.sizes(),
+            "refused": list(self.limits),
             "verdicts": [v.as_dict() for v in self.verdicts],
         }
 
@@ -114,9 +117,12 @@ class Report:
         for verdict in self.failed():
             after = "" if verdict in first else "  then "
             yield f"{after}{verdict.law}: {verdict.sentence}"
+            if verdict in first:
+                yield from (f"    {line}".rstrip() for line in verdict.detail.splitlines())
         for title, told in (("not run", self._missing()), ("note", self._notes())):
             for text, names in told.items():
                 yield f"{title}  {_short(names)}: {text}"
+        yield from (f"refused  {line}" for line in self.limits)
         yield from (f"sizes  {line}" for line in self.sizes())
 
     def _missing(self) -> dict[str, list[str]]:
@@ -145,7 +151,9 @@ def _sizes(settings: list[Setting]) -> str:
     span = lambda values: f"{min(values)}-{max(values)}" if len(set(values)) > 1 else str(values[0])
     lengths = " ".join(str(t) for t in sorted({s.T for s in settings}))
     dtypes = " ".join(dict.fromkeys(str(s.dtype).removeprefix("torch.") for s in settings))
-    text = f"T {lengths}, B {span([s.B for s in settings])}, C {span([s.C for s in settings])}"
+    text = f"T {lengths}, B {span([s.B for s in settings])}"
+    if any(s.C > 1 for s in settings):  # a module's channels are its own
+        text += f", C {span([s.C for s in settings])}"
     scales = len({(s.dtype, s.scale) for s in settings}) > len({s.dtype for s in settings})
     more = [" and extreme magnitudes"] * scales + sorted(
         {f", {s.backend}" for s in settings if s.backend}

@@ -1,21 +1,24 @@
-"""Law 5: gradients of every sequence and of the state equal central differences, in float64."""
+"""Law 5: gradients of sequences, states and parameters equal central differences, in float64."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..entitled import unit
-from ..finding import Finding, compare, logic
-from ..nest import clone, leaves, replaced
+from ..entitled import FACTOR
+from ..finding import Finding, compare
+from ..keeper import valued
+from ..nest import clone, copied, leaves, replaced
 from ..subject import Leaves, Sequences, Subject
 from ..sweep import SMALL, Setting
 
-STEP = 2.0**-17  # the third root of 2^-52: there rounding and curvature weigh the same
 PROBES = 2
+DISCRETE = "piecewise constant, with a gradient of its own (straight through)"
+PARAMETERS = 24  # of a module that are tried, spread over it
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,30 @@ class Graph:
 
     Attributes:
         call: the tensors -> the floating leaves of the result.
-        tensors: the point, path by path.
+        tensors: the point, path by path; parameters last.
+        inputs: how many of them are no parameters.
+        grain: the rounding of what it computes in.
     """
 
     call: Callable[[list[Tensor]], Leaves]
     tensors: Leaves
+    inputs: int
+    grain: float
+
+    @property
+    def step(self) -> float:
+        """The third root of the rounding: there rounding and curvature weigh the same."""
+        return float(2.0 ** round(math.log2(self.grain) / 3))
+
+    def noise(self, way: Callable[[list[Tensor]], Tensor]) -> float:
+        """How far a result moves when every number moves by one unit: what cancels inside shows."""
+        here = [t.detach() for _, t in self.tensors]
+        coins = torch.Generator().manual_seed(0)
+        sign = lambda t: torch.randint(0, 2, t.shape, generator=coins).to(t.device) * 2 - 1
+        with torch.no_grad():
+            y = way([t.clone() for t in here])
+            moved = [way([t * (1 + self.grain * sign(t)) for t in here]) - y for _ in range(2)]
+        return max((float(_size(m)) for m in moved), default=0.0)
 
 
 def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -37,12 +59,13 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
     Element by element at small sizes, along random directions at others. The allowance is what
     the differences themselves show of their error: two steps, and rounding over the step.
     """
-    for state in (None, subject.past(setting)):
-        graph = _graph(subject, subject.draw(setting), state)
-        plain = subject.leaves(subject.draw(setting), state)
+    judged, setting = subject.recorded(setting)
+    for state in subject.pasts(setting) if subject.strict else [None]:
+        graph = _graph(judged, judged.draw(setting), state)
+        plain = judged.leaves(judged.draw(setting), state)
         recorded = [(path, t.detach()) for path, t in graph.call(_requiring(graph))]
         kept = [(path, t) for path, t in plain if path in dict(recorded)]
-        yield compare("forward", recorded, kept, logic, ", as it is without gradients")
+        yield compare("forward", recorded, kept, judged.logic, ", as it is without gradients")
         for path, _ in recorded:
             yield from _from(graph, path, setting)
         yield from _twice(graph)
@@ -50,14 +73,28 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
 
 def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
     named = [*zip(subject.names, sequences, strict=False), *leaves((None, state))[1:]]
+    points = [(path, t) for path, t in named if _floating(t)]
+    owned = [] if subject.module is None else _spread([*subject.module.named_parameters()])
+    count = len(points)
 
     def call(tensors: list[Tensor]) -> Leaves:
-        given = iter(tensors)
+        given, own = iter(tensors[:count]), tensors[count:]
+        subject.fresh()
         fill = lambda t: next(given) if t.is_floating_point() else t.clone()
-        result = subject.call(*replaced((sequences, state), fill))
-        return [(path, t) for path, t in leaves(result) if _floating(t)]
+        point = replaced(sequences, fill), copied(state) if not count else replaced(state, fill)
+        with valued([p for _, p in owned], own):
+            result = subject.call(*point)
+        found = [(path, t) for path, t in leaves(result) if _floating(t)]
+        return found if subject.strict else found[:1]
 
-    return Graph(call, [(path, t) for path, t in named if _floating(t)])
+    return Graph(call, [*points, *owned], count, subject.grain)
+
+
+def _spread(parameters: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    """At most PARAMETERS of those that take gradients, evenly over the module."""
+    known = [(name, p) for name, p in parameters if p.requires_grad and _floating(p)]
+    every = -(-len(known) // PARAMETERS) or 1
+    return known[::every]
 
 
 def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
@@ -72,11 +109,21 @@ def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
 
     inputs = _requiring(graph)
     grads = _gradients(loss(inputs), inputs)
-    for i, (name, point) in enumerate(graph.tensors):
+    noise = graph.noise(lambda tensors: loss(tensors).detach())
+    order = sorted(range(len(grads)), key=lambda i: bool(grads[i].any()))  # what is missing first
+    for i in order:
+        name, point = graph.tensors[i]
         for k, (where, direction) in enumerate(_directions(point, setting)):
-            slope, allowed = _slope(loss, inputs, i, direction)
+            slope, allowed = _slope(graph, loss, i, direction)
+            allowed += FACTOR * noise / graph.step
             got = float((grads[i] * direction).sum())
-            yield _judged(path, where or name, (got, slope, allowed), bool(grads[i].any()), name, k)
+            found = _judged(
+                path, where or name, (got, slope, allowed), bool(grads[i].any()), name, k
+            )
+            if found.broken and slope == 0 and _discrete(graph, loss, i, direction):
+                yield Finding(found.kind, note=DISCRETE)
+                continue
+            yield found
 
 
 def _judged(
@@ -98,7 +145,7 @@ def _twice(graph: Graph) -> Iterator[Finding]:
     """The gradient of a gradient: that of `<v, dy/dx w>` to w is the slope of y along v."""
     inputs = _requiring(graph)
     y = graph.call(inputs)[0][1]
-    if not y.requires_grad:
+    if not y.requires_grad or not inputs:
         return
     w = _noise(y, 5).requires_grad_()
     along = [_noise(x, 6 + i) for i, x in enumerate(inputs)]
@@ -112,33 +159,55 @@ def _twice(graph: Graph) -> Iterator[Finding]:
         yield Finding("second gradient", note=f"no second gradient, it raises: {told:.80}")
         return
     got = torch.zeros_like(y) if got is None else got
+    h = graph.step
     ahead, behind, near, close = (
-        graph.call([x.detach() + h * v for x, v in zip(inputs, along, strict=True)])[0][1].detach()
-        for h in (STEP, -STEP, STEP / 2, -STEP / 2)
+        graph.call([x.detach() + s * v for x, v in zip(inputs, along, strict=True)])[0][1].detach()
+        for s in (h, -h, h / 2, -h / 2)
     )
-    slope, finer = (ahead - behind) / (2 * STEP), (near - close) / STEP
-    limit = 8 * ((slope - finer).abs() + unit(ahead, ahead.dtype).amax() / STEP)
+    slope, finer = (ahead - behind) / (2 * h), (near - close) / h
+    noise = graph.noise(lambda tensors: graph.call(tensors)[0][1].detach())
+    limit = FACTOR * ((slope - finer).abs() + (graph.grain * _size(ahead) + noise) / h)
     got, finer = (torch.where(finer.isfinite(), t, 0.0) for t in (got.detach(), finer))
     allow = lambda _path, _wanted: limit
     yield compare("second gradient", [("d y", got)], [("d y", finer)], allow, " by differences")
 
 
+def _size(t: Tensor) -> Tensor:
+    known = t.abs().nan_to_num(0, 0, 0)
+    return known.amax() if known.numel() else known.sum()
+
+
 def _slope(
-    loss: Callable[[list[Tensor]], Tensor], inputs: list[Tensor], i: int, direction: Tensor
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
 ) -> tuple[float, float]:
     """The central difference along a direction of one input, and how far it may be off."""
+    at = _along(graph, loss, i, direction)
+    h = graph.step
+    ahead, behind = at(h), at(-h)
+    slope, finer = (ahead - behind) / (2 * h), (at(h / 2) - at(-h / 2)) / h
+    noise = graph.grain / h * max(abs(ahead), abs(behind), 1.0) * max(direction.numel(), 16)
+    return finer, FACTOR * (abs(slope - finer) + noise)
 
+
+def _along(
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
+) -> Callable[[float], float]:
     def at(h: float) -> float:
-        moved = [x.detach() for x in inputs]
+        moved = [t.detach().clone() for _, t in graph.tensors[: graph.inputs]]
+        moved += [t.detach() for _, t in graph.tensors[graph.inputs :]]
         moved[i] = moved[i] + h * direction
         with torch.no_grad():
             return float(loss(moved))
 
-    ahead, behind = at(STEP), at(-STEP)
-    slope, finer = (ahead - behind) / (2 * STEP), (at(STEP / 2) - at(-STEP / 2)) / STEP
-    terms = torch.tensor([ahead, behind, 1.0], dtype=torch.float64).abs().max()
-    noise = float(unit(terms, torch.float64)) * max(direction.numel(), 16) / STEP
-    return finer, 8 * (abs(slope - finer) + noise)
+    return at
+
+
+def _discrete(
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
+) -> bool:
+    """Whether a small step changes nothing at all, and a large one does: values are rounded."""
+    at = _along(graph, loss, i, direction)
+    return at(graph.step) == at(-graph.step) == at(0.0) != at(1.0)
 
 
 def _directions(point: Tensor, setting: Setting) -> Iterator[tuple[str, Tensor]]:
@@ -147,7 +216,7 @@ def _directions(point: Tensor, setting: Setting) -> Iterator[tuple[str, Tensor]]
         for at in range(point.numel()):
             one = torch.zeros(point.numel(), dtype=point.dtype)
             one[at] = 1
-            index = [int(i) for i in torch.unravel_index(torch.tensor(at), point.shape)]
+            index = [int(i) for i in np.unravel_index(at, point.shape)]
             yield str(index), one.view(point.shape)
     else:
         for k in range(PROBES):
@@ -162,7 +231,10 @@ def _gradients(loss: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _requiring(graph: Graph) -> list[Tensor]:
-    return [clone(t).requires_grad_() for _, t in graph.tensors]
+    """The point, to be differentiated: copies of the inputs, and the parameters themselves."""
+    every = [t for _, t in graph.tensors]
+    copies = [clone(t).requires_grad_() for t in every[: graph.inputs]]
+    return [*copies, *every[graph.inputs :]]
 
 
 def _noise(like: Tensor, seed: int) -> Tensor:
