@@ -210,8 +210,6 @@ def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
     sequences = tuple(takes[: takes.index("state")])
     widest = WIDEST if "C" in inspect.signature(mixer.draw).parameters else DEEP
     unable = {"padding": "a room takes no masks"}
-    if "documents" not in takes:
-        unable["documents"] = "it takes no documents"
 
     def draw(setting: Setting) -> Sequences:
         drawn = mixer.drawn(
@@ -221,6 +219,8 @@ def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
         return tuple(_turned(x) if setting.turned else x for x in moved)
 
     def subject(name: str, truth: Subject | None, unable: dict[str, str]) -> Subject:
+        if "documents" not in inspect.signature(mixer.forms[name]).parameters:
+            unable = {**unable, "documents": "it takes no documents"}
         longest = LONG if name in QUADRATIC else LONGER
         traced = SMALL if name in STEPWISE else BLOCK + 1
         way = f"{mixer.name}.{name}"
