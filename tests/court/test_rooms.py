@@ -21,21 +21,21 @@ def healthy(q, k, v, g, state=None, documents=None):
     return put(q, k, v, g, state, documents)
 
 
-def put(q, k, v, g, state=None, documents=None, *, wei=None, old=None, end=None, grad=None):
-    """The matrix form with one thing replaced."""
+def put(q, k, v, g, state=None, documents=None, **instead):
+    """The matrix form with one thing replaced: its weights, `old` or `end` decays, or `gate`."""
     dtype = v.dtype
     if documents is not None:
         new = torch.cat([torch.zeros_like(documents[:, :1]), documents.diff(dim=1)], 1) != 0
         g = g.masked_fill(new[..., None], -torch.inf)
-    if grad is not None:
-        g = grad(g)
+    g = instead.get("gate", torch.clone)(g)
     q, k, v, g, h = parts(q, k, v, g, state)
     if not q.shape[2]:
         return v.movedim(1, 2).to(dtype), h.clone()
-    decays, left = fade(g), (old or faded)(g)
-    y = ((q @ k.mT) * (decays if wei is None else wei(decays, g))) @ v + left[..., None] * (q @ h)
+    decays, left = fade(g), instead.get("old", faded)(g)
+    fading = instead["wei"](decays, g) if "wei" in instead else decays
+    y = ((q @ k.mT) * fading) @ v + left[..., None] * (q @ h)
     kept = decays[..., -1, :, None] * k
-    after = kept.mT @ v + (left[..., -1, None, None] if end is None else end(g)) * h
+    after = kept.mT @ v + (instead["end"](g) if "end" in instead else left[..., -1, None, None]) * h
     return y.movedim(1, 2).to(dtype), after
 
 
@@ -74,7 +74,7 @@ def masks_after_the_exponential(q, k, v, g, state=None, documents=None):
 
 def gives_the_gate_no_gradient(q, k, v, g, state=None, documents=None):
     """As torch's own associative scan does in eager mode."""
-    return put(q, k, v, g, state, documents, grad=lambda g: g.detach())
+    return put(q, k, v, g, state, documents, gate=torch.Tensor.detach)
 
 
 def normalises_the_gates_over_time(q, k, v, g, state=None, documents=None):

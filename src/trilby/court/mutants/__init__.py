@@ -13,21 +13,9 @@ from . import (
 )
 from .wrong import Mutant
 
-MUTANTS: dict[str, Mutant] = {
-    mutant.name: mutant
-    for law in (
-        repeats,
-        causal,
-        resumes,
-        isolated,
-        documents,
-        differentiates,
-        agrees,
-        sound,
-        compiles,
-    )  # fmt: skip
-    for mutant in law.MUTANTS
-}
+_LAWS = (repeats, causal, resumes, isolated, documents, differentiates, agrees, sound, compiles)
+
+MUTANTS: dict[str, Mutant] = {mutant.name: mutant for law in _LAWS for mutant in law.MUTANTS}
 """Name -> mutant, in the order of the laws that they break first."""
 
 __all__ = ["MUTANTS", "Mutant"]
