@@ -21,14 +21,13 @@ from . import threads
 from .numba_jit import Kernel
 from .numba_lanes import ELEMENT, decode, divide, encode, fetch, flat
 from .numba_packed import packed_mean
+from .numba_vector import minus, plus
 from .numba_wide import (
     LANES,
     climbing,
     last,
     load,
-    minus,
     misfit,
-    plus,
     ramp,
     same,
     settle,

@@ -13,7 +13,9 @@ from numba.core.datamodel import PrimitiveModel
 from numba.extending import intrinsic, register_model
 from numba.np.arrayobj import make_array
 
-_KINDS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+from .numba_lanes import F32, F64, I32
+
+_KINDS = {types.float32: F32, types.float64: F64}
 
 
 def _register_bytes() -> int:
@@ -47,10 +49,24 @@ class _Model(PrimitiveModel):
         super().__init__(manager, kind, ir.VectorType(_KINDS[kind.element], kind.n))
 
 
-def _place(context, build, line, value, index, kind):
-    """The address of line[index], as that of a vector."""
+def address(context, build, line, value, index, n):
+    """Where line[index] stands in memory, as a place for n elements of the line."""
     data = make_array(line)(context, build, value).data
-    return build.bitcast(build.gep(data, [index]), context.get_value_type(kind).as_pointer())
+    many = ir.VectorType(context.get_data_type(line.dtype), n)
+    return build.bitcast(build.gep(data, [index]), many.as_pointer())
+
+
+def shuffled(build, one, other, order):
+    """The lanes of two vectors, one behind the other, that `order` names."""
+    mask = [I32(i) for i in order]
+    return build.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, len(mask)), mask))
+
+
+def everywhere(build, number, n):
+    """A number in each of n lanes."""
+    kind = ir.VectorType(number.type, n)
+    first = build.insert_element(ir.Constant(kind, ir.Undefined), number, I32(0))
+    return shuffled(build, first, first, [0] * n)
 
 
 @intrinsic(prefer_literal=True)
@@ -59,7 +75,7 @@ def load(context, line, index, registers):
     kind = Vector(line.dtype, lanes(line.dtype, registers.literal_value))
 
     def generate(context, build, signature, args):
-        place = _place(context, build, signature.args[0], args[0], args[1], kind)
+        place = address(context, build, signature.args[0], args[0], args[1], kind.n)
         return build.load(place, align=kind.element.bitwidth // 8)
 
     return kind(line, types.int64, registers), generate
@@ -70,19 +86,11 @@ def store(context, line, index, vector):
     """Write a vector to line[index] and after it."""
 
     def generate(context, build, signature, args):
-        place = _place(context, build, signature.args[0], args[0], args[1], vector)
+        place = address(context, build, signature.args[0], args[0], args[1], vector.n)
         build.store(args[2], place, align=vector.element.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(line, types.int64, vector), generate
-
-
-def _filled(build, number, n):
-    """A number in each of n lanes."""
-    kind = ir.VectorType(number.type, n)
-    first = build.insert_element(ir.Constant(kind, ir.Undefined), number, ir.IntType(32)(0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), n), [0] * n)
-    return build.shuffle_vector(first, ir.Constant(kind, ir.Undefined), mask)
 
 
 @intrinsic(prefer_literal=True)
@@ -99,7 +107,7 @@ def spread(context, line, index, registers):
 
     def generate(context, build, signature, args):
         data = make_array(signature.args[0])(context, build, args[0]).data
-        return _filled(build, build.load(build.gep(data, [args[1]])), kind.n)
+        return everywhere(build, build.load(build.gep(data, [args[1]])), kind.n)
 
     return kind(line, types.int64, registers), generate
 
@@ -114,6 +122,12 @@ def times(context, one, other):
 def plus(context, one, other):
     """one + other, lane by lane."""
     return one(one, other), lambda _c, build, _s, args: build.fadd(*args)
+
+
+@intrinsic
+def minus(context, one, other):
+    """one - other, lane by lane."""
+    return one(one, other), lambda _c, build, _s, args: build.fsub(*args)
 
 
 @intrinsic
@@ -140,15 +154,8 @@ def total(context, vector):
         value, n = args[0], vector.n
         while n > 1:
             n //= 2
-            halves = (
-                build.shuffle_vector(
-                    value,
-                    value,
-                    ir.Constant(ir.VectorType(ir.IntType(32), n), list(range(i, i + n))),
-                )
-                for i in (0, n)
-            )
-            value = build.fadd(*halves)
-        return build.extract_element(value, ir.IntType(32)(0))
+            low, high = (shuffled(build, value, value, range(i, i + n)) for i in (0, n))
+            value = build.fadd(low, high)
+        return build.extract_element(value, I32(0))
 
     return vector.element(vector), generate

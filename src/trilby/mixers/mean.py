@@ -205,7 +205,8 @@ def fused(
 ) -> tuple[Tensor, State]:
     """One compiled pass that reads x once and writes y once; its backward is another.
 
-    Cost: time O(B T C), bound by memory; memory O(B C) beyond the output.
+    Cost: time O(B T C), bound by memory; memory O(B C) beyond the output, and where the series of a
+    short batch are cut for threads one number for each piece.
     """
     (total, count), first = _start("mean.fused", x, state, documents)
     if x.device.type not in ops.DEVICES:
