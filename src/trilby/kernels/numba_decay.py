@@ -20,17 +20,16 @@ import torch
 from numba.np.numpy_support import as_dtype
 from torch import Tensor
 
+from . import threads
 from .numba_fading import CHUNK, KEYS, RECUR
 from .numba_jit import Kernel
 from .numba_lanes import ELEMENT
 from .numba_vector import lanes
 from .numba_walks import QUAD, TOLD
 from .pages import empty_like
-from .threads import count as threads
-from .threads import shares
-from .threads import spread as run
 
 SMALL = 1 << 20  # products, below which starting a thread costs more than it saves
+LARGE = 1 << 24  # products, from which on pieces of the work cost nothing
 
 _KINDS: list[Any] = list(ELEMENT.values())
 _ZERO: dict[Any, Any] = {kind: as_dtype(kind).type(0) for kind in _KINDS}
@@ -45,7 +44,7 @@ def fading_memory(
     if not q.shape[1] or not state.numel():
         return y.zero_(), state.detach().clone(memory_format=torch.contiguous_format)
     after = torch.empty_like(state, memory_format=torch.contiguous_format)
-    _recur(k, v, q, _decays(g, state), state, after, y, back=False)
+    _recur(k, v, q, _gates(g, state), state, after, y, back=False)
     return y, after
 
 
@@ -64,7 +63,7 @@ def fading_memory_backward(
             torch.zeros_like(g, memory_format=torch.contiguous_format),
             before.copy_(dstate),
         )
-    a = _decays(g, state)
+    a = _gates(g, state)
     dstate = dstate.to(state.dtype)
     _recur(q, dy, k, a, dstate, before, dv, back=True)
     dg = _keys(q, k, v, dy, a, state, dstate, dq, dk)  # [B, T, H]
@@ -77,8 +76,9 @@ def _new(like: Tensor, shape: Any) -> Tensor:
     return empty_like(like.new_empty(1).expand(shape))
 
 
-def _decays(g: Tensor, state: Tensor) -> Tensor:
-    return g.detach().to(state.dtype).exp()[..., None]  # [B, T, n, 1]
+def _gates(g: Tensor, state: Tensor) -> Tensor:
+    """g [B, T, n, 1] in the dtype of the state; the kernel takes the exponentials."""
+    return g.detach().to(state.dtype)[..., None]
 
 
 def _recur(
@@ -93,16 +93,11 @@ def _recur(
     pad, span = -(-R // L) * L, min(CHUNK, -(-T // QUAD) * QUAD)
     program, zeroes = _of(RECUR, x, out, start)
     given = tuple(map(_told, (x, w, z, a, start, end, out)))
-    jobs: list[Callable[[], None]] = []
-    kept = []
-    for items, (c0, c1) in _parts(B * n, -(-W // L), B * H * T * R * W):
-        width = (c1 - c0) * L
-        size = span * (2 * pad + 3 * width + 1) + span // QUAD * TOLD + R * width
-        kept.append(start.new_empty(size))
-        place = kept[-1].data_ptr()
-        sizes = (T, H, n, R, W, L)
-        jobs.append(partial(program, *zeroes, *given, sizes, (*items, c0, c1), back, place))
-    _done(jobs)
+    parts = _parts(B * n, -(-W // L), B * H * T * R * W)
+    width = L * max(c1 - c0 for _, (c0, c1) in parts)
+    size = span * (2 * pad + 3 * width + 1) + span // QUAD * TOLD + R * width
+    sizes = (T, H, n, R, W, L)
+    _done([partial(program, *zeroes, *given, sizes, (*i, *c), back) for i, c in parts], size, start)
 
 
 def _keys(
@@ -119,17 +114,12 @@ def _keys(
     program, zeroes = _of(KEYS, q, dq, state)
     tensors = (v, k, dy, q, a, state.mT, dstate.mT, dq, dk, dg)
     given = tuple(map(_told, tensors))
-    jobs: list[Callable[[], None]] = []
-    kept = []
-    for items, (c0, c1) in _parts(B * G, blocks, B * H * T * K * V):
-        width = (c1 - c0) * L
-        size = CHUNK * (2 * pad + 5 * width + 1) + CHUNK // QUAD * TOLD + QUAD * L
-        size += (chunks + 1) * V * width + (CHUNK // QUAD + 1) * V * L
-        kept.append(state.new_empty(size))
-        place = kept[-1].data_ptr()
-        sizes = (T, H, G, V, K, L)
-        jobs.append(partial(program, *zeroes, *given, sizes, (*items, c0, c1), place))
-    _done(jobs)
+    parts = _parts(B * G, blocks, B * H * T * K * V)
+    width = L * max(c1 - c0 for _, (c0, c1) in parts)
+    size = CHUNK * (2 * pad + 5 * width + 1) + CHUNK // QUAD * TOLD + QUAD * L
+    size += (chunks + 1) * V * width + (CHUNK // QUAD + 1) * V * L
+    sizes = (T, H, G, V, K, L)
+    _done([partial(program, *zeroes, *given, sizes, (*i, *c)) for i, c in parts], size, state)
     return dg.sum(-1)
 
 
@@ -145,14 +135,22 @@ def _told(t: Tensor) -> tuple[int, ...]:
 
 
 def _parts(items: int, blocks: int, work: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Which heads and which columns each thread takes: whole heads where there are enough."""
-    wanted = threads() if work >= SMALL else 1
-    whole = shares(items, wanted)
-    return [(i, c) for i in whole for c in shares(blocks, wanted // len(whole))]
+    """Which heads and which columns each piece takes: whole heads where there are enough."""
+    wanted = threads.count() if work >= SMALL else 1
+    whole = threads.shares(items, threads.pieces(wanted, work, LARGE))
+    return [(i, c) for i in whole for c in threads.shares(blocks, wanted // len(whole))]
 
 
-def _done(jobs: list[Callable[[], None]]) -> None:
+def _done(jobs: list[Callable[[int], None]], size: int, like: Tensor) -> None:
+    """Run the jobs, each in a place of `size` numbers that no other uses meanwhile."""
+    places = [like.new_empty(size) for _ in range(min(len(jobs), threads.count()))]
     if len(jobs) == 1:
-        jobs[0]()
-    else:
-        run(jobs)
+        jobs[0](places[0].data_ptr())
+        return
+
+    def run(job: Callable[[int], None]) -> None:
+        place = places.pop()
+        job(place.data_ptr())
+        places.append(place)
+
+    threads.spread([partial(run, job) for job in jobs])

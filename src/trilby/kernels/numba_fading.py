@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import exp
 from typing import Any
 
 from numba import types
@@ -80,9 +81,9 @@ def RECUR(e, f, g, xs, ws, zs, As, ss, es, os, sizes, part, back, place):
                     blank(zb, i * pad + R, pad - R)
                     blank(wb, i * width + columns, width - columns)
                     if not back:
-                        ab[i] = a[at_a + t * As[2]]
+                        ab[i] = exp(a[at_a + t * As[2]])
                     else:
-                        ab[i] = a[at_a + (t + 1) * As[2]] if t + 1 < T else 1.0
+                        ab[i] = exp(a[at_a + (t + 1) * As[2]]) if t + 1 < T else 1.0
                 quads = -(-many // QUAD)
                 for i in range(many, quads * QUAD):  # positions that change nothing
                     blank(xb, i * pad, pad)
@@ -109,7 +110,7 @@ def RECUR(e, f, g, xs, ws, zs, As, ss, es, os, sizes, part, back, place):
                     first = h == (item % n) * share
                     pack(out, at_o + t * os[2], os[4], yb, i * width, columns, first)
             if not straight:
-                fade = a[at_a] if back else 1.0
+                fade = exp(a[at_a]) if back else 1.0
                 for r in range(R):
                     for j in range(columns):
                         value = s[(j // L * R + r) * L + j % L] * fade
@@ -154,7 +155,7 @@ def KEYS(e, f, g, xs, ws, zs, ps, As, ss, ds, os, us, gs, sizes, part, place):
                     unpack(xb, i * pad, x, at_x + t * xs[2], xs[4], R)
                     unpack(wb, i * width, w, at_w + t * ws[2], ws[4], columns)
                     blank(wb, i * width + columns, width - columns)
-                    ab[i] = a[at_a + t * As[2]]
+                    ab[i] = exp(a[at_a + t * As[2]])
                     if t + AHEAD < T:
                         ask(x, at_x + (t + AHEAD) * xs[2], R)
                         ask(w, at_w + (t + AHEAD) * ws[2], columns)
@@ -184,7 +185,7 @@ def KEYS(e, f, g, xs, ws, zs, ps, As, ss, ds, os, us, gs, sizes, part, place):
                     blank(zb, i * pad + R, pad - R)
                     blank(wb, i * width + columns, width - columns)
                     blank(pb, i * width + columns, width - columns)
-                    ab[i] = a[at_a + t * As[2]]
+                    ab[i] = exp(a[at_a + t * As[2]])
                 quads = -(-many // QUAD)
                 for i in range(many, quads * QUAD):  # positions that change nothing
                     blank(xb, i * pad, pad)

@@ -278,6 +278,7 @@ def _start(
         x = x.to(h.dtype)
         return x.unflatten(2, (G, R)) if x.shape[2] == H else x.unsqueeze(3)
 
+    h = h.contiguous() if state is None else h  # a zero for all of it, which nobody may write to
     return Grouped(grouped(q), grouped(k), grouped(v), grouped(g), h.unflatten(1, (G, R)))
 
 
@@ -295,7 +296,7 @@ def _checked(
         floating(where, q=q, g=g)
     H, _ = groups(where, q=q, k=k, v=v, g=g)
     if state is None:
-        state = v.new_zeros(size["B"], H, size["K"], size["V"], dtype=wide)
+        state = v.new_zeros((), dtype=wide).expand(size["B"], H, size["K"], size["V"])
     else:
         bind(where, state=(state, "B H K V"))
         wanted = [size["B"], H, size["K"], size["V"]]
