@@ -44,7 +44,7 @@ def test_every_form_is_timed_beside_the_copy_and_cumsum():
     assert list(found.timings.seconds) == ["y.copy_(x)", "cumsum(x, 1) / n", *trilby.mean.forms]
     assert all(len(verdicts) == (form != "loop") + 1 for form, verdicts in found.verdicts.items())
     assert "against the loop at [2, 13, 3]" in str(found)
-    assert "against scan at [2, 16, 4]" in str(found)
+    assert "against chunk at [2, 16, 4]" in str(found)
     assert "against chunk at [2, 16, 4]" in str(found.verdicts["scan"][1])
 
 

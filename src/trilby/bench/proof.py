@@ -17,7 +17,7 @@ from ..court.nest import convert, leaves
 
 WHOLE = 1 << 20  # elements up to which `same` judges the inputs that are timed, in about a second
 SMALL = dict(B=2, T=13, C=3)  # what the loop can do in no time
-REFERENCES = ("scan", "chunk", "matrix", "loop")  # the first that the mixer has and that is another
+REFERENCES = ("chunk", "scan", "matrix", "loop")  # the first that the mixer has and that is another
 
 Form = Callable[..., Any]
 
