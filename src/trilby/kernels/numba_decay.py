@@ -43,7 +43,7 @@ def fading_memory(
     y = _new(v, (B, v.shape[1], H, V))
     if not q.shape[1] or not state.numel():
         return y.zero_(), state.detach().clone(memory_format=torch.contiguous_format)
-    after = torch.empty_like(state, memory_format=torch.contiguous_format)
+    after = _new(state, state.shape)
     _recur(k, v, q, _gates(g, state), state, after, y, back=False)
     return y, after
 
@@ -55,7 +55,7 @@ def fading_memory_backward(
     H, T = state.shape[1], q.shape[1]
     shared = state.dtype if any(t.shape[2] != H for t in (q, k, v)) else q.dtype  # sums of halves
     dq, dk, dv = (_new(t.new_empty(0, dtype=shared), t.shape) for t in (q, k, v))
-    before = torch.empty_like(state, memory_format=torch.contiguous_format)
+    before = _new(state, state.shape)
     if not T or not state.numel():
         nothing = (t.zero_().to(q.dtype) for t in (dq, dk, dv))
         return (
