@@ -48,7 +48,7 @@ def test_every_form_is_timed_beside_the_copy_and_cumsum():
     assert "against chunk at [2, 16, 4]" in str(found.verdicts["scan"][1])
 
 
-@pytest.mark.parametrize(("wrong", "against"), [(late, "the loop at"), (far, "scan at")])
+@pytest.mark.parametrize(("wrong", "against"), [(late, "the loop at"), (far, "chunk at")])
 @pytest.mark.parametrize("whole", [proof.WHOLE, 0])  # judged by `same`, and by one comparison
 def test_a_wrong_form_is_refused(monkeypatch, wrong, against, whole):
     monkeypatch.setattr(proof, "WHOLE", whole)
