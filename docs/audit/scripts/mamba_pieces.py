@@ -14,7 +14,7 @@ from transformers import (
 
 SMALL = dict(vocab_size=64, hidden_size=32, num_hidden_layers=2)
 WIDE = dict(intermediate_size=64, num_attention_heads=4, num_key_value_heads=2)
-JAMBA = dict(attn_layer_period=2, attn_layer_offset=1, num_experts=4, use_mamba_kernels=False)
+JAMBA = dict(attn_layer_period=2, attn_layer_offset=1, num_experts=1, use_mamba_kernels=False)
 ZAMBA = dict(
     layers_block_type=["mamba", "hybrid", "mamba", "hybrid"], use_mamba_kernels=False,
     attention_hidden_size=64, attention_head_dim=16, pad_token_id=0,

@@ -47,11 +47,15 @@ def logits(model, ids, **how):
 
 def pieces(model, ids, lengths, **how):
     """The same tokens call after call, joined by the cache."""
-    name = next(n for n in NAMES if n in inspect.signature(model.forward).parameters)
+    takes = inspect.signature(model.forward).parameters
+    name = next(n for n in NAMES if n in takes)
     past, at, parts = None, 0, []
     with torch.no_grad():
         for n in lengths:
-            went = model(input_ids=ids[:, at : at + n], use_cache=True, **{name: past}, **how)
+            given = {name: past, "use_cache": True, **how}
+            if "cache_position" in takes:  # older releases want to be told
+                given["cache_position"] = torch.arange(at, at + n)
+            went = model(input_ids=ids[:, at : at + n], **given)
             past, at = getattr(went, name), at + n
             parts.append(went.logits)
     return torch.cat(parts, 1)

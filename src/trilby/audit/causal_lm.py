@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 CARRIES = ("cache", "past_key_values", "cache_params", "state", "mems", "past_buckets_states")
@@ -13,10 +14,11 @@ CARRIES = ("cache", "past_key_values", "cache_params", "state", "mems", "past_bu
 
 @dataclass
 class Went:
-    """What a call returns: logits [B, T, vocabulary], and what the next call goes on from."""
+    """What a call returns: logits [B, T, vocabulary], and what the next call goes on from: the
+    library's own object, and the number of positions behind it."""
 
     logits: Tensor
-    past_key_values: Any = None
+    past_key_values: tuple[Any, int] | None = None
 
 
 class CausalLM(nn.Module):
@@ -51,7 +53,7 @@ class CausalLM(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: tuple[Any, int] | None = None,
         use_cache: bool = False,
     ) -> Went:
         """Logits [B, T, vocabulary] of tokens [B, T]; the mask also covers what went before."""
@@ -68,10 +70,13 @@ class CausalLM(nn.Module):
                 given["input_ids"] = input_ids.where(recent == 1, self.pad)
         if position_ids is not None:
             given["position_ids"] = position_ids
-        if past_key_values is None and use_cache and self.start:
-            past_key_values = self.start()
-        if past_key_values is not None and self.carry:
-            given[self.carry] = past_key_values
+        past, at = past_key_values or (self.start() if self.start and use_cache else None, 0)
+        if past is not None and self.carry:
+            given[self.carry] = past
+        if use_cache and "cache_position" in self.takes:  # older releases want to be told
+            given["cache_position"] = torch.arange(at, at + input_ids.shape[1])
         went = self.model(**given)
         past = getattr(went, self.carry, None) if self.carry else None
-        return Went(went.logits, given.get(self.carry or "") if past is None else past)
+        if past is None:
+            past = given.get(self.carry or "")
+        return Went(went.logits, None if past is None else (past, at + input_ids.shape[1]))
