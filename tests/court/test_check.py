@@ -66,7 +66,9 @@ def test_a_later_law_stands_after_the_first():
 def test_a_note_is_no_failure():
     report = trilby.check(trilby.mean, forms=["matrix"], laws=["causal"], effort="quick")
     assert report
-    assert "note  mean.matrix: causal, NaN in the future reaches the past (0 x NaN)" in str(report)
+    assert "note  mean.matrix: causal, what is not finite in the future reaches the past" in str(
+        report
+    )
     report = trilby.check(trilby.mean, forms=["scan"], laws=["causal"], effort="quick")
     assert "note" not in str(report)
 
@@ -149,8 +151,10 @@ def test_wrong_arguments_are_one_sentence():
         trilby.check(trilby.mean, laws=["casual"])
     with pytest.raises(FormError, match=r"mean: form is 'chunks', .* did you mean 'chunk'\?"):
         trilby.check(trilby.mean, forms=["chunks"])
-    with pytest.raises(CallError, match=r"^check: mixer is a function, expected a mixer, e\.g\."):
+    with pytest.raises(CallError, match=r"^check: example is missing; give the arguments of one"):
         trilby.check(trilby.mean.loop)
+    with pytest.raises(CallError, match=r"^check: subject is an int, expected a mixer, a module"):
+        trilby.check(3)
     with pytest.raises(CallError, match=r"^check: effort is 'hard', expected one of quick default"):
         trilby.check(trilby.mean, effort="hard")
 

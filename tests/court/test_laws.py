@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from trilby.court.check import judge
 from trilby.court.finding import NotRun
+from trilby.court.judge import judge
 from trilby.court.laws import LAWS, Law
 from trilby.court.subject import Subject
 from trilby.court.sweep import LENGTHS, Setting, cuts, pieces, sizes

@@ -11,8 +11,6 @@ from .entitled import Entitled, unit
 from .gap import gap
 from .subject import Leaves
 
-LOGIC = 2.0**-26  # half the digits of float64: rounding stays far below it, a bug far above
-
 Allow = Callable[[str, Tensor], Tensor]
 """(path, leaf that is wanted) -> the error allowed of each element; broadcasts to the leaf."""
 
@@ -30,6 +28,7 @@ class Finding:
         place: the worst element, e.g. "y[0, 3]".
         text: what is said about that place, e.g. "reads x[0, 5]  change 0.031".
         note: what a reader should know although nothing is broken.
+        units: of rounding, where the note is about that.
     """
 
     kind: str
@@ -39,6 +38,7 @@ class Finding:
     place: str = ""
     text: str = ""
     note: str = ""
+    units: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -89,15 +89,6 @@ def rounding(_path: str, wanted: Tensor) -> Tensor:
     if not wanted.is_floating_point():
         return torch.zeros(())
     return 8 * unit(wanted, wanted.dtype)
-
-
-def logic(_path: str, wanted: Tensor) -> Tensor:
-    """For float64: half of its digits, at the size of the row's largest element."""
-    if not wanted.is_floating_point():
-        return torch.zeros(())
-    size = wanted.detach().double().abs().nan_to_num(0, 0, 0)
-    trailing = tuple(range(1, size.ndim))
-    return LOGIC * (size.amax(trailing, keepdim=True) if trailing and size.numel() else size)
 
 
 def within(limits: dict[str, Entitled]) -> Allow:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,7 +55,7 @@ def gap(path: str, a: Tensor, b: Tensor, allowed: Tensor, dtype: torch.dtype) ->
     beyond = error > limit
     broken = bool(beyond.any())
     at = int((torch.where(beyond, error, -1.0) if broken else error).argmax())
-    index = [int(i) for i in torch.unravel_index(torch.tensor(at), a.shape)]
+    index = [int(i) for i in np.unravel_index(at, a.shape)]  # torch's imports sympy
     one, other, size, most = (float(t.reshape(-1)[at]) for t in (a, b, error, limit))
     place = f"{path}{index}" if index else path
     return Gap(path, place, size, most, (one, other), short(dtype), broken)

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
 from functools import partial
-from types import MethodType
+from types import MethodType, NoneType
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,13 @@ def leaves(result: Any) -> list[tuple[str, Any]]:
 def clone(nest: Any) -> Any:
     """A copy that shares no memory with the original, and whose tensors have the same strides."""
     return alter(nest, torch.clone)
+
+
+def copied(state: Any) -> Any:
+    """A copy of a state: of tensors in a nest by `clone`, of any other object by `deepcopy`."""
+    plain = (Tensor, int, float, str, NoneType)
+    known = all(isinstance(leaf, plain) for _, leaf in _walk("", state))
+    return clone(state) if known else copy.deepcopy(state)
 
 
 def convert(nest: Any, dtype: torch.dtype) -> Any:

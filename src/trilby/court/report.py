@@ -20,6 +20,7 @@ class Report:
         effort: how many sizes were tried.
         tried: (subject, law) -> the settings.
         seconds: how long it took.
+        limits: what a module did not take, and what it said.
 
     >>> bool(Report("mean", ()))
     False
@@ -30,6 +31,7 @@ class Report:
     effort: str = "default"
     tried: Mapping[tuple[str, str], list[Setting]] = field(default_factory=dict)
     seconds: float = 0.0
+    limits: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -117,6 +119,7 @@ class Report:
         for title, told in (("not run", self._missing()), ("note", self._notes())):
             for text, names in told.items():
                 yield f"{title}  {_short(names)}: {text}"
+        yield from (f"refused  {line}" for line in self.limits)
         yield from (f"sizes  {line}" for line in self.sizes())
 
     def _missing(self) -> dict[str, list[str]]:

@@ -3,16 +3,17 @@
 import inspect
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..card import Mixer
-from .entitled import Entitled, entitled
-from .nest import clone, leaves, numbers, replaced
+from .entitled import PROBES, Entitled, Within, entitled
+from .nest import clone, copied, leaves, numbers, replaced
 from .sweep import BLOCK, SMALL, Setting
 
 Sequences = tuple[Tensor, ...]
@@ -21,9 +22,10 @@ Leaves = list[tuple[str, Any]]
 QUADRATIC = ("loop", "matrix", "softmax")  # forms whose time or memory grows with T^2
 STEPWISE = ("loop", "step")  # forms whose graph grows with T
 LONG, LONGER = 1030, 5000
+FINE, COARSE = 2.0**-52, 2.0**-23
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A function `call(sequences, state) -> (y, state)`, batch on axis 0 and time on axis 1.
 
@@ -36,6 +38,24 @@ class Subject:
         longest: the largest T that it is asked to run at.
         traced: the largest T that it is asked to be compiled at.
         unable: law -> why it cannot be run on this subject.
+        strict: a form of ours: what it returns is equal bit for bit where it must be equal, and
+            its state is part of its contract. Anyone else's module may round, and its state is
+            its own affair.
+        begin: B -> the state that a stream starts from.
+        undo: puts back what the last call left behind in the subject.
+        bound: a setting -> the same subject in its dtype and mode; None: it is the same in all.
+        within: what a call runs in.
+        grain: the rounding of what it computes in: in float64 2^-52, or 2^-23 where it has the
+            digits of float32 all the same.
+        module: the module that is called, where it is one.
+        plain: the same without `within`, for gradients; None: this one.
+        twin: gives what its float64 twin runs in.
+        probes: how many times inputs are moved to see what rounding entitles it to.
+        large: whether a call is so dear that threads speed it up.
+        streams: whether it can go on from a state.
+        padded: a function sequence -> mask [B, T], True is real -> the subject that is given it.
+        masked_only: it cannot be called without a mask.
+        packed: the lengths of documents -> the subject that is told of them.
     """
 
     name: str
@@ -46,12 +66,45 @@ class Subject:
     longest: int = LONGER
     traced: int = 65
     unable: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = True
+    begin: Callable[[int], Any] = lambda _B: None
+    undo: Callable[[], object] = lambda: None
+    bound: "Callable[[Setting], Subject] | None" = None
+    within: Within = nullcontext
+    grain: float = FINE
+    module: nn.Module | None = None
+    plain: "Subject | None" = None
+    twin: Callable[[], Within] = lambda: nullcontext
+    probes: int = PROBES
+    large: bool = False
+    streams: bool = True
+    padded: "Callable[[Callable[[Tensor], Tensor]], Subject]" = lambda _mask: _never()
+    masked_only: bool = False
+    packed: "Callable[[tuple[int, ...]], Subject]" = lambda _lengths: _never()
+
+    def at(self, setting: Setting) -> "Subject":
+        """This subject in the dtype and the mode of a setting."""
+        return self if self.bound is None else self.bound(setting)
+
+    def recorded(self, setting: Setting) -> "Subject":
+        """In float64 as it stands, for gradients, which the recast of a module has not.
+
+        A module that runs in float64 only when it is recast is recorded in the setting's dtype.
+        """
+        exact = self.at(replace(setting, dtype=torch.float64))
+        exact = exact.plain or exact
+        return exact if exact.within is nullcontext else self.at(setting)
+
+    def fresh(self) -> None:
+        """What every call starts from: nothing left behind, random numbers from their beginning."""
+        self.undo()
+        repin()
 
     def run(self, sequences: Sequences, state: Any = None) -> tuple[Any, Any]:
         """One call on copies, from one random state, without gradients."""
-        given = clone((sequences, state))
-        repin()
-        with torch.no_grad():
+        given = clone(sequences), copied(state)
+        self.fresh()
+        with torch.no_grad(), self.within():
             return self.call(*given)
 
     def leaves(self, sequences: Sequences, state: Any = None) -> Leaves:
@@ -61,23 +114,71 @@ class Subject:
     def past(self, setting: Setting) -> Any:
         """A state that three positions left behind, another for each row."""
         before = self.draw(Setting(3, setting.B, setting.C, setting.dtype, setting.seed + 77))
-        return clone((self.truth or self).run(before)[1])
+        if self.strict:
+            return clone((self.truth or self).run(before)[1])
+        return self.joined(before, None, (3,))[1]
+
+    def pasts(self, setting: Setting) -> list[Any]:
+        """Nothing, and a past; nothing alone where a module cannot go on, which `resumes` tells."""
+        if self.strict:
+            return [None, self.past(setting)]
+        if setting.mode == "masked" or self.masked_only:
+            return [None]  # a mask is as long as the past and the sequence, which none here is
+        try:
+            past = self.past(setting)
+        except Exception:
+            return [None]
+        return [None] if past is None else [None, past]
+
+    def draws(self, setting: Setting) -> bool:
+        """Whether a call uses random numbers of torch, numpy or Python."""
+        given = clone(self.draw(setting))
+        self.fresh()
+        before = _generators()
+        with torch.no_grad(), self.within():
+            self.call(given, None)
+        return _generators() != before
 
     def joined(self, sequences: Sequences, state: Any, lengths: tuple[int, ...]) -> tuple[Any, Any]:
         """Piece after piece, each from the state that the last one left."""
-        sequences, state = clone((sequences, state))
+        sequences, state = clone(sequences), copied(state)
+        state = self.begin(len(sequences[0])) if state is None else state
         parts = []
-        with torch.no_grad():
+        with torch.no_grad(), self.within():
             for piece in zip(*(x.split(lengths, 1) for x in sequences), strict=True):
-                repin()
-                y, state = self.call(piece, state)
+                self.fresh()
+                y, state = self.call(tuple(x.clone() for x in piece), state)
                 parts.append(y)
         return torch.cat(parts, 1), state
+
+    def logic(self, _path: str, wanted: Tensor) -> Tensor:
+        """The error allowed in float64: half of the digits, at the size of a row's largest element.
+
+        Rounding stays far below that, and a difference of function is far above it. Integers are
+        exact. It is an `Allow` of `compare`.
+        """
+        if not wanted.is_floating_point():
+            return torch.zeros(())
+        size = wanted.detach().double().abs().nan_to_num(0, 0, 0)
+        trailing = tuple(range(1, size.ndim))
+        size = size.amax(trailing, keepdim=True) if trailing and size.numel() else size
+        return self.grain**0.5 * size
 
     def entitled(self, sequences: Sequences, state: Any = None) -> dict[str, Entitled]:
         """What rounding may do to each leaf of the result."""
         with torch.no_grad():
-            return {e.path: e for e in entitled(self.call, (sequences, state), {})}
+            how: dict[str, Any] = dict(within=self.twin(), probes=self.probes)
+            found = entitled(self.call, (sequences, state), {}, **how)
+        return {e.path: e for e in found}
+
+
+def all_real(x: Tensor) -> Tensor:
+    """The mask of a sequence without pads."""
+    return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+
+
+def _never() -> Subject:
+    raise AssertionError("a law was run on a subject that said that it cannot")
 
 
 def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
@@ -127,6 +228,10 @@ def repin() -> None:
         torch.cuda.manual_seed_all(0)
     random.seed(0)
     np.random.seed(0)
+
+
+def _generators() -> tuple[Any, ...]:
+    return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
 
 
 def row(nest: Any, b: int) -> Any:

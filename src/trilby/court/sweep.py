@@ -32,12 +32,19 @@ class Setting:
     scale: float = 1.0  # what the drawn sequences are multiplied by
     turned: bool = False  # time varies fastest in memory
     backend: str = ""  # of torch.compile
+    mode: str = ""  # of a module: "train", "redrawn" (its parameters) or "masked" (all ones)
 
     def __str__(self) -> str:
         text = f"B={self.B} T={self.T} C={self.C} {str(self.dtype).removeprefix('torch.')}"
         text += f" scale={self.scale:.4g}" if self.scale != 1 else ""
         text += " time-contiguous" if self.turned else ""
+        text += f" {self.mode}" if self.mode else ""
         return text + (f" backend={self.backend}" if self.backend else "")
+
+    def told(self, channels: bool = True) -> str:
+        """The size; anyone's module has its own number of channels, and C says nothing of it."""
+        text = str(self)
+        return text if channels else text.replace(f" C={self.C}", "", 1)
 
     @property
     def elements(self) -> int:

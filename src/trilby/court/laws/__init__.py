@@ -13,7 +13,9 @@ from .agrees import agrees
 from .causal import causal
 from .compiles import compiles
 from .differentiates import differentiates
+from .documents import documents
 from .isolated import isolated
+from .padding import padding
 from .repeats import repeats
 from .resumes import resumes
 
@@ -28,7 +30,8 @@ class Law:
     Attributes:
         name: what it is called.
         probe: a subject and a setting -> what was found there.
-        settings: an effort and a subject -> where it is tried, smallest first.
+        settings: an effort and a form of ours -> where it is tried, smallest first. What anyone's
+            module is tried at stands in `plan`.
     """
 
     name: str
@@ -90,12 +93,8 @@ def _compiled(effort: str, subject: Subject) -> list[Setting]:
     return [small] if effort == "quick" else [small, larger]
 
 
-def _never(_effort: str, _subject: Subject) -> list[Setting]:
-    return []
-
-
-def _nothing(_subject: Subject, _setting: Setting) -> Iterator[Finding]:
-    yield from ()
+def _packed(effort: str, _subject: Subject) -> list[Setting]:
+    return [s for s in sizes(effort, dtypes=(torch.float64,)) if s.T > 1]
 
 
 LAWS = {
@@ -105,8 +104,8 @@ LAWS = {
         Law("causal", causal, _values),
         Law("resumes", resumes, _exact(_RESUMED)),
         Law("isolated", isolated, _batches),
-        Law("padding", _nothing, _never),
-        Law("documents", _nothing, _never),
+        Law("padding", padding, _packed),
+        Law("documents", documents, _packed),
         Law("differentiates", differentiates, _exact(_DIFFERENTIATED)),
         Law("agrees", agrees, _functions),
         Law("sound", _sound.sound, _numerics),

@@ -1,18 +1,21 @@
 """Law 2: no output reads a later position, by value, by gradient or by how long x is."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..finding import Finding, compare, logic
-from ..nest import clone
+from ..change import UNITS, Change, change, first, rounded
+from ..entry import embedded
+from ..finding import Finding, compare
+from ..nest import clone, copied
 from ..subject import Sequences, Subject
 from ..sweep import SMALL, Setting, cuts
 
 MAGNITUDES = (1.0, 2.0**12, 2.0**-12)
+TAINTED = "what is not finite in the future reaches the past (0 x NaN), no finite value does"
 
 
 def causal(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -20,123 +23,172 @@ def causal(subject: Subject, setting: Setting) -> Iterator[Finding]:
 
     By value: finite values of several magnitudes, one row at a time. By gradient: exactly zero.
     By prefix, in float64: `f(x[:, :t])` equals `f(x)[:, :t]`. NaN in the future that reaches the
-    past while finite values do not is a note: something was multiplied by zero.
+    past while finite values do not is a note: something was multiplied by zero. So is, in anyone's
+    module, a change that is no more than rounding in every dtype.
     """
-    for state in (None, subject.past(setting)):
+    for state in subject.pasts(setting):
         yield from _by_value(subject, setting, state)
         exact = replace(setting, dtype=torch.float64)
-        yield from _by_gradient(subject, exact, state)
-        if state is None:
-            yield from _by_prefix(subject, exact)
+        yield from _by_gradient(subject, setting, state is not None)
+        if state is None and not subject.at(exact).draws(exact):
+            yield from _by_prefix(subject.at(exact), exact)
         if setting.T == 5:
             yield from _taint(subject, setting, state)
 
 
 def _by_value(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
-    sequences = subject.draw(setting)
-    y = _y(subject, sequences, state)
-    floor = _farthest(_y(subject, sequences, state), y)
+    y = _y(subject, subject.draw(setting), state)
+    floor = _farthest(_y(subject, subject.draw(setting), state), y)
     number = 0
     for t in cuts(y.shape[1]):
-        for b in range(setting.B):
+        for rows in [(b,) for b in range(setting.B)] if subject.strict else [range(setting.B)]:
             for size in MAGNITUDES if setting.T <= SMALL else MAGNITUDES[: 1 + number % 2]:
                 number += 1
-                other = subject.draw(setting.again(number))
+                trial = Trial(subject, setting, state, tuple(rows), number, size)
                 spots = range(t, setting.T)
-                after = _y(subject, _rewritten(sequences, other, b, spots, size), state)
-                if not torch.equal(after[:, :t], y[:, :t]):
-                    yield _leak(subject, (sequences, other, state), y, (t, b, size), floor)
+                if not torch.equal(trial.after(spots)[:, :t], y[:, :t]):
+                    yield trial.found(y, spots, floor)
     yield Finding("leak", error=floor, allowed=floor)
 
 
-def _leak(subject: Subject, drawn: Any, y: Tensor, cut: Any, floor: float) -> Finding:
-    """The element that changed most, and the one position that changes it if there is one."""
-    (sequences, other, state), (t, b, size) = drawn, cut
+@dataclass(frozen=True)
+class Trial:
+    """One way to rewrite a future: which rows, with which fresh values, of which magnitude."""
 
-    def changed(spots: range) -> Tensor:
-        after = _y(subject, _rewritten(sequences, other, b, spots, size), state)
-        return _change(after[:, :t], y[:, :t])
+    subject: Subject
+    setting: Setting
+    state: Any
+    rows: tuple[int, ...]
+    number: int
+    size: float
 
-    spots = range(t, sequences[0].shape[1])
-    while len(spots) > 1:  # the half that changes anything, for as long as there is one
-        half = len(spots) // 2
-        halves = [part for part in (spots[:half], spots[half:]) if changed(part).max() > 4 * floor]
-        if not halves:
-            break
-        spots = halves[0]
-    change = changed(spots)
-    error = float(change.max())
-    where = str(spots[0]) if len(spots) == 1 else f"{spots[0]}:{spots[-1] + 1}"
-    place = f"y{(change == change.max()).nonzero()[0].tolist()[:2]}"
-    text = f"reads {_named(subject, b, where)}  change {error:.2g}"
-    return Finding("leak", error > 4 * floor, error, 4 * floor, place, text)
+    def after(self, spots: range) -> Tensor:
+        """The result with some positions rewritten."""
+        mixed = clone(self.subject.draw(self.setting))
+        other = self.subject.draw(self.setting.again(self.number))
+        place = slice(spots.start, spots.stop)
+        for x, fresh in zip(mixed, other, strict=True):
+            for b in self.rows:
+                new = fresh[b, place]
+                x[b, place] = new * self.size if x.is_floating_point() else new
+        return _y(self.subject, mixed, self.state)
+
+    def found(self, y: Tensor, spots: range, floor: float) -> Finding:
+        """The element that changed most, and the one position that changes it if there is one."""
+        t = spots.start
+        known = self._change(spots, t, y)
+        if not self.subject.strict:
+            if known.tainted:
+                return Finding("leak", note=TAINTED)
+            if known.small:
+                return Finding("leak", note=rounded("later positions"), units=known.units)
+        while len(spots) > 1:  # the half that changes anything, for as long as there is one
+            half = len(spots) // 2
+            for part in (spots[:half], spots[half:]):
+                less = self._change(part, t, y)
+                if less.size > 4 * floor and (self.subject.strict or not less.small):
+                    spots, known = part, less
+                    break
+            else:
+                break
+        where = str(spots[0]) if len(spots) == 1 else f"{spots[0]}:{spots[-1] + 1}"
+        kind = self._kind(t, spots)
+        text = f"reads {_named(self.subject, known.row, where)}  change {known.size:.2g}"
+        text += ", no gradient shows it" if kind == "leak without gradient" else ""
+        broken = known.size > 4 * floor
+        return Finding(kind, broken, known.size, 4 * floor, f"y{known.index[:2]}", text)
+
+    def _change(self, spots: range, t: int, y: Tensor) -> Change:
+        after = self.after(spots)
+        return change(after, y, after[:, :t], y[:, :t], self.size)
+
+    def _kind(self, t: int, spots: range) -> str:
+        """Whether a gradient shows the leak too, and whether it hid behind the parameters."""
+        if self.setting.mode == "redrawn":
+            return "hidden leak"
+        grads = gradients(self.subject, self.setting, self.state is not None, [t])
+        known = [g[:, spots.start : spots.stop] for _, _, _, g in grads]
+        shows = any(bool(g.nan_to_num(0).count_nonzero()) for g in known)
+        return "leak" if shows or not known else "leak without gradient"
 
 
-def _by_gradient(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
-    leaves = [x.requires_grad_() for x in clone(subject.draw(setting))]
-    y, _ = subject.call(tuple(leaves), clone(state))
-    floating = [x for x in leaves if x.is_floating_point()]
-    if not isinstance(y, Tensor) or not y.requires_grad or not floating:
-        return
-    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
-    for t in cuts(y.shape[1]):
-        loss = (weights * y)[:, t - 1].sum()
-        grads = torch.autograd.grad(loss, floating, retain_graph=True, allow_unused=True)
-        for name, grad in zip(subject.names, grads, strict=False):
-            if grad is not None and grad[:, t:].count_nonzero():
-                b, s = _first_index(grad[:, t:])[:2]
-                size = float(grad[:, t:].abs().max())
-                text = f"has a gradient to {name}[{b}, {t + s}]  gradient {size:.2g}"
-                yield Finding("leak in the gradient", True, size, 0.0, f"y[:, {t - 1}]", text)
+def _by_gradient(subject: Subject, setting: Setting, past: bool) -> Iterator[Finding]:
+    for t, name, largest, grad in gradients(subject, setting, past, cuts(setting.T)):
+        later = grad[:, t:].nan_to_num(0)  # NaN: 0 x inf
+        small = 0.0 if subject.strict else UNITS * subject.recorded(setting).grain * largest
+        size = float(later.abs().max()) if later.numel() else 0.0
+        if size > small:
+            b, s = first(later)[:2]
+            text = f"has a gradient to {name}[{b}, {t + s}]  gradient {size:.2g}"
+            yield Finding("leak in the gradient", True, size, small, f"y[:, {t - 1}]", text)
     yield Finding("leak in the gradient")
+
+
+def gradients(
+    subject: Subject, setting: Setting, past: bool, at: list[int]
+) -> Iterator[tuple[int, str, float, Tensor]]:
+    """(cut, sequence, largest gradient, gradient of y[:, cut - 1] to that sequence).
+
+    Tokens have no gradient; what an embedding makes of them has.
+    """
+    exact = replace(setting, dtype=torch.float64)
+    subject = subject.recorded(exact)
+    setting = exact if subject.grain < torch.finfo(torch.float32).eps else setting
+    state = copied(subject.past(setting)) if past else None
+    inputs = [x.requires_grad_(x.is_floating_point()) for x in clone(subject.draw(setting))]
+    subject.fresh()
+    with subject.within(), embedded(subject.module, inputs) as entered:
+        y, _ = subject.call(tuple(inputs), state)
+    named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
+    named = named or entered
+    if not isinstance(y, Tensor) or not y.requires_grad or not named:
+        return
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = weights.to(y.dtype).to(y.device) * y
+    for t in at:
+        tensors = [x for _, x in named]
+        grads = torch.autograd.grad(
+            y[:, t - 1].sum(), tensors, retain_graph=True, allow_unused=True
+        )
+        for (name, x), grad in zip(named, grads, strict=True):
+            known = torch.zeros_like(x) if grad is None else grad
+            yield t, name, float(known.abs().nan_to_num(0, 0, 0).max()), known
 
 
 def _by_prefix(subject: Subject, setting: Setting) -> Iterator[Finding]:
     sequences = subject.draw(setting)
     y = _y(subject, sequences, None)
     for t in cuts(y.shape[1]):
-        head = _y(subject, tuple(x[:, :t] for x in sequences), None)
+        try:
+            head = _y(subject, tuple(x[:, :t].clone() for x in sequences), None)
+        except Exception:
+            if subject.strict:
+                raise
+            yield Finding("length", note=f"it does not take length {t} by itself")
+            continue
         than = f", as it is without positions {t} to {setting.T - 1}"
-        yield compare("length", [("y", y[:, :t])], [("y", head)], logic, than)
+        yield compare("length", [("y", y[:, :t])], [("y", head)], subject.logic, than)
 
 
 def _taint(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
     sequences = clone(subject.draw(setting))
+    if not any(x.is_floating_point() for x in sequences):
+        return
+    before = _y(subject, sequences, state)
     for x in sequences:
         if x.is_floating_point():
             x[0, setting.T - 1 :] = torch.nan
     y = _y(subject, sequences, state)
-    if y[:, : setting.T - 1].isnan().any():
-        yield Finding(
-            "leak", note="NaN in the future reaches the past (0 x NaN), no finite value does"
-        )
+    if (y.isnan() & ~before.isnan())[:, : setting.T - 1].any():
+        yield Finding("leak", note=TAINTED)
 
 
 def _y(subject: Subject, sequences: Sequences, state: Any) -> Tensor:
     return subject.run(sequences, state)[0]
 
 
-def _rewritten(sequences: Sequences, other: Sequences, b: int, spots: range, size: float) -> Any:
-    """The sequences with row b taken from `other` at some positions, at another magnitude."""
-    mixed = clone(sequences)
-    for x, fresh in zip(mixed, other, strict=True):
-        place = slice(spots.start, spots.stop)
-        x[b, place] = fresh[b, place] * size if x.is_floating_point() else fresh[b, place]
-    return mixed
-
-
-def _change(a: Tensor, b: Tensor) -> Tensor:
-    equal = (a == b) | (a.isnan() & b.isnan())
-    change = (a.double() - b.double()).abs().nan_to_num(torch.inf, torch.inf)
-    return torch.where(equal, 0.0, change)
-
-
 def _farthest(a: Tensor, b: Tensor) -> float:
-    return float(_change(a, b).max()) if a.numel() else 0.0
-
-
-def _first_index(t: Tensor) -> list[int]:
-    return t.nonzero()[0].tolist()
+    return change(a, b, a, b).size if a.numel() else 0.0
 
 
 def _named(subject: Subject, b: int, s: str) -> str:

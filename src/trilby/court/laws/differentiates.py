@@ -1,21 +1,24 @@
-"""Law 5: gradients of every sequence and of the state equal central differences, in float64."""
+"""Law 5: gradients of sequences, states and parameters equal central differences, in float64."""
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..entitled import unit
-from ..finding import Finding, compare, logic
-from ..nest import clone, leaves, replaced
+from ..finding import Finding, NotRun, compare
+from ..nest import clone, copied, leaves, replaced
 from ..subject import Leaves, Sequences, Subject
 from ..sweep import SMALL, Setting
 
-STEP = 2.0**-17  # the third root of 2^-52: there rounding and curvature weigh the same
 PROBES = 2
+FINEST = 2.0**-52
+DISCRETE = "piecewise constant, with a gradient of its own (straight through)"
+PARAMETERS = 24  # of a module that are tried, spread over it
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,20 @@ class Graph:
 
     Attributes:
         call: the tensors -> the floating leaves of the result.
-        tensors: the point, path by path.
+        tensors: the point, path by path; parameters last.
+        inputs: how many of them are no parameters.
+        grain: the rounding of what it computes in.
     """
 
     call: Callable[[list[Tensor]], Leaves]
     tensors: Leaves
+    inputs: int
+    grain: float
+
+    @property
+    def step(self) -> float:
+        """The third root of the rounding: there rounding and curvature weigh the same."""
+        return float(2.0 ** round(math.log2(self.grain) / 3))
 
 
 def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -37,12 +49,15 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
     Element by element at small sizes, along random directions at others. The allowance is what
     the differences themselves show of their error: two steps, and rounding over the step.
     """
-    for state in (None, subject.past(setting)):
-        graph = _graph(subject, subject.draw(setting), state)
-        plain = subject.leaves(subject.draw(setting), state)
+    judged = subject.recorded(setting)
+    if not subject.strict and judged.grain > FINEST:
+        raise NotRun("it does not run in float64 as it stands")
+    for state in subject.pasts(setting) if subject.strict else [None]:
+        graph = _graph(judged, judged.draw(setting), state)
+        plain = judged.leaves(judged.draw(setting), state)
         recorded = [(path, t.detach()) for path, t in graph.call(_requiring(graph))]
         kept = [(path, t) for path, t in plain if path in dict(recorded)]
-        yield compare("forward", recorded, kept, logic, ", as it is without gradients")
+        yield compare("forward", recorded, kept, judged.logic, ", as it is without gradients")
         for path, _ in recorded:
             yield from _from(graph, path, setting)
         yield from _twice(graph)
@@ -50,14 +65,42 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
 
 def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
     named = [*zip(subject.names, sequences, strict=False), *leaves((None, state))[1:]]
+    points = [(path, t) for path, t in named if _floating(t)]
+    owned = [] if subject.module is None else _spread([*subject.module.named_parameters()])
+    count = len(points)
 
     def call(tensors: list[Tensor]) -> Leaves:
-        given = iter(tensors)
+        given, own = iter(tensors[:count]), tensors[count:]
+        subject.fresh()
         fill = lambda t: next(given) if t.is_floating_point() else t.clone()
-        result = subject.call(*replaced((sequences, state), fill))
-        return [(path, t) for path, t in leaves(result) if _floating(t)]
+        point = replaced(sequences, fill), copied(state) if not count else replaced(state, fill)
+        with _moved([p for _, p in owned], own):
+            result = subject.call(*point)
+        found = [(path, t) for path, t in leaves(result) if _floating(t)]
+        return found if subject.strict else found[:1]
 
-    return Graph(call, [(path, t) for path, t in named if _floating(t)])
+    return Graph(call, [*points, *owned], count, subject.grain)
+
+
+def _spread(parameters: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    """At most PARAMETERS of those that take gradients, evenly over the module."""
+    known = [(name, p) for name, p in parameters if p.requires_grad and _floating(p)]
+    every = -(-len(known) // PARAMETERS) or 1
+    return known[::every]
+
+
+@contextmanager
+def _moved(parameters: list[Tensor], values: list[Tensor]) -> Iterator[None]:
+    """The parameters with other values, and afterwards as before."""
+    before = [p.data for p in parameters]
+    try:
+        for p, value in zip(parameters, values, strict=True):
+            if value is not p:
+                p.data = value.detach()
+        yield
+    finally:
+        for p, value in zip(parameters, before, strict=True):
+            p.data = value
 
 
 def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
@@ -74,9 +117,15 @@ def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
     grads = _gradients(loss(inputs), inputs)
     for i, (name, point) in enumerate(graph.tensors):
         for k, (where, direction) in enumerate(_directions(point, setting)):
-            slope, allowed = _slope(loss, inputs, i, direction)
+            slope, allowed = _slope(graph, loss, i, direction)
             got = float((grads[i] * direction).sum())
-            yield _judged(path, where or name, (got, slope, allowed), bool(grads[i].any()), name, k)
+            found = _judged(
+                path, where or name, (got, slope, allowed), bool(grads[i].any()), name, k
+            )
+            if found.broken and slope == 0 and _discrete(graph, loss, i, direction):
+                yield Finding(found.kind, note=DISCRETE)
+                continue
+            yield found
 
 
 def _judged(
@@ -98,7 +147,7 @@ def _twice(graph: Graph) -> Iterator[Finding]:
     """The gradient of a gradient: that of `<v, dy/dx w>` to w is the slope of y along v."""
     inputs = _requiring(graph)
     y = graph.call(inputs)[0][1]
-    if not y.requires_grad:
+    if not y.requires_grad or not inputs:
         return
     w = _noise(y, 5).requires_grad_()
     along = [_noise(x, 6 + i) for i, x in enumerate(inputs)]
@@ -112,33 +161,54 @@ def _twice(graph: Graph) -> Iterator[Finding]:
         yield Finding("second gradient", note=f"no second gradient, it raises: {told:.80}")
         return
     got = torch.zeros_like(y) if got is None else got
+    h = graph.step
     ahead, behind, near, close = (
-        graph.call([x.detach() + h * v for x, v in zip(inputs, along, strict=True)])[0][1].detach()
-        for h in (STEP, -STEP, STEP / 2, -STEP / 2)
+        graph.call([x.detach() + s * v for x, v in zip(inputs, along, strict=True)])[0][1].detach()
+        for s in (h, -h, h / 2, -h / 2)
     )
-    slope, finer = (ahead - behind) / (2 * STEP), (near - close) / STEP
-    limit = 8 * ((slope - finer).abs() + unit(ahead, ahead.dtype).amax() / STEP)
+    slope, finer = (ahead - behind) / (2 * h), (near - close) / h
+    limit = 8 * ((slope - finer).abs() + graph.grain / h * _size(ahead))
     got, finer = (torch.where(finer.isfinite(), t, 0.0) for t in (got.detach(), finer))
     allow = lambda _path, _wanted: limit
     yield compare("second gradient", [("d y", got)], [("d y", finer)], allow, " by differences")
 
 
+def _size(t: Tensor) -> Tensor:
+    known = t.abs().nan_to_num(0, 0, 0)
+    return known.amax() if known.numel() else known.sum()
+
+
 def _slope(
-    loss: Callable[[list[Tensor]], Tensor], inputs: list[Tensor], i: int, direction: Tensor
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
 ) -> tuple[float, float]:
     """The central difference along a direction of one input, and how far it may be off."""
+    at = _along(graph, loss, i, direction)
+    h = graph.step
+    ahead, behind = at(h), at(-h)
+    slope, finer = (ahead - behind) / (2 * h), (at(h / 2) - at(-h / 2)) / h
+    noise = graph.grain / h * max(abs(ahead), abs(behind), 1.0) * max(direction.numel(), 16)
+    return finer, 8 * (abs(slope - finer) + noise)
 
+
+def _along(
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
+) -> Callable[[float], float]:
     def at(h: float) -> float:
-        moved = [x.detach() for x in inputs]
+        moved = [t.detach().clone() for _, t in graph.tensors[: graph.inputs]]
+        moved += [t.detach() for _, t in graph.tensors[graph.inputs :]]
         moved[i] = moved[i] + h * direction
         with torch.no_grad():
             return float(loss(moved))
 
-    ahead, behind = at(STEP), at(-STEP)
-    slope, finer = (ahead - behind) / (2 * STEP), (at(STEP / 2) - at(-STEP / 2)) / STEP
-    terms = torch.tensor([ahead, behind, 1.0], dtype=torch.float64).abs().max()
-    noise = float(unit(terms, torch.float64)) * max(direction.numel(), 16) / STEP
-    return finer, 8 * (abs(slope - finer) + noise)
+    return at
+
+
+def _discrete(
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
+) -> bool:
+    """Whether a small step changes nothing at all, and a large one does: values are rounded."""
+    at = _along(graph, loss, i, direction)
+    return at(graph.step) == at(-graph.step) == at(0.0) != at(1.0)
 
 
 def _directions(point: Tensor, setting: Setting) -> Iterator[tuple[str, Tensor]]:
@@ -147,7 +217,7 @@ def _directions(point: Tensor, setting: Setting) -> Iterator[tuple[str, Tensor]]
         for at in range(point.numel()):
             one = torch.zeros(point.numel(), dtype=point.dtype)
             one[at] = 1
-            index = [int(i) for i in torch.unravel_index(torch.tensor(at), point.shape)]
+            index = [int(i) for i in np.unravel_index(at, point.shape)]
             yield str(index), one.view(point.shape)
     else:
         for k in range(PROBES):
@@ -162,7 +232,10 @@ def _gradients(loss: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _requiring(graph: Graph) -> list[Tensor]:
-    return [clone(t).requires_grad_() for _, t in graph.tensors]
+    """The point, to be differentiated: copies of the inputs, and the parameters themselves."""
+    every = [t for _, t in graph.tensors]
+    copies = [clone(t).requires_grad_() for t in every[: graph.inputs]]
+    return [*copies, *every[graph.inputs :]]
 
 
 def _noise(like: Tensor, seed: int) -> Tensor:

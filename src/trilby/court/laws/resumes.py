@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..finding import Finding, compare, logic
+import torch
+from torch import Tensor
+
+from ..finding import Finding, compare
 from ..nest import leaves, replaced
-from ..subject import Sequences, Subject
+from ..subject import Leaves, Sequences, Subject
 from ..sweep import Setting, pieces
 
 FAR = 2**24  # where a float32 counter stops counting
@@ -16,30 +19,97 @@ def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """One call equals several joined by the state, in float64: outputs and every leaf of the state.
 
     From nothing, from a past, and from a long past, whose counters (the integers of the state)
-    are near 2^24. Integers must be equal.
+    are near 2^24. Integers must be equal. Of anyone's module only the outputs are compared, from
+    nothing: what its cache holds is its own affair.
     """
     sequences = subject.draw(setting)
-    past = subject.past(setting)
-    far = replaced(past, lambda t: t if t.is_floating_point() else t + FAR - 2)
-    for state, name in ((None, "nothing"), (past, "a state"), (far, "a long past")):
-        whole = subject.leaves(sequences, state)
+    for state, name in _starts(subject, setting):
+        whole = _outputs(subject, subject.leaves(sequences, state))
         for lengths in pieces(setting.T):
-            parts = leaves(subject.joined(sequences, state, lengths))
+            if not subject.strict and 0 in lengths:
+                continue
             than = f", as it is in one call; from {name}, in pieces {_told(lengths)}"
-            found = compare("state", parts, whole, logic, than)
+            parts = _outputs(subject, leaves(subject.joined(sequences, state, lengths)))
+            found = compare("state", parts, whole, subject.logic, than)
             if found.broken:
-                found = replace(found, kind=_cause(subject, sequences, past))
+                cause = _cause if subject.strict else _observed
+                yield replace(found, kind=cause(subject, setting, lengths))
             yield found
 
 
-def _cause(subject: Subject, sequences: Sequences, past: Any) -> str:
+def _starts(subject: Subject, setting: Setting) -> list[tuple[Any, str]]:
+    if not subject.strict:
+        return [(None, "nothing")]
+    past = subject.past(setting)
+    far = replaced(past, lambda t: t if t.is_floating_point() else t + FAR - 2)
+    return [(None, "nothing"), (past, "a state"), (far, "a long past")]
+
+
+def _outputs(subject: Subject, found: Leaves) -> Leaves:
+    return found if subject.strict else [leaf for leaf in found if leaf[0] == "y"]
+
+
+def _cause(subject: Subject, setting: Setting, _lengths: tuple[int, ...]) -> str:
     """What became of the state, by what a call makes of one."""
+    sequences, past = subject.draw(setting), subject.past(setting)
     with_it, after = subject.run(sequences, past)
     without, _ = subject.run(sequences, None)
-    if not compare("", [("y", with_it)], [("y", without)], logic).broken:
-        return "state ignored"
-    stale = not compare("", leaves((None, after)), leaves((None, past)), logic).broken
+    if _alike(subject, with_it, without):
+        return "state lost"
+    stale = not compare("", leaves((None, after)), leaves((None, past)), subject.logic).broken
     return "state stale" if stale else "state wrong"
+
+
+def _observed(subject: Subject, setting: Setting, lengths: tuple[int, ...]) -> str:
+    """What became of the state, by what comes out: a module's cache cannot be looked into.
+
+    Three pieces are run, of the lengths that failed. What the third gives without any past, or
+    with the past of the first alone, or with a piece that was taken twice, tells the cause.
+    """
+    n = max(lengths[-1], 1) if len(set(lengths)) > 1 else lengths[0]
+    parts = [subject.draw(replace(setting, T=m, seed=setting.seed + i))
+             for i, m in enumerate((max(lengths[0], 2), n, n), 1)]  # fmt: skip
+    a, b, c = parts
+    try:
+        if _unmoved(subject, a, b):
+            return "state stale"
+        after = _last(subject, [a, b, c])
+        if _alike(subject, after, _last(subject, [c])):
+            return "state lost"
+        if _alike(subject, after, _last(subject, [a, c])):
+            return "state stale"
+        tail = c[0].shape[1]
+        twice = ([a, b, b, c], [a, a, b, c], [a, a, b, b, c])
+        wholes = [subject.run(_glued(sequences))[0][:, -tail:] for sequences in twice]
+        return "state double" if any(_alike(subject, after, w) for w in wholes) else "state wrong"
+    except Exception:
+        return "state wrong"  # a module that takes no such lengths; the numbers stand in the text
+
+
+def _unmoved(subject: Subject, a: Sequences, b: Sequences) -> bool:
+    """Whether the state after two pieces is that after one, if it is tensors at all."""
+    states = []
+    for parts in ([a], [a, b]):
+        lengths = tuple(p[0].shape[1] for p in parts)
+        states.append(leaves((None, subject.joined(_glued(parts), None, lengths)[1]))[1:])
+    if not all(isinstance(t, Tensor) for _, t in states[0]) or not states[0]:
+        return False
+    return not compare("", states[0], states[1], subject.logic).broken
+
+
+def _last(subject: Subject, parts: list[Sequences]) -> Tensor:
+    """What the last of several pieces gives."""
+    lengths = tuple(p[0].shape[1] for p in parts)
+    y, _ = subject.joined(_glued(parts), None, lengths)
+    return y[:, -lengths[-1] :]
+
+
+def _glued(parts: list[Sequences]) -> Sequences:
+    return tuple(torch.cat(xs, 1) for xs in zip(*parts, strict=True))
+
+
+def _alike(subject: Subject, a: Tensor, b: Tensor) -> bool:
+    return not compare("", [("y", a)], [("y", b)], subject.logic).broken
 
 
 def _told(lengths: tuple[int, ...]) -> str:

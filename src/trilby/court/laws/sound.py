@@ -31,14 +31,15 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
     finite is broken.
     """
     sequences = subject.draw(setting)
-    states = (None, subject.past(setting)) if setting.T <= SHORT else (None,)
+    states = subject.pasts(setting) if setting.T <= SHORT and subject.strict else [None]
+    count = None if subject.strict else 1  # of anyone's module the state is its own affair
     for state in states:
         limits = subject.entitled(sequences, state)
-        yield _judged(subject.leaves(sequences, state), limits, setting, "")
-        for lengths, how in _streams(setting.T):
-            stream = clone(leaves(subject.joined(sequences, state, lengths)))
+        yield _judged(subject.leaves(sequences, state)[:count], limits, setting, "")
+        for lengths, how in _streams(setting.T) if subject.streams else ():
+            stream = clone(leaves(subject.joined(sequences, state, lengths)))[:count]
             yield _judged(stream, limits, setting, how)
-    if setting.T <= STREAM and setting.scale == 1:
+    if setting.T <= STREAM and setting.scale == 1 and subject.strict:
         yield from _backward(subject, setting, sequences)
 
 

@@ -97,14 +97,14 @@ def adds_a_future_of_no_value(x: Tensor, state: State | None = None) -> Result:
 
 MUTANTS = (
     Mutant(adds_the_average_of_all, "causal", "leak"),
-    Mutant(sees_without_a_gradient, "causal", "leak"),
+    Mutant(sees_without_a_gradient, "causal", "leak without gradient"),
     Mutant(reads_one_ahead, "causal", "leak"),
     Mutant(peeks_in_the_last_place_but_one, "causal", "leak"),
     Mutant(peeks_in_one_row_of_the_batch, "causal", "leak"),
     Mutant(normalises_over_time, "causal", "leak"),
-    Mutant(sees_the_sign_of_the_future, "causal", "leak"),
+    Mutant(sees_the_sign_of_the_future, "causal", "leak without gradient"),
     Mutant(leaks_after_64_positions, "causal", "leak"),
-    Mutant(leaks_at_the_size_of_rounding, "causal", "leak"),
+    Mutant(leaks_at_the_size_of_rounding, "causal", "leak without gradient"),
     Mutant(divides_by_the_whole_length, "causal", "length"),
     Mutant(spoils_a_short_last_block, "causal", "length"),
     Mutant(flips_its_gradient, "causal", "leak in the gradient"),

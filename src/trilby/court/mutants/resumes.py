@@ -55,7 +55,7 @@ def counts_in_float32(x: Tensor, state: State | None = None) -> Result:
 
 
 MUTANTS = (
-    Mutant(forgets_the_state, "resumes", "state ignored"),
+    Mutant(forgets_the_state, "resumes", "state lost"),
     Mutant(counts_twice, "resumes", "state wrong"),
     Mutant(returns_a_stale_state, "resumes", "state stale"),
     Mutant(loses_the_count, "resumes", "state wrong"),

@@ -1,0 +1,298 @@
+"""Anyone's module or function as a subject: copied, in every dtype and mode, and left alone."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CallError
+from ..shapes import what
+from .entitled import PROBES, Within
+from .keeper import Keeper
+from .kept import reached
+from .nest import convert, numbers
+from .packing import cumulative, ids, restarting
+from .port import Port, signature
+from .recast import Recast
+from .subject import COARSE, FINE, Sequences, Subject, all_real
+from .sweep import Setting
+
+POSITIONS = "position_ids"
+FORMS = {POSITIONS: restarting}  # of documents; any other keyword takes ids or cu_seqlens
+LARGE = 5_000_000  # parameters, above which only few sizes and few copies are made
+
+
+@dataclass(eq=False)
+class Anyone:
+    """A module or function with its example.
+
+    Attributes:
+        name: what a verdict calls it.
+        thing: the user's own; never run where a copy of it can be.
+        port: its arguments and its result.
+        padding, documents: the keywords of a mask and of documents, or None.
+        lengths: the T that it takes, of those that were tried.
+        refused: T -> what it said.
+        copies: False where it cannot be copied, and is put back after each call.
+    """
+
+    name: str
+    thing: Any
+    port: Port
+    padding: str | None = None
+    documents: str | None = None
+    lengths: tuple[int, ...] = ()
+    refused: dict[int, str] = field(default_factory=dict)
+    without: dict[torch.dtype, str] = field(default_factory=dict)
+    mask: torch.dtype = torch.bool
+    copies: bool = True
+    _bound: dict[Any, Subject] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many parameters there are."""
+        return sum(p.numel() for m in modules_of(self.thing) for p in m.parameters())
+
+    @property
+    def owned(self) -> bool:
+        """Whether it is a module of which copies are made: in modes, in dtypes, re-drawn."""
+        return self.copies and isinstance(self.thing, nn.Module)
+
+    @property
+    def large(self) -> bool:
+        """Whether copies and calls are dear."""
+        return self.size > LARGE
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the user runs it in."""
+        held = [t for m in modules_of(self.thing) for t in m.parameters() if numbers(t)]
+        floats = [self.port.sequence(i) for i in range(len(self.port.slots))]
+        found = [t.dtype for t in (*held, *floats) if t.is_floating_point()]
+        return found[0] if found else torch.float32
+
+    def masked(self, port: Port, mask: Callable[[Tensor], Tensor]) -> Port:
+        """The port with a mask of real positions, and positions counted from the first of them.
+
+        Only a call that takes `position_ids` is given them, as who pads at the left has to do.
+        """
+        given: dict[str, Any] = {str(self.padding): lambda x: mask(x).to(self.mask)}
+        if POSITIONS in signature(self.thing):
+            given[POSITIONS] = lambda x: (mask(x).long().cumsum(1) - 1).clamp(min=0)
+        return port.given(**given)
+
+    def told_of(self, port: Port, lengths: tuple[int, ...]) -> Port:
+        """The port with documents of these lengths, in the form that its keyword names.
+
+        No lengths: one document as long as the sequence is.
+        """
+        name = str(self.documents)
+        form = FORMS.get(name, cumulative if name.startswith("cu_seqlens") else ids)
+        return port.given(**{name: lambda x: form(lengths or (x.shape[1],), len(x)).to(x.device)})
+
+    def at(self, setting: Setting) -> Subject:
+        """The subject in one dtype and mode; made once, and the last few are kept."""
+        key = setting.dtype, setting.mode
+        if key not in self._bound:
+            while len(self._bound) >= (2 if self.large else 8):
+                del self._bound[next(iter(self._bound))]
+            self._bound[key] = self._made(setting.dtype, setting.mode)
+        return self._bound[key]
+
+    def _made(self, dtype: torch.dtype, mode: str) -> Subject:
+        ways = [(self._subject(dtype, mode, nullcontext))]
+        if dtype == torch.float64:
+            wide = Recast(torch.float64, torch.float32)
+            ways.append(self._subject(dtype, mode, partial(_again, wide)))
+        found: list[Subject] = []
+        problems: list[Exception] = []
+        for way in ways:
+            try:
+                found.append(replace(way, grain=self._grain(way, dtype)))
+            except Exception as error:
+                problems.append(error)
+            if found and found[-1].grain == FINE:
+                break
+        if not found:
+            raise problems[0]
+        best = self._going_on(min(found, key=lambda way: way.grain), dtype)
+        return replace(best, plain=None if best is found[0] and not problems else found[0])
+
+    def _going_on(self, subject: Subject, dtype: torch.dtype) -> Subject:
+        """The subject, its first state cast where it does not go on from one as it is made."""
+        if not subject.streams or dtype == self.dtype:
+            return subject
+        begin = subject.begin
+        other = replace(subject, begin=lambda B: convert(begin(B), dtype))
+        for way in (subject, other):
+            with suppress(Exception):
+                B, T = self.port.size
+                sequences = way.draw(Setting(T, B, dtype=dtype))
+                way.joined(tuple(x[:, :2] for x in sequences), None, (1,) * min(T, 2))
+                return way
+        return subject
+
+    def _subject(self, dtype: torch.dtype, mode: str, within: Within) -> Subject:
+        thing = self.thing
+        if self.owned:
+            thing = convert(thing, dtype)
+            if mode == "redrawn":
+                redraw(thing)
+            thing.train(mode == "train")
+        port = convert(self.port, dtype)
+        if mode == "masked" or self.required(self.padding):
+            port = self.masked(port, all_real)
+        if self.required(self.documents):
+            port = self.told_of(port, ())
+        kept = modules_of(thing)
+        keeper = Keeper(
+            _all(kept), _all(modules_of(self.thing)) if mode != "redrawn" else _all(kept)
+        )
+        return self._bare(thing, port, within, keeper)
+
+    def _bare(self, thing: Any, port: Port, within: Within, keeper: Keeper) -> Subject:
+        carry = self.port.carry
+        begin: Callable[[int], Any] = lambda B: carry.begin(thing, B) if carry else None
+        again = lambda other: self._bare(thing, other, within, keeper)
+        return Subject(
+            name=self.name,
+            call=partial(invoked, thing, port),
+            draw=self.port.draw,
+            names=self.port.names,
+            strict=False,
+            begin=begin,
+            undo=keeper.restore,
+            bound=self.at,
+            within=within,
+            module=thing if isinstance(thing, nn.Module) else None,
+            twin=self._twin,
+            probes=2 if self.large else PROBES,
+            large=self.large,
+            streams=carry is not None,
+            padded=lambda mask: again(self.masked(port, mask)),
+            masked_only=self.required(self.padding),
+            packed=lambda lengths: again(self.told_of(port, lengths)),
+        )
+
+    def _twin(self) -> Within:
+        B, T = self.port.size
+        return self.at(Setting(T, B, dtype=torch.float64)).within
+
+    def subject(self) -> Subject:
+        """It as it is, in the user's dtype, with what cannot be asked of it."""
+        B, T = self.port.size
+        unable = {"agrees": "there is no definition that it must agree with"}
+        if self.port.carry is None:
+            unable["resumes"] = "nobody said how it goes on; name it with carry="
+        if self.padding is None:
+            unable["padding"] = "nobody named a mask; name its keyword with padding="
+        if self.documents is None:
+            unable["documents"] = "nobody named documents; name their keyword with documents="
+        return replace(self.at(Setting(T, B, dtype=self.dtype)), unable=unable)
+
+    def leave(self) -> None:
+        """Put the user's own modules back, where it was they that were run."""
+        for subject in self._bound.values():
+            subject.undo()
+
+    def limits(self) -> list[str]:
+        """What it did not take, for the report."""
+        told = [f"{str(d).removeprefix('torch.')}: {why}" for d, why in self.without.items()]
+        by: dict[str, list[str]] = {}
+        for length, why in self.refused.items():
+            by.setdefault(why, []).append(str(length))
+        return told + [f"T {' '.join(lengths)}: {why}" for why, lengths in by.items()]
+
+    def required(self, keyword: str | None) -> bool:
+        """Whether the call cannot do without a keyword."""
+        takes = signature(self.thing).get(str(keyword))
+        return takes is not None and takes.default is takes.empty
+
+    def _grain(self, subject: Subject, dtype: torch.dtype) -> float:
+        """FINE, or COARSE where float64 goes in and the result has the digits of float32.
+
+        It answers a change of 2^-40 with nothing, or with 2^-24.
+        """
+        B, T = self.port.size
+        sequences = subject.draw(Setting(T, B, 1, dtype))
+        y = checked(self.name, subject.run(sequences)[0], sequences)
+        if dtype != torch.float64:
+            return float(torch.finfo(dtype).eps)
+        if not y.is_floating_point() or not y.numel():
+            return FINE
+        if y.dtype != torch.float64:
+            return COARSE
+        nudged = tuple(_nudged(x) if numbers(x) else x for x in sequences)
+        if not any(numbers(x) for x in sequences):
+            return COARSE if bool((y.float().double() == y).all()) else FINE
+        z = subject.run(nudged)[0]
+        change = (y - z).abs().nan_to_num(0, 0, 0).max() / y.abs().nan_to_num(0, 0, 0).max()
+        return COARSE if float(change) == 0 or float(change) > 2.0**-28 else FINE
+
+
+def _again(mode: Recast) -> AbstractContextManager[Any]:
+    return mode.itself()
+
+
+def _nudged(x: Tensor) -> Tensor:
+    coins = torch.Generator().manual_seed(0)
+    noise = torch.randn(x.shape, generator=coins, dtype=x.dtype)
+    return x * (1 + 2.0**-40 * noise.to(x.device))
+
+
+def invoked(thing: Any, port: Port, sequences: Sequences, state: Any) -> tuple[Any, Any]:
+    """One call: the arguments filled in, the state handed over, the sequence picked."""
+    args, kwargs = port.filled(sequences)
+    if port.carry is None:
+        return port.pick(thing(*args, **kwargs)), None
+    result, state = port.carry.call(thing, args, kwargs, port.slots, state)
+    return port.pick(result), state
+
+
+def modules_of(thing: Any) -> list[nn.Module]:
+    """A module itself, that of a bound method, or those that a function reaches."""
+    if isinstance(thing, nn.Module):
+        return [thing]
+    owner = getattr(thing, "__self__", None)
+    return [owner] if isinstance(owner, nn.Module) else reached(thing)
+
+
+def _all(tops: list[nn.Module]) -> list[nn.Module]:
+    return [m for top in tops for m in top.modules()]
+
+
+def redraw(module: nn.Module, seed: int = 0) -> None:
+    """Move every parameter away from where it was initialised: a gate of zero opens.
+
+    Each gets noise of half its own spread; one whose values are all alike gets noise of half
+    their size, and if that is zero of one over the root of what its rows add up.
+    """
+    coins = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            if not numbers(p) or not p.numel():
+                continue
+            spread = float(p.double().std(correction=0)) or float(p.double().abs().max())
+            fan = p.shape[-1] if p.ndim > 1 else 4
+            noise = torch.randn(p.shape, generator=coins, dtype=torch.float64).to(p.device)
+            p.add_((0.5 * spread if spread else fan**-0.5) * noise)
+
+
+def checked(name: str, y: Any, sequences: Sequences) -> Tensor:
+    """The sequence that came out; a CallError unless it is a tensor [B, T, ...]."""
+    B, T = sequences[0].shape[:2]
+    if not isinstance(y, Tensor):
+        raise CallError(
+            f"check: {name} returns {what(y)} where a tensor [B, T, ...] is expected; "
+            "pick it with output=, a name, an index or a function of the result"
+        )
+    if y.shape[:2] != (B, T):
+        raise CallError(
+            f"check: {name} returns {list(y.shape)} for B={B} and T={T}, expected [B, T, ...]; "
+            "pick another output with output=, or wrap the module so that time is axis 1"
+        )
+    return y

@@ -1,0 +1,145 @@
+"""How a module goes on: what carries the past from one call to the next.
+
+Four idioms, and in each of them any name: a state that is handed over and comes back, a cache that
+is changed in place, Hugging Face's `past_key_values`, and methods of their own for a stream.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Start = str | Callable[..., Any] | None
+
+
+@dataclass(frozen=True)
+class Carry:
+    """One way to go on.
+
+    Attributes:
+        told: what a report calls it, e.g. "state=".
+        begin: (subject, B) -> what carries the past before the first position; None is nothing.
+        call: (subject, args, kwargs, names of the sequences, past) -> (result, past).
+    """
+
+    told: str
+    begin: Callable[[Any, int], Any]
+    call: Callable[..., tuple[Any, Any]]
+
+
+def by_state(name: str = "state", start: Start = None) -> Carry:
+    """`f(x, state=s) -> (y, s)`: what comes back is handed over.
+
+    Args:
+        name: the keyword that takes the state. It comes back as the second item of a tuple, or
+            under that name.
+        start: makes the first state; a callable or the name of a method, called with B if it
+            takes an argument. None: the first call leaves the keyword out.
+    """
+
+    def call(subject: Any, args: Any, kwargs: Any, _slots: Any, past: Any) -> tuple[Any, Any]:
+        result = subject(*args, **kwargs, **({} if past is None else {name: past}))
+        return result, _named(result, name)
+
+    return Carry(f"{name}=", _starter(start), call)
+
+
+def by_cache(name: str = "cache", *, start: Start) -> Carry:
+    """`f(x, cache=c) -> y`: the cache is an object that the call changes in place.
+
+    Args:
+        name: the keyword that takes the cache.
+        start: makes an empty one; a callable or the name of a method, called with B if it takes
+            an argument.
+    """
+
+    def call(subject: Any, args: Any, kwargs: Any, _slots: Any, past: Any) -> tuple[Any, Any]:
+        given = {} if past is None else {name: past}
+        return subject(*args, **kwargs, **given), past
+
+    return Carry(f"{name}=, changed in place", _starter(start), call)
+
+
+def by_past(name: str = "past_key_values") -> Carry:
+    """Hugging Face: `f(ids, past_key_values=p, use_cache=True)`, which returns the next p.
+
+    Args:
+        name: the keyword, which is also what the result calls it.
+    """
+
+    def call(subject: Any, args: Any, kwargs: Any, _slots: Any, past: Any) -> tuple[Any, Any]:
+        given = {} if past is None else {name: past}
+        result = subject(*args, **kwargs, **given, use_cache=True)
+        return result, _named(result, name)
+
+    return Carry(f"{name}=", _starter(None), call)
+
+
+def by_methods(start: Start = "init_state", step: str = "step", chunk: str | None = None) -> Carry:
+    """`s = m.init_state(B)`, then `y_t, s = m.step(x_t, s)` or `y, s = m.chunk(x, s)`.
+
+    Args:
+        start: makes the first state, as in `by_state`.
+        step: takes one position `[B, ...]` of every sequence, and the state.
+        chunk: takes several positions `[B, n, ...]`; None: positions go one by one.
+    """
+
+    def call(subject: Any, args: Any, kwargs: Any, slots: Any, past: Any) -> tuple[Any, Any]:
+        if past is None:
+            return subject(*args, **kwargs), None
+        length = next(_held(args, kwargs, slot).shape[1] for slot in slots)
+        if chunk is not None and length != 1:
+            return _pair(getattr(subject, chunk)(*args, past, **kwargs))
+        parts = []
+        for t in range(length):
+            now = _position(args, kwargs, slots, t)
+            y, past = _pair(getattr(subject, step)(*now[0], past, **now[1]))
+            parts.append(y)
+        return torch.stack(parts, 1), past
+
+    return Carry(f"{step}()" + (f" and {chunk}()" if chunk else ""), _starter(start), call)
+
+
+def _starter(start: Start) -> Callable[[Any, int], Any]:
+    def begin(subject: Any, B: int) -> Any:
+        if start is None:
+            return None
+        make = getattr(subject, start) if isinstance(start, str) else start
+        return make(B) if _takes_one(make) else make()
+
+    return begin
+
+
+def _takes_one(make: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(make).bind(1)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _named(result: Any, name: str) -> Any:
+    """What a result calls `name`, or its second item."""
+    if isinstance(result, Mapping):
+        return result.get(name)
+    if isinstance(result, tuple | list) and not hasattr(result, name):
+        return result[1] if len(result) > 1 else None
+    return getattr(result, name, None)
+
+
+def _pair(result: Any) -> tuple[Any, Any]:
+    y, state = result
+    return y, state
+
+
+def _held(args: Any, kwargs: Any, slot: int | str) -> Tensor:
+    return args[slot] if isinstance(slot, int) else kwargs[slot]
+
+
+def _position(args: Any, kwargs: Any, slots: Any, t: int) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments with position t of every sequence in place of the sequence."""
+    placed = [a[:, t] if i in slots else a for i, a in enumerate(args)]
+    return placed, {k: v[:, t] if k in slots else v for k, v in kwargs.items()}

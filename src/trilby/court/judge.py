@@ -1,0 +1,126 @@
+"""One law on one subject: setting after setting, then the smallest at which it breaks."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+
+from .finding import Finding, NotRun
+from .laws import Law
+from .subject import Subject
+from .sweep import Setting, smaller
+from .verdict import Verdict
+
+SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
+
+
+class Clock:
+    """How long it has taken, and whether it may go on."""
+
+    def __init__(self, limit: float | None = None) -> None:
+        """`limit` is in seconds; None is no limit."""
+        self.limit, self._began = limit, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it was made."""
+        return time.perf_counter() - self._began
+
+    def over(self) -> bool:
+        """Whether the limit is reached."""
+        return self.seconds >= (float("inf") if self.limit is None else self.limit)
+
+
+def judge(
+    subject: Subject, law: Law, settings: list[Setting], clock: Clock | None = None
+) -> Verdict:
+    """One law on one subject, at each setting until it breaks; then at the smallest that breaks."""
+    clock = clock or Clock()
+    if law.name in subject.unable:
+        return _not_run(subject, law, subject.unable[law.name])
+    if not settings:
+        return _not_run(subject, law, "there was no size to try")
+    found: list[Finding] = []
+    done = 0
+    try:
+        for setting in settings:
+            if clock.over():
+                break
+            for one in probed(subject, law, setting):
+                if one.broken:
+                    return _broken(subject, law, *_smallest(subject, law, setting, one, clock))
+                found.append(one)
+                if clock.over():
+                    break
+            else:
+                done += 1
+    except NotRun as reason:
+        return _not_run(subject, law, str(reason))
+    if not done:
+        return _not_run(subject, law, f"the time limit of {clock.limit:g} s was reached")
+    return _held(subject, law, settings[:done], settings[done:], found)
+
+
+def _not_run(subject: Subject, law: Law, reason: str) -> Verdict:
+    return Verdict(subject.name, law.name, "not run", sentence=reason)
+
+
+def _held(
+    subject: Subject, law: Law, settings: list[Setting], left: list[Setting], found: list[Finding]
+) -> Verdict:
+    """The verdict that nothing broke, with what came nearest to it."""
+    if not found:
+        return _not_run(subject, law, "there was nothing to compare")
+    best = max(found, key=lambda f: f.ratio)
+    notes: dict[str, float] = {}
+    for one in found:
+        if one.note:
+            notes[one.note] = max(notes.get(one.note, 0.0), one.units)
+    told = [f"holds in {len(found)} comparisons at {len(settings)} sizes"]
+    told += [f"{note}, {units:.2g} units" if units else note for note, units in notes.items()]
+    if left:
+        told.append(f"the time limit left {len(left)} sizes, from {left[0]}")
+    return Verdict(
+        subject.name, law.name, "holds", "", best.error, best.allowed, best.place, "; ".join(told)
+    )
+
+
+def probed(subject: Subject, law: Law, setting: Setting) -> Iterator[Finding]:
+    """What a law finds; an exception is found too."""
+    threads = torch.get_num_threads()
+    try:
+        if setting.elements < SPLIT and not subject.large:
+            torch.set_num_threads(1)
+        with torch.enable_grad():
+            yield from law.probe(subject.at(setting), setting)
+    except NotRun:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())
+        yield Finding("raises", True, place=type(error).__name__, text=f"{told:.200}")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _smallest(
+    subject: Subject, law: Law, setting: Setting, found: Finding, clock: Clock
+) -> tuple[Setting, Finding]:
+    """The first smaller setting at which the law breaks in the same way."""
+    for less in smaller(setting):
+        if clock.over():
+            break
+        for other in probed(subject, law, less):
+            if other.broken:
+                if other.kind == found.kind:
+                    return less, other
+                break
+    return setting, found
+
+
+def _broken(subject: Subject, law: Law, setting: Setting, found: Finding) -> Verdict:
+    shown = found.text if found.place in found.text else f"{found.place} {found.text}"
+    parts = (found.kind, subject.name, shown, setting.told(subject.strict))
+    return Verdict(
+        subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
+        "  ".join(parts),
+    )  # fmt: skip
