@@ -60,6 +60,8 @@ class CausalLM(nn.Module):
         given: dict[str, Any] = {"input_ids": input_ids}
         if "use_cache" in self.takes:
             given["use_cache"] = use_cache
+        if position_ids is not None and attention_mask is not None and bool(attention_mask.all()):
+            attention_mask = None  # documents are looked for only where there is no mask
         if attention_mask is not None:
             real = attention_mask.long()
             given["attention_mask"] = real

@@ -17,6 +17,7 @@ from .adapter import Built
 
 FACTOR = 8  # the allowance over the largest response seen, as in the law "sound"
 DRAWS = 3
+UNIT = 2.0**-24  # of rounding in float32
 PADS, FIRST, MORE = 3, 5, (3, 2, 1)  # columns of padding, tokens of the first call, of the next
 
 
@@ -86,8 +87,8 @@ def continues(built: Built) -> Verdict:
     return _worst(told[:1], ["several tokens at once after left padding"], "padding")
 
 
-def noise(module: nn.Module, call: Callable[[], Tensor]) -> float:
-    """The largest response of a call to one unit of float32 rounding in every weight."""
+def noise(module: nn.Module, call: Callable[[], Tensor], unit: float = UNIT) -> float:
+    """The largest response of a call to one unit of rounding, of float32, in every weight."""
     plain, largest = call(), 0.0
     weights = [w for w in module.parameters() if w.is_floating_point()]
     kept = [w.detach().clone() for w in weights]
@@ -96,7 +97,7 @@ def noise(module: nn.Module, call: Callable[[], Tensor]) -> float:
         with torch.no_grad():
             for weight, was in zip(weights, kept, strict=True):
                 sign = torch.randint(0, 2, was.shape, generator=draws) * 2 - 1
-                weight.copy_(was * (1 + sign * torch.finfo(torch.float32).eps / 2))
+                weight.copy_(was * (1 + sign * unit))
             change = (call() - plain).abs()
             for weight, was in zip(weights, kept, strict=True):
                 weight.copy_(was)
