@@ -45,6 +45,20 @@ def test_list_and_show(capsys):
     assert "shard    does not exist:" in out
 
 
+def test_gallery(capsys):
+    _, out, _ = run(capsys, "gallery")
+    assert "norm_over_time" in out
+    assert "wrong: causal, leak\n" in out
+    assert "fft_convolution" in out
+    _, out, _ = run(capsys, "gallery", "norm_over_time")
+    assert "class NormOverTime(Scan):" in out
+    assert "https://github.com/Andong-Li-speech/GaGNet/issues/2" in out
+    _, out, _ = run(capsys, "gallery", "ring_buffer_window", "--json")
+    [told] = json.loads(out)["exhibits"]
+    assert told["right"] is True
+    assert told["how"] == {"carry": "by_cache(start='empty')"}
+
+
 @pytest.mark.parametrize("arguments", [("list",), ("show", "mean"), ("env",)])
 def test_json_names_its_schema(capsys, arguments):
     code, out, _ = run(capsys, *arguments, "--json")
@@ -68,6 +82,10 @@ def test_same(capsys):
         (["same", "mean.loop", "mean.sofmax"], "did you mean 'softmax'?"),
         (["same", "mean.loop", "mean.shard"], "mean has no form 'shard': there is no transport"),
         (["same", "mean", "mean.loop"], "'mean' names no form; write e.g. mean.loop"),
+        (
+            ["gallery", "norm_over_tmie"],
+            "no exhibit 'norm_over_tmie'; did you mean 'norm_over_time'?",
+        ),
         (["same", "mean.loop", "mean.scan", "--shape", "2,3"], "expected three sizes B,T,C"),
     ],
 )

@@ -14,6 +14,7 @@ CALLS = {
     "show": ["mean", "-T", "3"],
     "same": ["mean.loop", "mean.chunk"],
     "check": ["mean", "--form", "step", "--law", "repeats"],
+    "gallery": [],
     "bench": ["mean", "--shape", "1,8,2", "--rounds", "1"],
     "env": [],
 }

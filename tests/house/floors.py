@@ -9,7 +9,7 @@ FLOORS = (  # bottom first; a module imports strictly lower floors, and its own 
     {"algebra", "kernels", "comm", "data", "files"},
     {"mixers"},
     {"court"},
-    {"audit", "bench", "gallery", "testing"},
+    {"bench", "gallery", "audit", "testing"},
     {"cli", "explorer"},
     {"__main__"},
     {"__init__"},

@@ -50,7 +50,7 @@ def wanted() -> list[str]:
 
 
 def test_every_line_is_an_exact_version():
-    for line in (*pins("dev.txt"), *pins("bench.txt")):
+    for line in (*pins("dev.txt"), *pins("bench.txt"), *pins("peers.txt")):
         assert PIN.fullmatch(line), line
 
 

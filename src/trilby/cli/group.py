@@ -31,6 +31,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "Judge every form of a mixer by every law.",
         lambda: import_module(".check", __package__).check,
     ),
+    "gallery": (
+        "Wrong modules to learn from, and right ones that are taken for wrong.",
+        lambda: import_module(".gallery", __package__).command,
+    ),
     "bench": (
         "The forms of a mixer timed in turn, each after its verdict.",
         lambda: import_module(".bench", __package__).bench,

@@ -37,7 +37,10 @@ class Anyone:
         padding, documents: the keywords of a mask and of documents, or None.
         lengths: the T that it takes, of those that were tried.
         refused: T -> what it said.
+        without: dtype -> what it said.
         copies: False where it cannot be copied, and is put back after each call.
+        made: whether it was made by a class or a factory that takes nothing.
+        mask: the dtype in which it takes a mask.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Anyone:
     without: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
     copies: bool = True
+    made: bool = False
     _bound: dict[Any, Subject] = field(default_factory=dict)
 
     @property
@@ -90,9 +94,14 @@ class Anyone:
 
         No lengths: one document as long as the sequence is.
         """
+        made = lambda x: self.form(lengths or (x.shape[1],), len(x)).to(x.device)
+        return port.given(**{str(self.documents): made})
+
+    def form(self, lengths: tuple[int, ...], B: int) -> Tensor:
+        """Documents of these lengths, in the form that the keyword names."""
         name = str(self.documents)
         form = FORMS.get(name, cumulative if name.startswith("cu_seqlens") else ids)
-        return port.given(**{name: lambda x: form(lengths or (x.shape[1],), len(x)).to(x.device)})
+        return form(lengths, B)
 
     def at(self, setting: Setting) -> Subject:
         """The subject in one dtype and mode; made once, and the last few are kept."""
@@ -168,6 +177,7 @@ class Anyone:
             undo=keeper.restore,
             bound=self.at,
             within=within,
+            working=self.dtype,
             module=thing if isinstance(thing, nn.Module) else None,
             twin=self._twin,
             probes=2 if self.large else PROBES,
@@ -226,10 +236,7 @@ class Anyone:
             return FINE
         if y.dtype != torch.float64:
             return COARSE
-        nudged = tuple(_nudged(x) if numbers(x) else x for x in sequences)
-        if not any(numbers(x) for x in sequences):
-            return COARSE if bool((y.float().double() == y).all()) else FINE
-        z = subject.run(nudged)[0]
+        z = _nudged(subject, sequences)
         change = (y - z).abs().nan_to_num(0, 0, 0).max() / y.abs().nan_to_num(0, 0, 0).max()
         return COARSE if float(change) == 0 or float(change) > 2.0**-28 else FINE
 
@@ -238,10 +245,25 @@ def _again(mode: Recast) -> AbstractContextManager[Any]:
     return mode.itself()
 
 
-def _nudged(x: Tensor) -> Tensor:
+def _nudged(subject: Subject, sequences: Sequences) -> Tensor:
+    """The result when every number, of the parameters too, is changed by a share of 2^-40."""
     coins = torch.Generator().manual_seed(0)
-    noise = torch.randn(x.shape, generator=coins, dtype=x.dtype)
-    return x * (1 + 2.0**-40 * noise.to(x.device))
+
+    def nudge(x: Tensor) -> Tensor:
+        noise = torch.randn(x.shape, generator=coins, dtype=torch.float64).to(x.device)
+        return x * (1 + 2.0**-40 * noise)
+
+    moved = tuple(nudge(x) if numbers(x) else x for x in sequences)
+    owned = [] if subject.module is None else [p for p in subject.module.parameters() if numbers(p)]
+    before = [p.data for p in owned]
+    try:
+        for p in owned:
+            p.data = nudge(p.data)
+        y: Tensor = subject.run(moved)[0]
+    finally:
+        for p, value in zip(owned, before, strict=True):
+            p.data = value
+    return y
 
 
 def invoked(thing: Any, port: Port, sequences: Sequences, state: Any) -> tuple[Any, Any]:

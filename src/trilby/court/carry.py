@@ -23,11 +23,14 @@ class Carry:
         told: what a report calls it, e.g. "state=".
         begin: (subject, B) -> what carries the past before the first position; None is nothing.
         call: (subject, args, kwargs, names of the sequences, past) -> (result, past).
+        lines: (call, T, n, B) -> Python that puts a stream in pieces of n into the list `parts`;
+            call("past=p", "[0]") is a call of the piece, with a keyword and what picks from it.
     """
 
     told: str
     begin: Callable[[Any, int], Any]
     call: Callable[..., tuple[Any, Any]]
+    lines: Callable[[Callable[..., str], int, int, int], list[str]]
 
 
 def by_state(name: str = "state", start: Start = None) -> Carry:
@@ -44,7 +47,7 @@ def by_state(name: str = "state", start: Start = None) -> Carry:
         result = subject(*args, **kwargs, **({} if past is None else {name: past}))
         return result, _named(result, name)
 
-    return Carry(f"{name}=", _starter(start), call)
+    return Carry(f"{name}=", _starter(start), call, _looped(name, start, ""))
 
 
 def by_cache(name: str = "cache", *, start: Start) -> Carry:
@@ -60,7 +63,12 @@ def by_cache(name: str = "cache", *, start: Start) -> Carry:
         given = {} if past is None else {name: past}
         return subject(*args, **kwargs, **given), past
 
-    return Carry(f"{name}=, changed in place", _starter(start), call)
+    def lines(piece: Any, T: int, n: int, B: int) -> list[str]:
+        loop = f"for t in range(0, {T}, {n}):"
+        return [*_first(start, B), loop,
+                f"    parts.append({piece(f'{name}=past', pick=True)})"]  # fmt: skip
+
+    return Carry(f"{name}=, changed in place", _starter(start), call, lines)
 
 
 def by_past(name: str = "past_key_values") -> Carry:
@@ -75,7 +83,7 @@ def by_past(name: str = "past_key_values") -> Carry:
         result = subject(*args, **kwargs, **given, use_cache=True)
         return result, _named(result, name)
 
-    return Carry(f"{name}=", _starter(None), call)
+    return Carry(f"{name}=", _starter(None), call, _looped(name, None, ", use_cache=True"))
 
 
 def by_methods(start: Start = "init_state", step: str = "step", chunk: str | None = None) -> Carry:
@@ -100,7 +108,43 @@ def by_methods(start: Start = "init_state", step: str = "step", chunk: str | Non
             parts.append(y)
         return torch.stack(parts, 1), past
 
-    return Carry(f"{step}()" + (f" and {chunk}()" if chunk else ""), _starter(start), call)
+    def lines(piece: Any, T: int, n: int, B: int) -> list[str]:
+        one = f"y, past = f.{step}({piece(None, at='[:, t]')}past)"
+        many = f"y, past = f.{chunk}({piece(None, at=f'[:, t:t + {n}]')}past)"
+        wide = chunk is not None and n > 1
+        return [
+            *_first(start, B),
+            f"for t in range(0, {T}, {n if wide else 1}):",
+            f"    {many if wide else one}",
+            f"    parts.append(y{'' if wide else '[:, None]'})",
+        ]
+
+    return Carry(f"{step}()" + (f" and {chunk}()" if chunk else ""), _starter(start), call, lines)
+
+
+def _looped(name: str, start: Start, more: str) -> Callable[..., list[str]]:
+    """Lines of a loop in which what comes back under a name is handed over."""
+
+    def lines(piece: Any, T: int, n: int, B: int) -> list[str]:
+        given = f"**({{}} if past is None else {{{name!r}: past}}){more}"
+        took = f"out[1] if isinstance(out, tuple) else out.{name}"
+        return [*_first(start, B), f"for t in range(0, {T}, {n}):",
+                f"    out = {piece(given)}", f"    parts.append({piece(None, of='out')})",
+                f"    past = {took}"]  # fmt: skip
+
+    return lines
+
+
+def _first(start: Start, B: int) -> list[str]:
+    """What makes the first state, as Python; a function of the user's own is a comment."""
+    if start is None:
+        return ["past, parts = None, []"]
+    if isinstance(start, str):
+        return [f"past, parts = f.{start}({B}), []"]
+    return [
+        f"past = ...  # what {getattr(start, '__name__', 'start')} makes for B={B}",
+        "parts = []",
+    ]
 
 
 def _starter(start: Start) -> Callable[[Any, int], Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, TypedDict, Unpack
 
@@ -13,7 +13,8 @@ from ..errors import CallError
 from .anyone import Anyone
 from .carry import Carry
 from .entitled import pinned
-from .judge import Clock, judge
+from .explanation import explanation
+from .judge import Clock, Explain, judge
 from .laws import LAWS
 from .plan import plan
 from .reading import anyone
@@ -90,84 +91,82 @@ def check(
     """
     if effort not in EFFORTS:
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
-    wanted = _wanted(laws)
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
-    clock = Clock(seconds)
+    docket = _Docket(_wanted(laws), waived, effort, Clock(seconds), laws is not None)
     with _undisturbed():
         if isinstance(subject, Mixer):
             if example is not None or how:
                 given = "example" if example is not None else next(iter(how))
                 raise CallError(f"check: {given} is given, but a mixer draws its own; leave it out")
-            return _mixer(subject, forms, wanted, waived, effort, clock)
+            return _mixer(subject, forms, docket)
         if forms is not None:
             raise CallError("check: forms are given, but only a mixer has forms; leave them out")
         _fitting(how)
         thing = anyone(subject, example, **how)
         try:
-            late = laws is not None or effort == "thorough"
-            return _module(thing, wanted, waived, effort, clock, late)
+            return _module(thing, docket)
         finally:
             thing.leave()
 
 
-def _mixer(
-    mixer: Mixer,
-    forms: Iterable[str] | None,
-    wanted: list[str],
-    waived: dict[str, str],
-    effort: str,
-    clock: Clock,
-) -> Report:
+@dataclass
+class _Docket:
+    """What is to be judged, and what has been.
+
+    Attributes:
+        laws: their names, in order.
+        waived: law -> why it may be broken.
+        named: whether the user named the laws.
+        tried: (subject, law) -> the settings.
+    """
+
+    laws: list[str]
+    waived: dict[str, str]
+    effort: str
+    clock: Clock
+    named: bool
+    verdicts: list[Verdict] = field(default_factory=list)
+    tried: dict[tuple[str, str], list[Setting]] = field(default_factory=dict)
+
+    def judge(
+        self, subject: Subject, law: str, settings: list[Setting], explain: Explain | None = None
+    ) -> None:
+        """One law on one subject; where it is broken and waived, it was not run."""
+        verdict = judge(subject, LAWS[law], settings, self.clock, explain)
+        if law in self.waived and verdict.outcome == "broken":
+            told = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
+            verdict = replace(verdict, outcome="not run", sentence=told)
+        self.tried[subject.name, law] = settings
+        self.verdicts.append(verdict)
+
+    def report(self, name: str, limits: Iterable[str] = ()) -> Report:
+        """All of it."""
+        seconds = self.clock.seconds
+        return Report(name, tuple(self.verdicts), self.effort, self.tried, seconds, tuple(limits))
+
+
+def _mixer(mixer: Mixer, forms: Iterable[str] | None, docket: _Docket) -> Report:
     ways = list(mixer.forms) if forms is None else list(forms)
     for way in ways:
         mixer.form(way)  # a FormError if there is none
-    verdicts: list[Verdict] = []
-    tried: dict[tuple[str, str], list[Setting]] = {}
     for way, subject in zip(ways, forms_of(mixer, ways), strict=True):
-        for name in wanted:
-            settings = LAWS[name].settings(effort, subject)
-            verdict = _one(subject, name, settings, waived, clock)
-            tried[subject.name, name] = settings
-            call = f"trilby.check(trilby.{mixer.name}, forms={[way]}, laws={[name]}"
-            again = f'import trilby\n\nprint({call}, effort="{effort}"))'
-            verdicts.append(replace(verdict, reproducer=again))
-    return Report(mixer.name, tuple(verdicts), effort, tried, clock.seconds)
+        for law in docket.laws:
+            docket.judge(subject, law, LAWS[law].settings(docket.effort, subject))
+            call = f"trilby.check(trilby.{mixer.name}, forms={[way]}, laws={[law]}"
+            again = f'import trilby\n\nprint({call}, effort="{docket.effort}"))'
+            docket.verdicts[-1] = replace(docket.verdicts[-1], reproducer=again)
+    return docket.report(mixer.name)
 
 
-def _module(
-    thing: Anyone,
-    wanted: list[str],
-    waived: dict[str, str],
-    effort: str,
-    clock: Clock,
-    late: bool,
-) -> Report:
+def _module(thing: Anyone, docket: _Docket) -> Report:
     subject = thing.subject()
-    verdicts: list[Verdict] = []
-    tried: dict[tuple[str, str], list[Setting]] = {}
-    for name in wanted:
-        settings = plan(name, effort, thing)
-        if name in LATE and not late:
-            reason = 'it takes seconds; it is run at effort="thorough", or when it is named'
-            subject = replace(subject, unable={**subject.unable, name: reason})
-        tried[subject.name, name] = settings
-        verdicts.append(_one(subject, name, settings, waived, clock))
-    return Report(thing.name, tuple(verdicts), effort, tried, clock.seconds, tuple(thing.limits()))
-
-
-def _one(
-    subject: Subject,
-    name: str,
-    settings: list[Setting],
-    waived: dict[str, str],
-    clock: Clock,
-) -> Verdict:
-    """A law on a subject; where it is broken and waived, it was not run."""
-    verdict = judge(subject, LAWS[name], settings, clock)
-    if name not in waived or verdict.outcome != "broken":
-        return verdict
-    told = f"waived, {waived[name]}; it found: {verdict.sentence}"
-    return replace(verdict, outcome="not run", sentence=told)
+    if not docket.named and docket.effort != "thorough":
+        reason = 'it takes seconds; it is run at effort="thorough", or when it is named'
+        unable = {**subject.unable, **dict.fromkeys(LATE, reason)}
+        subject = replace(subject, unable=unable)
+    for law in docket.laws:
+        docket.judge(subject, law, plan(law, docket.effort, thing), explanation(thing, subject))
+    return docket.report(thing.name, thing.limits())
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """One law on one subject: setting after setting, then the smallest at which it breaks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -11,7 +12,12 @@ from .subject import Subject
 from .sweep import Setting, smaller
 from .verdict import Verdict
 
+NOT_HERE = "and not in the dtype that it runs in"
 SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
+
+
+Explain = Callable[[str, Setting, Finding], tuple[str, str]]
+"""(law, setting, what was found) -> (a reproducer, what a report shows below the sentence)."""
 
 
 class Clock:
@@ -32,7 +38,11 @@ class Clock:
 
 
 def judge(
-    subject: Subject, law: Law, settings: list[Setting], clock: Clock | None = None
+    subject: Subject,
+    law: Law,
+    settings: list[Setting],
+    clock: Clock | None = None,
+    explain: Explain | None = None,
 ) -> Verdict:
     """One law on one subject, at each setting until it breaks; then at the smallest that breaks."""
     clock = clock or Clock()
@@ -47,8 +57,12 @@ def judge(
             if clock.over():
                 break
             for one in probed(subject, law, setting):
+                if one.broken and not _confirmed(subject, law, setting, one):
+                    found.append(Finding(one.kind, note=f"{one.kind} in float64 alone, {NOT_HERE}"))
+                    break
                 if one.broken:
-                    return _broken(subject, law, *_smallest(subject, law, setting, one, clock))
+                    worst = _smallest(subject, law, setting, one, clock)
+                    return _broken(subject, law, *worst, explain)
                 found.append(one)
                 if clock.over():
                     break
@@ -59,6 +73,19 @@ def judge(
     if not done:
         return _not_run(subject, law, f"the time limit of {clock.limit:g} s was reached")
     return _held(subject, law, settings[:done], settings[done:], found)
+
+
+def _confirmed(subject: Subject, law: Law, setting: Setting, found: Finding) -> bool:
+    """Whether what is broken in float64 is so in the dtype that the user runs a module in.
+
+    Asked only where something is not finite or raises: the least number of float64 that masks an
+    attention score overflows where a part of a module computes in float32.
+    """
+    strange = found.error == torch.inf or found.kind in ("raises", "not finite")
+    if subject.strict or not strange or subject.working == torch.float64:
+        return True
+    literal = replace(setting, dtype=subject.working, literal=True)
+    return any(one.broken for one in probed(subject, law, literal))
 
 
 def _not_run(subject: Subject, law: Law, reason: str) -> Verdict:
@@ -117,10 +144,13 @@ def _smallest(
     return setting, found
 
 
-def _broken(subject: Subject, law: Law, setting: Setting, found: Finding) -> Verdict:
+def _broken(
+    subject: Subject, law: Law, setting: Setting, found: Finding, explain: Explain | None
+) -> Verdict:
     shown = found.text if found.place in found.text else f"{found.place} {found.text}"
     parts = (found.kind, subject.name, shown, setting.told(subject.strict))
+    again, detail = ("", "") if explain is None else explain(law.name, setting, found)
     return Verdict(
         subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
-        "  ".join(parts),
+        "  ".join(parts), again, detail,
     )  # fmt: skip

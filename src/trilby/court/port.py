@@ -66,6 +66,21 @@ class Port:
                 kwargs[slot] = x
         return args, kwargs
 
+    def watched(self, subject: Any, sequences: tuple[Tensor, ...]) -> tuple[Any, Any]:
+        """The whole result of a subject of this port, and what is picked from it."""
+        kept: list[Any] = []
+
+        def pick(result: Any) -> Any:
+            kept[:] = [result, self.pick(result)]
+            return kept[1]
+
+        thing, port = subject.call.args
+        watching = replace(port, pick=pick)
+        with torch.no_grad(), subject.within():
+            subject.fresh()
+            subject.call.func(thing, watching, sequences, None)
+        return kept[0], kept[1]
+
     def given(self, **keywords: Any) -> "Port":
         """The same with more keywords, or others."""
         return replace(self, aside={**self.aside, **keywords})

@@ -1,7 +1,8 @@
 """Read what a user gave to `check`, and try it: which lengths, dtypes and masks a subject takes."""
 
 import inspect
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from .port import port, signature
 from .subject import Subject, all_real
 from .sweep import Setting
 
+SLOW = 0.25  # seconds of one call, after which no longer sequence is tried
 LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 66, 130, 300)
 
 
@@ -36,7 +38,7 @@ def anyone(
         CallError: no subject, no example, a keyword of another kind, a module without values, or
             one that refuses its own example; the module's own error is quoted.
     """
-    thing, name = _subject(thing)
+    given, (thing, name) = thing, _subject(thing)
     if example is None:
         raise CallError(f"check: example is missing; give the arguments of one call of {name}")
     if carry is not None and not isinstance(carry, Carry):
@@ -47,7 +49,7 @@ def anyone(
     aside = tuple(k for k in (padding, documents) if k)
     read = port(thing, example, output=output, carry=carry, vocabulary=vocabulary, aside=aside)
     found = Anyone(name, thing, read, padding, documents)
-    found.copies = _copies(thing)
+    found.copies, found.made = _copies(thing), thing is not given
     _try(found)
     return found
 
@@ -107,16 +109,7 @@ def _try(found: Anyone) -> None:
         raise CallError(
             f"check: {found.name} refuses the example, it raises {told(error)}"
         ) from error
-    lengths = {T}
-    for n in sorted({*LENGTHS, 2 * T}):
-        if n == T or (found.large and n > 2 * T):
-            continue
-        problem = _refusal(found.name, subject, Setting(n, B, dtype=found.dtype))
-        if problem is None:
-            lengths.add(n)
-        else:
-            found.refused[n] = problem
-    found.lengths = tuple(sorted(lengths))
+    found.lengths = tuple(sorted({T, *_lengths(found, subject)}))
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         if dtype != found.dtype:
             try:
@@ -125,6 +118,24 @@ def _try(found: Anyone) -> None:
                 found.without[dtype] = told(error)
     if found.padding is not None:
         _try_mask(found, subject)
+
+
+def _lengths(found: Anyone, subject: Subject) -> Iterator[int]:
+    """The lengths that it takes, up to where a call becomes slow."""
+    B, T = found.port.size
+    slow = ""
+    for n in sorted({*LENGTHS, 2 * T}):
+        if found.large and n > 2 * T:
+            return
+        began = time.perf_counter()
+        problem = slow or _refusal(found.name, subject, Setting(n, B, dtype=found.dtype))
+        took = time.perf_counter() - began
+        if took > SLOW:
+            slow = f"left out, one call at T={n} takes {took:.1g} s"
+        if problem is None:
+            yield n
+        else:
+            found.refused[n] = problem
 
 
 def _refusal(name: str, subject: Subject, setting: Setting) -> str | None:

@@ -116,6 +116,8 @@ class Report:
         for verdict in self.failed():
             after = "" if verdict in first else "  then "
             yield f"{after}{verdict.law}: {verdict.sentence}"
+            if verdict in first:
+                yield from (f"    {line}".rstrip() for line in verdict.detail.splitlines())
         for title, told in (("not run", self._missing()), ("note", self._notes())):
             for text, names in told.items():
                 yield f"{title}  {_short(names)}: {text}"

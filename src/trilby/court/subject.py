@@ -3,7 +3,7 @@
 import inspect
 import random
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,7 @@ class Subject:
         undo: puts back what the last call left behind in the subject.
         bound: a setting -> the same subject in its dtype and mode; None: it is the same in all.
         within: what a call runs in.
+        working: the dtype that a user runs it in.
         grain: the rounding of what it computes in: in float64 2^-52, or 2^-23 where it has the
             digits of float32 all the same.
         module: the module that is called, where it is one.
@@ -71,6 +72,7 @@ class Subject:
     undo: Callable[[], object] = lambda: None
     bound: "Callable[[Setting], Subject] | None" = None
     within: Within = nullcontext
+    working: torch.dtype = torch.float64
     grain: float = FINE
     module: nn.Module | None = None
     plain: "Subject | None" = None
@@ -86,14 +88,24 @@ class Subject:
         """This subject in the dtype and the mode of a setting."""
         return self if self.bound is None else self.bound(setting)
 
-    def recorded(self, setting: Setting) -> "Subject":
+    def recorded(self, setting: Setting) -> tuple["Subject", Setting]:
         """In float64 as it stands, for gradients, which the recast of a module has not.
 
-        A module that runs in float64 only when it is recast is recorded in the setting's dtype.
+        A module that runs in float64 only when it is recast, or not at all, is recorded in the
+        user's dtype.
         """
-        exact = self.at(replace(setting, dtype=torch.float64))
-        exact = exact.plain or exact
-        return exact if exact.within is nullcontext else self.at(setting)
+        wide, narrow = (replace(setting, dtype=d) for d in (torch.float64, self.working))
+        with suppress(Exception):
+            exact = self.at(wide)
+            exact = exact.plain or exact
+            if exact.within is nullcontext:
+                return exact, wide
+        return self.at(narrow), narrow
+
+    def exact(self, setting: Setting) -> tuple["Subject", Setting]:
+        """Where logic is judged: in float64, or in the user's dtype if the setting says so."""
+        wide = replace(setting, dtype=setting.dtype if setting.literal else torch.float64)
+        return self.at(wide), wide
 
     def fresh(self) -> None:
         """What every call starts from: nothing left behind, random numbers from their beginning."""

@@ -32,6 +32,7 @@ class Setting:
     scale: float = 1.0  # what the drawn sequences are multiplied by
     turned: bool = False  # time varies fastest in memory
     backend: str = ""  # of torch.compile
+    literal: bool = False  # logic too is judged in this dtype, not in float64
     mode: str = ""  # of a module: "train", "redrawn" (its parameters) or "masked" (all ones)
 
     def __str__(self) -> str:

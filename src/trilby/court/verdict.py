@@ -20,6 +20,7 @@ class Verdict:
         place: path and index of the worst element, e.g. "y[0, 3, 1]".
         sentence: one line with the numbers.
         reproducer: lines of Python that show it.
+        detail: lines that a report shows below the sentence: the measured triangle of a leak.
 
     >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))
     False
@@ -34,6 +35,7 @@ class Verdict:
     place: str = ""
     sentence: str = ""
     reproducer: str = ""
+    detail: str = ""
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:

@@ -1,7 +1,7 @@
 """Law 2: no output reads a later position, by value, by gradient or by how long x is."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,10 +28,10 @@ def causal(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """
     for state in subject.pasts(setting):
         yield from _by_value(subject, setting, state)
-        exact = replace(setting, dtype=torch.float64)
         yield from _by_gradient(subject, setting, state is not None)
-        if state is None and not subject.at(exact).draws(exact):
-            yield from _by_prefix(subject.at(exact), exact)
+        exact, wide = subject.exact(setting)
+        if state is None and not exact.draws(wide):
+            yield from _by_prefix(exact, wide)
         if setting.T == 5:
             yield from _taint(subject, setting, state)
 
@@ -115,7 +115,8 @@ class Trial:
 def _by_gradient(subject: Subject, setting: Setting, past: bool) -> Iterator[Finding]:
     for t, name, largest, grad in gradients(subject, setting, past, cuts(setting.T)):
         later = grad[:, t:].nan_to_num(0)  # NaN: 0 x inf
-        small = 0.0 if subject.strict else UNITS * subject.recorded(setting).grain * largest
+        grain = subject.recorded(setting)[0].grain
+        small = 0.0 if subject.strict else UNITS * grain * largest
         size = float(later.abs().max()) if later.numel() else 0.0
         if size > small:
             b, s = first(later)[:2]
@@ -131,9 +132,7 @@ def gradients(
 
     Tokens have no gradient; what an embedding makes of them has.
     """
-    exact = replace(setting, dtype=torch.float64)
-    subject = subject.recorded(exact)
-    setting = exact if subject.grain < torch.finfo(torch.float32).eps else setting
+    subject, setting = subject.recorded(setting)
     state = copied(subject.past(setting)) if past else None
     inputs = [x.requires_grad_(x.is_floating_point()) for x in clone(subject.draw(setting))]
     subject.fresh()

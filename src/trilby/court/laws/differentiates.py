@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..finding import Finding, NotRun, compare
+from ..finding import Finding, compare
 from ..nest import clone, copied, leaves, replaced
 from ..subject import Leaves, Sequences, Subject
 from ..sweep import SMALL, Setting
 
 PROBES = 2
-FINEST = 2.0**-52
 DISCRETE = "piecewise constant, with a gradient of its own (straight through)"
 PARAMETERS = 24  # of a module that are tried, spread over it
 
@@ -49,9 +48,7 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
     Element by element at small sizes, along random directions at others. The allowance is what
     the differences themselves show of their error: two steps, and rounding over the step.
     """
-    judged = subject.recorded(setting)
-    if not subject.strict and judged.grain > FINEST:
-        raise NotRun("it does not run in float64 as it stands")
+    judged, setting = subject.recorded(setting)
     for state in subject.pasts(setting) if subject.strict else [None]:
         graph = _graph(judged, judged.draw(setting), state)
         plain = judged.leaves(judged.draw(setting), state)

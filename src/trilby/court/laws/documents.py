@@ -1,9 +1,7 @@
 """Law 4, continued: documents packed into one row do not see each other."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ..change import change, rounded
@@ -15,8 +13,7 @@ from ..sweep import Setting
 
 def documents(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """Each document equals the document run alone, and the others may be rewritten (float64)."""
-    exact = replace(setting, dtype=torch.float64)
-    judged = subject.at(exact)
+    judged, exact = subject.exact(setting)
     for lengths in _cuts(setting.T):
         yield from _packed(judged, exact, lengths)
 

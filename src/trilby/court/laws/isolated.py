@@ -24,9 +24,9 @@ def isolated(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """
     if not subject.strict:
         yield from _neighbours(subject, setting)
-        exact = replace(setting, dtype=torch.float64)
-        if not subject.at(exact).draws(exact):
-            yield from _alone(subject.at(exact), exact, None)
+        exact, wide = subject.exact(setting)
+        if not exact.draws(wide):
+            yield from _alone(exact, wide, None)
         return
     for state in subject.pasts(setting):
         yield from _rewritten(subject, setting, state)

@@ -1,7 +1,6 @@
 """Law 4, continued: what stands in for nothing changes nothing, at the left or at the right."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -23,8 +22,7 @@ def padding(subject: Subject, setting: Setting) -> Iterator[Finding]:
     position by no more than rounding. Where the call takes `position_ids`, they are counted from
     the first real position, as who pads at the left has to do.
     """
-    exact = replace(setting, dtype=torch.float64)
-    judged = subject.at(exact)
+    judged, exact = subject.exact(setting)
     whole = judged.padded(all_real)
     sequences = judged.draw(exact)
     if not judged.masked_only:

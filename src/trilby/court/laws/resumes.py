@@ -22,6 +22,7 @@ def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
     are near 2^24. Integers must be equal. Of anyone's module only the outputs are compared, from
     nothing: what its cache holds is its own affair.
     """
+    subject, setting = subject.exact(setting)
     sequences = subject.draw(setting)
     for state, name in _starts(subject, setting):
         whole = _outputs(subject, subject.leaves(sequences, state))

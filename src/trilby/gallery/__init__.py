@@ -1,0 +1,47 @@
+"""Small modules, most of them wrong by one fault that somebody shipped, some right but suspicious.
+
+`WRONG` and `SOUND` are the two walls; `GALLERY` is both. `trilby gallery` walks through them.
+"""
+
+from . import (
+    batches,
+    caches,
+    chunks,
+    convolutions,
+    gradients,
+    masks,
+    numerics,
+    packing,
+    padding,
+    paths,
+    repeats,
+    routing,
+    sound_attention,
+    sound_mixers,
+    states,
+    statistics,
+)
+from .exhibit import LAWS, Exhibit
+
+_FAMILIES = (
+    repeats, paths, masks, statistics, routing, convolutions, chunks, caches, states, batches,
+    padding, packing, gradients, numerics,
+)  # fmt: skip
+_LABELLED = [exhibit for family in _FAMILIES for exhibit in family.EXHIBITS]
+
+WRONG: dict[str, Exhibit] = {
+    exhibit.name: exhibit for law in LAWS for exhibit in _LABELLED if exhibit.law == law
+}
+"""Name -> exhibit, in the order of the laws that they break first."""
+
+SOUND: dict[str, Exhibit] = {
+    exhibit.name: exhibit
+    for family in (sound_attention, sound_mixers)
+    for exhibit in family.EXHIBITS
+}
+"""Name -> exhibit that breaks no law."""
+
+GALLERY: dict[str, Exhibit] = WRONG | SOUND
+"""Both."""
+
+__all__ = ["GALLERY", "LAWS", "SOUND", "WRONG", "Exhibit"]

@@ -1,0 +1,100 @@
+"""Pads that reach real positions: by position, by recurrence, by another row's mask."""
+
+import torch
+from torch import Tensor
+
+from .blocks import HEADS, Attention, Convolution, Scan, attend, beside_pads, causal, clock
+from .exhibit import Exhibit
+
+
+class PositionsCountPads(Attention):
+    """Positions are counted from the first column, so pads on the left move all that follows."""
+
+    def positions(self, mask: Tensor) -> Tensor:
+        """The position of each token: [B, T]."""
+        return torch.arange(mask.shape[1]).expand(mask.shape)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        T = x.shape[1]
+        real = torch.ones(x.shape[:2]) if mask is None else mask
+        q, k, v = self.heads(x + clock(self.positions(real), x))
+        return self.join(attend(q, k, v, beside_pads(mask, T)))
+
+
+class AssumesLeftPadding(PositionsCountPads):
+    """Positions are counted back from the last column, which is a pad if pads are on the right."""
+
+    def positions(self, mask: Tensor) -> Tensor:
+        pads = (mask.shape[1] - mask.long().sum(1))[:, None]
+        return (super().positions(mask) - pads).clamp_min(0)
+
+
+class PadsEnterTheScan(Scan):
+    """Pads are zeroed before the short convolution and not after it, whose bias fills the state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.short = Convolution()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:
+            x = x * mask[..., None].to(x.dtype)
+        return super().forward(self.short(x))
+
+
+class MaskOfAnotherRow(Attention):
+    """Masks are repeated for the heads in the order of heads, and the scores in that of rows."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = (t.flatten(0, 1)[None] for t in self.heads(x))  # [1, B H, T, D]
+        allowed = causal(x.shape[1])
+        if mask is not None:
+            allowed = beside_pads(mask, x.shape[1])[:, 0].repeat(HEADS, 1, 1)  # [H B, T, T]
+        y = attend(q, k, v, allowed)[0]
+        return self.join(y.unflatten(0, (-1, HEADS)))
+
+
+FAMILY, MASK = "left and right padding", dict(padding="mask")
+EXHIBITS = (
+    Exhibit(
+        PositionsCountPads,
+        FAMILY,
+        (
+            "https://github.com/ndif-team/nnsight/issues/672",
+            "https://github.com/huggingface/transformers/pull/29583",
+        ),
+        law="padding",
+        kind="padding",
+        how=MASK,
+    ),
+    Exhibit(
+        AssumesLeftPadding,
+        FAMILY,
+        ("https://github.com/huggingface/transformers/pull/48161",),
+        law="padding",
+        kind="padding",
+        how=MASK,
+    ),
+    Exhibit(
+        PadsEnterTheScan,
+        FAMILY,
+        (
+            "https://github.com/huggingface/transformers/pull/32677",
+            "https://github.com/state-spaces/mamba/issues/66",
+        ),
+        law="padding",
+        kind="padding",
+        how=MASK,
+    ),
+    Exhibit(
+        MaskOfAnotherRow,
+        FAMILY,
+        (
+            "https://github.com/line/lighthouse/pull/77",
+            "https://github.com/ArrowLuo/CLIP4Clip/issues/22",
+        ),
+        law="padding",
+        kind="padding",
+        how=MASK,
+    ),
+)

@@ -1,0 +1,253 @@
+"""Right, and easily taken for wrong: scans, convolutions, norms, gates and experts."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import TAPS, WIDTH, Attention, CarriedScan, Convolution, Scan, causal, recur
+from .chunks import CHUNK
+from .exhibit import Exhibit
+from .routing import EXPERTS, Experts
+from .states import STATE
+
+
+class FftConvolution(nn.Module):
+    """A causal convolution by FFT: every output depends on every input, by rounding alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taps = nn.Parameter(torch.randn(TAPS, WIDTH) / 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        n = x.shape[1] + TAPS  # room enough that nothing wraps around
+        spectrum = torch.fft.rfft(wide, n, 1) * torch.fft.rfft(self.taps.to(wide.dtype), n, 0)
+        return torch.fft.irfft(spectrum, n, 1)[:, : x.shape[1]].to(x.dtype)
+
+
+class PaddedChunks(CarriedScan):
+    """A short last chunk is padded with gates of 1 and inputs of 0, so the state stays as it is."""
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        T = x.shape[1]
+        a, b = self.parts(x)
+        a, b = F.pad(a, (0, 0, 0, -T % CHUNK), value=1.0), F.pad(b, (0, 0, 0, -T % CHUNK))
+        h, last = recur(a, b, self.zeros(x) if state is None else state)
+        return self.out(h[:, :T]), last
+
+
+class Float32Norm(Scan):
+    """The norm computes in float32 and rounds before its weight, inside a model of any dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)
+        return super().forward(self.scale * normed.to(x.dtype))
+
+
+class EpsilonOfTheDtype(Scan):
+    """torch's RMS norm takes its epsilon from the dtype, so in float64 it is another function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.norm(x))
+
+
+class CumulativeNorm(Scan):
+    """Mean and variance over time, of what has been so far and no more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        exact = x.double()
+        n = WIDTH * torch.arange(1, x.shape[1] + 1, dtype=torch.float64)[:, None]
+        mean = exact.sum(-1, keepdim=True).cumsum(1) / n
+        square = exact.square().sum(-1, keepdim=True).cumsum(1) / n
+        normed = (exact - mean) * torch.rsqrt((square - mean * mean).clamp_min(0) + 1e-2)
+        return super().forward(normed.to(x.dtype))
+
+
+class GatesWithResets(nn.Module):
+    """A gate of -inf forgets everything; differences of sums of gates would be inf - inf."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor, g: Tensor) -> Tensor:
+        """x [B, T, 8] and the logarithm of a decay per position, g [B, T], -inf to begin anew."""
+        resets = g.isneginf()
+        since = resets.cumsum(1)  # [B, T]
+        total = g.masked_fill(resets, 0.0).double().cumsum(1)  # differences of sums lose digits
+        kept = causal(x.shape[1]) & (since[:, :, None] == since[:, None, :])
+        decay = (total[:, :, None] - total[:, None, :]).masked_fill(~kept, -torch.inf).exp()
+        return self.out(decay.to(x.dtype) @ x)
+
+
+class ZeroGate(Scan):
+    """A residual gate that starts at zero, over a branch that is causal as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.share * super().forward(x)
+
+
+class TokenChoice(Experts):
+    """Each token picks its expert; how many share a product of matrices is up to the neighbours."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(0, 1)  # [B T, C]
+        p, chosen = self.router(flat).softmax(-1).max(-1)
+        y = torch.zeros_like(flat)
+        for number in range(EXPERTS):
+            here = (chosen == number).nonzero()[:, 0]
+            made = self.experts[number](flat[here]) * p[here, None]
+            y = y.index_add(0, here, made)
+        return x + y.view_as(x)
+
+
+class StraightThrough(Attention):
+    """Inputs are rounded to eighths, and the gradient passes as if they were not: on purpose."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rounded = (8 * x).round() / 8
+        return super().forward(x + (rounded - x).detach())
+
+
+class FrozenBatchNorm(Scan):
+    """A batch norm that keeps its running statistics in training too, so rows do not meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(WIDTH)
+        self.norm.running_mean = torch.linspace(-0.5, 0.5, WIDTH)
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.norm(x.mT.contiguous()).mT)
+
+
+class CarriedGru(nn.Module):
+    """A GRU token by token multiplies other shapes than all at once: equal but for rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(WIDTH, WIDTH, batch_first=True)
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The state is [1, B, 8]: its first axis is not the batch."""
+        return self.gru(x, state)
+
+
+class Window(NamedTuple):
+    """What a convolution and a scan leave behind.
+
+    Attributes:
+        last: the last inputs of the convolution, [B, 3, 8].
+        h: the state of the scan, [B, 8].
+    """
+
+    last: Tensor
+    h: Tensor
+
+
+class StepsByMethods(Scan):
+    """All at once in `forward`, one token at a time in `step`, with a window and a state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.short = Convolution()
+
+    def init_state(self, B: int) -> Window:
+        """The state before the first position."""
+        like = self.gate.weight
+        return Window(like.new_zeros(B, TAPS - 1, WIDTH), like.new_zeros(B, WIDTH))
+
+    def step(self, x: Tensor, state: Window) -> tuple[Tensor, Window]:
+        """One position, x [B, 8]."""
+        window = torch.cat([state.last, x[:, None]], 1)
+        short = self.short(window)[:, -1:]
+        h, last = recur(*self.parts(short), state.h)
+        return self.out(h[:, 0]), Window(window[:, 1:], last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.short(x))
+
+
+class RefusesLongInput(Attention):
+    """There are 32 learned positions, and a longer input is refused with a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(32, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        T = x.shape[1]
+        if len(self.places) < T:
+            raise ValueError(f"this model has {len(self.places)} positions, and the input has {T}")
+        return super().forward(x + self.places[:T])
+
+
+def resetting() -> tuple[Tensor, Tensor]:
+    """x [2, 16, 8] and gates [2, 16], a quarter of them -inf."""
+    draw = torch.Generator().manual_seed(0)
+    x, g = torch.randn(2, 16, 8, generator=draw), -torch.rand(2, 16, generator=draw)
+    return x, g.masked_fill(torch.rand(2, 16, generator=draw) < 0.25, -torch.inf)
+
+
+def _seen(address: str) -> tuple[str, ...]:
+    return (f"https://github.com/{address}",)
+
+
+EXHIBITS = (
+    Exhibit(FftConvolution, "rounding", _seen("pytorch/pytorch/issues/52983")),
+    Exhibit(PaddedChunks, "caches and states", _seen("NX-AI/mlstm_kernels/pull/14"), how=STATE),
+    Exhibit(Float32Norm, "precision", _seen("huggingface/transformers/issues/33133")),
+    Exhibit(EpsilonOfTheDtype, "precision", _seen("pytorch/pytorch/issues/155527")),
+    Exhibit(
+        CumulativeNorm,
+        "statistics",
+        _seen("cszheng-ioa/Sixty-years-of-frequency-domain-monaural-speech-enhancement/issues/2"),
+    ),
+    Exhibit(
+        GatesWithResets,
+        "gates",
+        _seen("fla-org/flash-linear-attention/pull/463"),
+        example=resetting,
+    ),
+    Exhibit(ZeroGate, "gates", _seen("lucidrains/performer-pytorch/issues/28")),
+    Exhibit(
+        TokenChoice,
+        "rounding",
+        _seen("pegainfer-project/pegainfer/issues/414") + _seen("kekzl/imp/issues/1314"),
+    ),
+    Exhibit(
+        StraightThrough,
+        "gates",
+        _seen("Oneflow-Inc/oneflow/issues/8649"),
+        how=dict(waive=dict(differentiates="the gradient of rounding is passed straight through")),
+    ),
+    Exhibit(FrozenBatchNorm, "statistics", _seen("pytorch/pytorch/issues/66073")),
+    Exhibit(CarriedGru, "rounding", _seen("huggingface/transformers/pull/31939"), how=STATE),
+    Exhibit(
+        StepsByMethods,
+        "caches and states",
+        _seen("alxndrTL/mamba.py/issues/71"),
+        how=dict(carry=("by_methods", {})),
+    ),
+    Exhibit(RefusesLongInput, "memory", _seen("karpathy/nanochat/pull/612")),
+)

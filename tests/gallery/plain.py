@@ -1,0 +1,352 @@
+"""The laws once more, bluntly and in plain torch: what the labels of the gallery are held against.
+
+Nothing of the court is used here. Every probe takes an exhibit and answers "" where it holds, else
+with what it saw, in the words of the labels where it can tell.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trilby.gallery import Exhibit
+
+EXACT = torch.float64
+CUTS = (1, 2, 6, 11, 15)
+NEAR = 1e-9  # float64: rounding is 1e-15, and the mildest fault of the gallery about 1e-4
+
+
+@dataclass(frozen=True)
+class Given:
+    """Arguments of a call; tensors [B, T, ...] are sequences."""
+
+    args: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    def each(self, change: Callable[[Tensor], Any]) -> "Given":
+        """The same with every tensor changed."""
+        able = lambda t: change(t) if isinstance(t, Tensor) else t
+        return Given(tuple(map(able, self.args)), {k: able(t) for k, t in self.keywords.items()})
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors, in order."""
+        return [t for t in (*self.args, *self.keywords.values()) if isinstance(t, Tensor)]
+
+    def to(self, dtype: torch.dtype) -> "Given":
+        """Floating tensors in another dtype."""
+        return self.each(lambda t: t.to(dtype) if t.is_floating_point() else t)
+
+    def cut(self, start: int, stop: int) -> "Given":
+        """Some positions."""
+        return self.each(lambda t: t[:, start:stop])
+
+    def rows(self, start: int, stop: int) -> "Given":
+        """Some rows of the batch."""
+        return self.each(lambda t: t[start:stop])
+
+    def redrawn(self, rows: slice, spots: slice, seed: int, size: float = 1.0) -> "Given":
+        """Other values at some places, from among those that there are."""
+        draw = torch.Generator().manual_seed(seed)
+
+        def again(t: Tensor) -> Tensor:
+            other = t.flatten()[torch.randint(t.numel(), t.shape, generator=draw)]
+            mixed = t.clone()
+            mixed[rows, spots] = other[rows, spots] * (size if t.is_floating_point() else 1)
+            return mixed
+
+        return self.each(again)
+
+
+def given(exhibit: Exhibit) -> Given:
+    """What its label says it is called with."""
+    drawn = exhibit.example()
+    if isinstance(drawn, dict):
+        return Given((), drawn)
+    return Given(drawn if isinstance(drawn, tuple) else (drawn,), {})
+
+
+def run(module: nn.Module, what: Given, seed: int = 0, **more: Any) -> Tensor:
+    """The sequence that comes out, random numbers pinned."""
+    torch.manual_seed(seed)
+    return picked(module(*what.args, **what.keywords, **more)).clone()
+
+
+def picked(result: Any) -> Tensor:
+    """The logits, the tensor, or the first of several."""
+    if isinstance(result, Tensor):
+        return result
+    return result.logits if hasattr(result, "logits") else result[0]
+
+
+def gap(a: Tensor, b: Tensor) -> float:
+    """The largest difference; NaN beside NaN is none, beside a number it is infinite."""
+    both = a.isnan() & b.isnan()
+    far = (a.double() - b.double()).abs().masked_fill(both | (a == b), 0.0)
+    return float(far.nan_to_num(torch.inf).max()) if far.numel() else 0.0
+
+
+def exact(exhibit: Exhibit) -> nn.Module:
+    """Fresh, in float64 and in eval mode."""
+    return exhibit.make().to(EXACT).eval()
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """The same with other parameters, none of them zero."""
+    module = copy.deepcopy(module)
+    draw = torch.Generator().manual_seed(3)
+    for p in module.parameters():
+        p.data += 0.3 * torch.randn(p.shape, generator=draw).to(p.dtype)
+    return module
+
+
+def masks(exhibit: Exhibit, what: Given) -> list[dict[str, Any]]:
+    """No padding mask, and one of ones where it takes one."""
+    name = exhibit.how.get("padding")
+    if name is None or name in what.keywords:
+        return [{}]
+    return [{}, {name: torch.ones(what.tensors()[0].shape[:2])}]
+
+
+def repeats(exhibit: Exhibit) -> str:
+    module, what = exhibit.make().eval(), given(exhibit)
+    copies = [t.clone() for t in what.tensors()]
+    call = lambda w: picked(module(*w.args, **w.keywords))
+    with torch.no_grad():
+        state = torch.get_rng_state()
+        kept = call(what)
+        drew = not torch.equal(state, torch.get_rng_state())
+        first = kept.clone()
+        if any(not torch.equal(a, b) for a, b in zip(copies, what.tensors(), strict=True)):
+            return "writes to its arguments"
+        if gap(call(what), first):
+            return "random" if drew else "remembers"
+        call(what.redrawn(slice(None), slice(None), 1))
+        if gap(call(what), first):
+            return "remembers"
+        call(what.redrawn(slice(None), slice(None), 1))
+        return "overwrites its result" if gap(kept, first) else ""
+
+
+def causal(exhibit: Exhibit) -> str:
+    what = given(exhibit).to(EXACT)
+    plain = exact(exhibit)
+    value = hidden = gradient = length = False
+    for module, again in ((plain, False), (shaken(plain), True)):
+        for more in masks(exhibit, what):
+            for training in (False, True):
+                module.train(training)
+                seen = _by_value(module, what, more)
+                value, hidden = value or (seen and not again), hidden or (seen and again)
+                gradient = gradient or _by_gradient(module, what, more)
+            module.eval()
+            length = length or _by_prefix(module, what, more)
+    if value:
+        return "leak" if gradient else "leak without gradient"
+    return "hidden leak" if hidden else "length" if length else _only(gradient)
+
+
+def _only(gradient: bool) -> str:
+    return "leak in the gradient" if gradient else ""
+
+
+def _by_value(module: nn.Module, what: Given, more: dict[str, Any]) -> bool:
+    with torch.no_grad():
+        y = run(module, what, **more)
+        for t in CUTS:
+            for size in (1.0, 100.0):
+                after = run(module, what.redrawn(slice(None), slice(t, None), t, size), **more)
+                if gap(after[:, :t], y[:, :t]) > NEAR * float(y.abs().max()):
+                    return True
+    return False
+
+
+def _by_gradient(module: nn.Module, what: Given, more: dict[str, Any]) -> bool:
+    leaves = what.each(lambda t: t.clone().requires_grad_(t.is_floating_point()))
+    y = run(module, leaves, **more)
+    floats = [t for t in leaves.tensors() if t.requires_grad]
+    for t in CUTS if floats else ():
+        loss = (y[:, t - 1] * torch.arange(1, y.shape[2] + 1)).sum()
+        for g in torch.autograd.grad(loss, floats, retain_graph=True, allow_unused=True):
+            if g is not None and float(g[:, t:].abs().max()) > NEAR * float(g.abs().max()):
+                return True
+    return False
+
+
+def _by_prefix(module: nn.Module, what: Given, more: dict[str, Any]) -> bool:
+    with torch.no_grad():
+        y = run(module, what, **more)
+        head = lambda t: run(module, what.cut(0, t), **{k: m[:, :t] for k, m in more.items()})
+        return any(gap(head(t), y[:, :t]) > NEAR for t in CUTS)
+
+
+PIECES = ((1,) * 16, (2,) * 8, (3,) * 5 + (1,), (7, 7, 2), (1, 15), (15, 1), (5, 11))
+
+
+def resumes(exhibit: Exhibit) -> str:
+    if "carry" not in exhibit.how:
+        return ""
+    module, what = exact(exhibit), given(exhibit).to(EXACT)
+    with torch.no_grad():
+        whole = run(module, what)
+        for lengths in PIECES:
+            if gap(torch.cat(list(joined(exhibit, module, what, lengths)), 1), whole) > NEAR:
+                return "pieces differ"
+    return ""
+
+
+def joined(exhibit: Exhibit, module: Any, what: Given, lengths: Any) -> Iterator[Tensor]:
+    """Piece after piece, by the way that the label tells."""
+    how, keywords = exhibit.how["carry"]
+    start, state = 0, None
+    if how == "by_cache":
+        state = getattr(module, keywords["start"])()
+    elif how == "by_methods":
+        state = module.init_state(what.tensors()[0].shape[0])
+    for length in lengths:
+        piece = what.cut(start, start + length)
+        start += length
+        if how == "by_methods":
+            steps = []
+            for t in range(length):
+                y, state = module.step(piece.tensors()[0][:, t], state)
+                steps.append(y)
+            yield torch.stack(steps, 1)
+        elif how == "by_cache":
+            yield module(*piece.args, cache=state)
+        elif how == "by_past":
+            result = module(*piece.args, past_key_values=state, use_cache=True)
+            state = result.past_key_values
+            yield result.logits
+        else:
+            y, state = module(*piece.args, state=state)
+            yield y
+
+
+def isolated(exhibit: Exhibit) -> str:
+    module, what = exact(exhibit), given(exhibit).to(EXACT)
+    B = what.tensors()[0].shape[0]
+    with torch.no_grad():
+        y = run(module, what)
+        for b in range(B):
+            others = slice(b + 1, None) if b == 0 else slice(0, b)
+            for seed in range(5):
+                after = run(module, what.redrawn(others, slice(None), seed))
+                if gap(after[b], y[b]) > NEAR:
+                    return "neighbour"
+        alone = [run(module, what.rows(b, b + 1))[0] for b in range(B)]
+        return "batch" if any(gap(a, y[b]) > NEAR for b, a in enumerate(alone)) else ""
+
+
+def padding(exhibit: Exhibit) -> str:
+    name = exhibit.how.get("padding")
+    if name is None:
+        return ""
+    module, x = exact(exhibit), given(exhibit).to(EXACT).tensors()[0]
+    with torch.no_grad():
+        whole = run(module, Given((x,), {}))
+        if gap(run(module, Given((x,), {name: torch.ones(x.shape[:2])})), whole) > NEAR:
+            return "padding"
+        for left in (True, False):
+            for pads in (1, 3, 8):
+                junk = 3 * torch.randn(1, pads, 8, dtype=EXACT)
+                row = torch.cat([junk, x[:1]] if left else [x[:1], junk], 1)
+                other = torch.cat([x[1:], junk], 1)
+                mask = torch.ones(2, 16 + pads)
+                mask[0, slice(0, pads) if left else slice(16, None)] = 0
+                real = slice(pads, None) if left else slice(0, 16)
+                y = run(module, Given((torch.cat([row, other]),), {name: mask}))
+                if not y.isfinite().all():
+                    return "not finite"
+                if gap(y[0, real], whole[0]) > NEAR:
+                    return "padding"
+    return ""
+
+
+LENGTHS = ((7, 9), (1, 5, 10), (1, 1, 1, 13), (6, 1, 1, 8))
+
+
+def documents(exhibit: Exhibit) -> str:
+    name = exhibit.how.get("documents")
+    if name is None:
+        return ""
+    module, x = exact(exhibit), given(exhibit).to(EXACT).tensors()[0][:1]
+    with torch.no_grad():
+        for lengths in LENGTHS:
+            alone = [run(module, Given((part,), {})) for part in x.split(lengths, 1)]
+            packed = run(module, Given((x,), {name: _told(name, lengths)}))
+            if gap(packed, torch.cat(alone, 1)) > NEAR:
+                return "document"
+    return ""
+
+
+def _told(name: str, lengths: tuple[int, ...]) -> Tensor:
+    counts = torch.tensor(lengths)
+    if name == "cu_seqlens":
+        return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]).int()
+    if name == "position_ids":
+        return torch.cat([torch.arange(n) for n in lengths])[None]
+    return torch.repeat_interleave(torch.arange(len(lengths)), counts)[None]
+
+
+def differentiates(exhibit: Exhibit) -> str:
+    module, what = exact(exhibit), given(exhibit).to(EXACT).cut(0, 5).rows(0, 1)
+    with torch.no_grad():
+        quiet = run(module, what)
+    if gap(run(module, what).detach(), quiet) > NEAR:
+        return "forward"
+    inputs = [t.requires_grad_() for t in what.tensors() if t.is_floating_point()]
+    inputs += list(module.parameters())
+    told = lambda *_: run(module, what)
+    if not torch.autograd.gradcheck(told, inputs, raise_exception=False, fast_mode=True):
+        y = run(module, what)
+        grads = torch.autograd.grad(y.sum(), inputs, allow_unused=True)
+        gone = any(g is None or not g.any() for g in grads)
+        return "gradient missing" if gone else "gradient wrong"
+    try:
+        right = torch.autograd.gradgradcheck(told, inputs, raise_exception=False, fast_mode=True)
+    except RuntimeError:  # there is none, and it says so
+        return ""
+    return "" if right else "second gradient"
+
+
+def sound(exhibit: Exhibit) -> str:
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        module, what = exhibit.make().to(dtype).eval(), given(exhibit).to(dtype)
+        with torch.no_grad():
+            y = run(module, what)
+            want = run(copy.deepcopy(module).to(EXACT), what.to(EXACT))
+        if not y.isfinite().all():
+            return "not finite"
+        if gap(y, want) > 8 * torch.finfo(dtype).eps * float(want.abs().max()):
+            return "unsound"
+    return ""
+
+
+def compiles(exhibit: Exhibit) -> str:
+    module, what = exact(exhibit), given(exhibit).to(EXACT)
+    x = what.tensors()[0]
+    if exhibit.kind == "operator":
+        try:
+            torch.library.opcheck(torch.ops.trilby_gallery.shifted.default, (x,))
+        except Exception:
+            return "operator"
+        return ""
+    with torch.no_grad():
+        compiled = torch.compile(module, backend="aot_eager")
+        return "compiled differs" if gap(run(compiled, what), run(module, what)) > NEAR else ""
+
+
+PROBES: dict[str, Callable[[Exhibit], str]] = dict(
+    repeats=repeats,
+    causal=causal,
+    resumes=resumes,
+    isolated=isolated,
+    padding=padding,
+    documents=documents,
+    differentiates=differentiates,
+    sound=sound,
+    compiles=compiles,
+)
