@@ -151,6 +151,7 @@ class Anyone:
             thing = convert(thing, dtype)
             if mode == "redrawn":
                 redraw(thing)
+            _fix_epsilon(thing, self.dtype)
             thing.train(mode == "train")
         port = convert(self.port, dtype)
         if mode == "masked" or self.required(self.padding):
@@ -185,7 +186,8 @@ class Anyone:
             streams=carry is not None,
             padded=lambda mask: again(self.masked(port, mask)),
             masked_only=self.required(self.padding),
-            packed=lambda lengths: again(self.told_of(port, lengths)),
+            mask=None if self.padding is None else self.mask,
+            packed=lambda lengths: again(self.told_of(replace(port, carry=None), lengths)),
         )
 
     def _twin(self) -> Within:
@@ -239,6 +241,13 @@ class Anyone:
         z = _nudged(subject, sequences)
         change = (y - z).abs().nan_to_num(0, 0, 0).max() / y.abs().nan_to_num(0, 0, 0).max()
         return COARSE if float(change) == 0 or float(change) > 2.0**-28 else FINE
+
+
+def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
+    """An RMS norm without an epsilon takes that of its dtype; here it keeps that of the user's."""
+    for m in module.modules():
+        if isinstance(m, nn.RMSNorm) and m.eps is None:
+            m.eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
 
 
 def _again(mode: Recast) -> AbstractContextManager[Any]:

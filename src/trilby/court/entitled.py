@@ -8,7 +8,7 @@ implementation in that dtype can be blamed for.
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,15 @@ class Entitled:
         if self.response is None:
             return torch.zeros(())
         return FACTOR * (self.response + unit(self.answer, dtype))
+
+    def or_farther(self, far: "Entitled") -> "Entitled":
+        """With the response to inputs that moved FACTOR units where that is more for each unit.
+
+        A function that is smooth shows the same; one that makes a choice shows where it flips.
+        """
+        if self.response is None or far.response is None:
+            return self
+        return replace(self, response=torch.maximum(self.response, far.response / FACTOR))
 
 
 def unit(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -96,12 +105,13 @@ def entitled(
     dtype: torch.dtype | None = torch.float64,
     within: Within = nullcontext,
     probes: int = PROBES,
+    reach: float = 1.0,
 ) -> list[Entitled]:
     """The answer of f at these arguments in `dtype`, and its response to one unit of rounding.
 
     `dtype=None` leaves every number in its own dtype. Each call of f runs inside `within()`.
-    Nothing of the caller's is changed. Raises whatever f raises at the arguments themselves;
-    a moved argument that f refuses is passed over.
+    Inputs move by `reach` units. Nothing of the caller's is changed. Raises whatever f raises at
+    the arguments themselves; a moved argument that f refuses is passed over.
     Cost: 1 + `probes` calls of f.
     """
     given = (f, args, kwargs)
@@ -111,7 +121,7 @@ def entitled(
     signs = torch.Generator().manual_seed(0)
     for _ in range(probes):
         with suppress(Exception):
-            probe = dict(run(_moved(given, signs, dtype), dtype, within))
+            probe = dict(run(_moved(given, signs, dtype, reach), dtype, within))
             moved = [_farther(m, a, probe.get(p)) for m, (p, a) in zip(moved, answers, strict=True)]
     pairs = zip(answers, moved, strict=True)
     return [Entitled(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]
@@ -132,13 +142,13 @@ def _farther(moved: Tensor | None, answer: Any, probe: Any) -> Tensor | None:
     return torch.maximum(moved, (precise(probe) - answer).abs().nan_to_num(0, 0, 0))
 
 
-def _moved(given: Any, signs: torch.Generator, dtype: torch.dtype | None) -> Any:
-    """A copy of everything given in `dtype`, each number moved by a unit of its own dtype."""
+def _moved(given: Any, signs: torch.Generator, dtype: torch.dtype | None, reach: float) -> Any:
+    """A copy of everything given in `dtype`, each number moved by `reach` units of its own."""
 
     def move(t: Tensor) -> Tensor:
         real = torch.view_as_real(t) if t.is_complex() else t
         coin = torch.randint(0, 2, real.shape, generator=signs) * 2 - 1
-        there = real.double() + coin.to(t.device) * unit(real, real.dtype)
+        there = real.double() + coin.to(t.device) * reach * unit(real, real.dtype)
         there = torch.view_as_complex(there) if t.is_complex() else there
         return there.to(alike(t, dtype) if dtype else t.dtype)
 

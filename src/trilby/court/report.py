@@ -66,6 +66,7 @@ class Report:
             "effort": self.effort,
             "seconds": round(self.seconds, 3),
             "sizes": self.sizes(),
+            "refused": list(self.limits),
             "verdicts": [v.as_dict() for v in self.verdicts],
         }
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..card import Mixer
-from .entitled import PROBES, Entitled, Within, entitled
+from .entitled import FACTOR, PROBES, Entitled, Within, entitled
 from .nest import clone, copied, leaves, numbers, replaced
 from .sweep import BLOCK, SMALL, Setting
 
@@ -21,6 +21,7 @@ Leaves = list[tuple[str, Any]]
 
 QUADRATIC = ("loop", "matrix", "softmax")  # forms whose time or memory grows with T^2
 STEPWISE = ("loop", "step")  # forms whose graph grows with T
+FARTHER = 4  # probes of anyone's module that go as far as is allowed: a choice may flip there
 LONG, LONGER = 1030, 5000
 FINE, COARSE = 2.0**-52, 2.0**-23
 
@@ -55,6 +56,7 @@ class Subject:
         large: whether a call is so dear that threads speed it up.
         streams: whether it can go on from a state.
         padded: a function sequence -> mask [B, T], True is real -> the subject that is given it.
+        mask: the dtype in which a mask is taken.
         masked_only: it cannot be called without a mask.
         packed: the lengths of documents -> the subject that is told of them.
     """
@@ -81,6 +83,7 @@ class Subject:
     large: bool = False
     streams: bool = True
     padded: "Callable[[Callable[[Tensor], Tensor]], Subject]" = lambda _mask: _never()
+    mask: torch.dtype | None = None
     masked_only: bool = False
     packed: "Callable[[tuple[int, ...]], Subject]" = lambda _lengths: _never()
 
@@ -181,6 +184,10 @@ class Subject:
         with torch.no_grad():
             how: dict[str, Any] = dict(within=self.twin(), probes=self.probes)
             found = entitled(self.call, (sequences, state), {}, **how)
+            if not self.strict:
+                how = {**how, "probes": FARTHER, "reach": FACTOR}
+                far = entitled(self.call, (sequences, state), {}, **how)
+                found = [near.or_farther(e) for near, e in zip(found, far, strict=True)]
         return {e.path: e for e in found}
 
 

@@ -71,7 +71,7 @@ def _both(subject: Subject, backend: str = "") -> Way:
                 torch.autograd.grad(
                     [t.double().sum() for t in outputs], floating, allow_unused=True
                 )
-                if outputs
+                if outputs and floating
                 else []
             )
         named = dict(leaves(clone(result))[: None if subject.strict else 1])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..entitled import FACTOR
 from ..finding import Finding, compare
 from ..nest import clone, copied, leaves, replaced
 from ..subject import Leaves, Sequences, Subject
@@ -40,6 +41,16 @@ class Graph:
     def step(self) -> float:
         """The third root of the rounding: there rounding and curvature weigh the same."""
         return float(2.0 ** round(math.log2(self.grain) / 3))
+
+    def noise(self, way: Callable[[list[Tensor]], Tensor]) -> float:
+        """How far a result moves when every number moves by one unit: what cancels inside shows."""
+        here = [t.detach() for _, t in self.tensors]
+        coins = torch.Generator().manual_seed(0)
+        sign = lambda t: torch.randint(0, 2, t.shape, generator=coins).to(t.device) * 2 - 1
+        with torch.no_grad():
+            y = way([t.clone() for t in here])
+            moved = [way([t * (1 + self.grain * sign(t)) for t in here]) - y for _ in range(2)]
+        return max((float(_size(m)) for m in moved), default=0.0)
 
 
 def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -112,9 +123,13 @@ def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
 
     inputs = _requiring(graph)
     grads = _gradients(loss(inputs), inputs)
-    for i, (name, point) in enumerate(graph.tensors):
+    noise = graph.noise(lambda tensors: loss(tensors).detach())
+    order = sorted(range(len(grads)), key=lambda i: bool(grads[i].any()))  # what is missing first
+    for i in order:
+        name, point = graph.tensors[i]
         for k, (where, direction) in enumerate(_directions(point, setting)):
             slope, allowed = _slope(graph, loss, i, direction)
+            allowed += FACTOR * noise / graph.step
             got = float((grads[i] * direction).sum())
             found = _judged(
                 path, where or name, (got, slope, allowed), bool(grads[i].any()), name, k
@@ -164,7 +179,8 @@ def _twice(graph: Graph) -> Iterator[Finding]:
         for s in (h, -h, h / 2, -h / 2)
     )
     slope, finer = (ahead - behind) / (2 * h), (near - close) / h
-    limit = 8 * ((slope - finer).abs() + graph.grain / h * _size(ahead))
+    noise = graph.noise(lambda tensors: graph.call(tensors)[0][1].detach())
+    limit = FACTOR * ((slope - finer).abs() + (graph.grain * _size(ahead) + noise) / h)
     got, finer = (torch.where(finer.isfinite(), t, 0.0) for t in (got.detach(), finer))
     allow = lambda _path, _wanted: limit
     yield compare("second gradient", [("d y", got)], [("d y", finer)], allow, " by differences")
@@ -184,7 +200,7 @@ def _slope(
     ahead, behind = at(h), at(-h)
     slope, finer = (ahead - behind) / (2 * h), (at(h / 2) - at(-h / 2)) / h
     noise = graph.grain / h * max(abs(ahead), abs(behind), 1.0) * max(direction.numel(), 16)
-    return finer, 8 * (abs(slope - finer) + noise)
+    return finer, FACTOR * (abs(slope - finer) + noise)
 
 
 def _along(

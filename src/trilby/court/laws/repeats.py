@@ -22,6 +22,17 @@ def repeats(subject: Subject, setting: Setting) -> Iterator[Finding]:
     sequences = subject.draw(setting)
     for state in subject.pasts(setting):
         yield from _thrice(subject, setting, sequences, state)
+    if subject.mask is not None:
+        yield _mask_kept(subject, setting, sequences)
+
+
+def _mask_kept(subject: Subject, setting: Setting, sequences: Sequences) -> Finding:
+    """A padding mask is as it was after the call."""
+    mask = torch.ones(setting.B, setting.T, dtype=subject.mask)
+    mask[:, setting.T // 2 + 1 :] = 0
+    given = mask.clone()
+    subject.padded(lambda _x: given).run(sequences)
+    return compare("writes to its arguments", [("mask", given)], [("mask", mask)], exactly)
 
 
 def _thrice(subject: Subject, setting: Setting, sequences: Sequences, state: Any) -> Any:
