@@ -16,9 +16,10 @@ from .probes import FACTOR, logits_of, noise
 LAWS = (
     "repeats", "causal", "resumes", "isolated", "padding", "documents", "differentiates", "sound",
 )  # fmt: skip
-EXACT = ("raises", "not finite", "gradient missing", "gradient wrong")
+EXACT = ("raises", "not finite", "gradient missing", "gradient wrong", "second gradient")
 """Kinds of breach that are no matter of size."""
 
+BY_DIFFERENCES = ("gradient wrong", "second gradient")
 Tell = Callable[[str, Any], None]
 
 
@@ -106,7 +107,7 @@ class Second:
 
     def opinion(self, verdict: Verdict, dtype: torch.dtype) -> Verdict:
         """The verdict again, or that it holds and why."""
-        if verdict.kind == "gradient wrong" and self._rounds():
+        if verdict.kind in BY_DIFFERENCES and self._rounds():
             said = f"it rounds to float32 inside, so differences are no truth: {verdict.sentence}"
             return replace(verdict, outcome="not run", kind="", sentence=said)
         if verdict.kind not in EXACT and verdict.error and verdict.error <= self._allowed():
