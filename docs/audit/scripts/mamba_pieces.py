@@ -29,4 +29,6 @@ for cls, config in (
     whole = logits(model, ids)
     floor = noise(lambda model=model, ids=ids: logits(model, ids), model)
     tell(f"{cls.__name__} in pieces of 6, 3, 3", pieces(model, ids, [6, 3, 3]), whole, floor)
-    tell(f"{cls.__name__} in pieces of 6, 1, 1 ...", pieces(model, ids, [6] + [1] * 6), whole, floor)
+    tell(
+        f"{cls.__name__} in pieces of 6, 1, 1 ...", pieces(model, ids, [6] + [1] * 6), whole, floor
+    )

@@ -30,6 +30,7 @@ HINTS: dict[str, dict[str, Any]] = {
             layer_types=[_SLIDING, _FULL, _SLIDING],
         )
     ),
+    "dots3_note": dict(config=dict(text_config=_NARROW)),
     "dots3_note_text": dict(config=_NARROW),
     "dots1": dict(config=dict(n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=1)),
     "gemma3n": dict(why_not="its vision tower is a timm model"),

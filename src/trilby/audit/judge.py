@@ -13,9 +13,15 @@ from ..errors import CallError
 from .adapter import Adapter, Built, NotBuilt
 from .probes import FACTOR, logits_of, noise
 
-LAWS = (
-    "repeats", "causal", "resumes", "isolated", "padding", "documents", "differentiates", "sound",
-)  # fmt: skip
+GROUPS = (
+    (("repeats", "causal", "isolated", "padding", "differentiates"), ("carry",)),
+    (("documents",), ("carry", "padding")),
+    (("resumes", "sound"), ()),
+)
+"""Laws that are judged in one call, and what that call is not told: a cache is for streams, and
+a packed row has neither a cache nor a mask."""
+
+LAWS = tuple(law for group, _ in GROUPS for law in group)
 EXACT = ("raises", "not finite", "gradient missing", "gradient wrong", "second gradient")
 """Kinds of breach that are no matter of size."""
 
@@ -79,10 +85,10 @@ def _verdicts(
 
 
 def _court(built: Built, effort: str, seconds: float, laws: list[str]) -> Iterator[Verdict]:
-    left = [law for law in laws if law not in built.faults]
-    for apart in ([law for law in left if law != "documents"], ["documents"]):
-        how = {k: v for k, v in built.how.items() if k != "carry" or "documents" not in apart}
-        if wanted := [law for law in apart if law in left]:  # packed rows keep no cache
+    for group, spared in GROUPS:
+        how = {name: value for name, value in built.how.items() if name not in spared}
+        wanted = [law for law in laws if law in group and law not in built.faults]
+        if wanted:
             yield from check(
                 built.module, built.example, laws=wanted, effort=effort, seconds=seconds, **how
             )
@@ -148,9 +154,7 @@ class Narrowing(TorchDispatchMode):
 
     narrow = False
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         wide = any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in args)
         if wide and isinstance(result, torch.Tensor) and result.is_floating_point():

@@ -11,14 +11,16 @@ BY_DESIGN = {
 }
 """Types that are not causal and do not say they are."""
 
-AFTER_CAUSAL = ("causal", "resumes", "padding", "generates", "continues")
+AFTER_CAUSAL = ("causal", "resumes", "padding", "generates", "continues", "sound", "isolated")
+UNMASKED = {
+    "rwkv": "its documentation says that attention_mask is not used yet",
+    "xlstm": "forward takes no attention_mask, so it cannot be told of padding",
+}
 RECURRENT = ("linear", "mamba", "hybrid", "conv", "recurrent")
 PADDED = ("padding", "generates", "continues")
 
 
-def limits(
-    kind: str, takes: Collection[str], layers: Collection[str]
-) -> Callable[[Verdict], str]:
+def limits(kind: str, takes: Collection[str], layers: Collection[str]) -> Callable[[Verdict], str]:
     """What says of a broken verdict why it is a limitation; the empty string where it is none.
 
     Args:
@@ -34,6 +36,10 @@ def limits(
         if kind in BY_DESIGN and verdict.law in AFTER_CAUSAL:
             return BY_DESIGN[kind]
         said = verdict.sentence
+        if kind == "xlm" and verdict.law == "generates":
+            return "generate appends a mask token and reads the answer there, as it was trained"
+        if kind in UNMASKED and verdict.law in PADDED and "left" in said:
+            return UNMASKED[kind]
         if verdict.law in PADDED and "left" in said and "position_ids" not in takes and not layers:
             return "forward takes no position_ids, so learned positions count the pads at the left"
         if verdict.law == "documents" and any(k in name for name in layers for k in RECURRENT):

@@ -118,9 +118,9 @@ def _resumed(built: Built, ids: Tensor, later: str) -> Tensor:
         went = built.module(
             rows[:, at : at + n],
             attention_mask=mask[:, : at + n] if at == 0 or later == "the whole mask" else None,
-            position_ids=positions[:, at : at + n] if built.module.counts else None,
             past_key_values=past,
             use_cache=True,
+            **({"position_ids": positions[:, at : at + n]} if built.module.counts else {}),
         )
         past, at = went.past_key_values, at + n
         parts.append(logits_of(went))
@@ -186,4 +186,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         yield
-

@@ -88,9 +88,7 @@ def audited(
             _end(one)
 
 
-def _start(
-    context: Any, name: str, kind: str, effort: str, seconds: float, judged: Any
-) -> Running:
+def _start(context: Any, name: str, kind: str, effort: str, seconds: float, judged: Any) -> Running:
     ear, mouth = context.Pipe(duplex=False)
     handle, complaints = tempfile.mkstemp(prefix="trilby-audit-")
     os.close(handle)
@@ -98,7 +96,15 @@ def _start(
     process = context.Process(target=_work, args=work, daemon=True)
     process.start()
     mouth.close()
-    row = {"kind": kind, "status": "", "reason": "", "facts": {}, "verdicts": [], "seconds": 0.0}
+    row = {
+        "kind": kind,
+        "status": "",
+        "reason": "",
+        "facts": {},
+        "verdicts": [],
+        "seconds": 0.0,
+        "cpu": 0.0,
+    }
     return Running(kind, process, ear, time.monotonic(), complaints, row=row)
 
 
@@ -113,7 +119,7 @@ def _work(
     if judged is None:
         from .judge import judge as judged
     judged(adapter_of(name), kind, effort, seconds, lambda what, told: mouth.send((what, told)))
-    mouth.send(("done", None))
+    mouth.send(("done", round(time.process_time(), 2)))
 
 
 def _done(one: Running, seconds: float) -> bool:
@@ -125,7 +131,7 @@ def _done(one: Running, seconds: float) -> bool:
             _hear(row, *one.ear.recv())
     except (EOFError, OSError):
         one.deaf = True  # it has closed its mouth
-    if row["status"] in ("judged", "not built"):
+    if row["status"] == "judged" or (row["status"] and one.deaf):
         _end(one)
         return True
     if took > seconds + GRACE:
@@ -148,6 +154,7 @@ def _hear(row: Row, what: str, told: Any) -> None:
     elif what == "not built":
         row["status"], row["reason"] = "not built", told
     elif what == "done":
+        row["cpu"] = told
         row["status"] = row["status"] or "judged"
 
 
@@ -171,5 +178,3 @@ def _epitaph(one: Running) -> str:
     except OSError:
         lines = []
     return f"{how}: {lines[-1]:.200}" if lines else how
-
-

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..court.carry import by_past
 from .adapter import Built, NoLibrary, NotBuilt, Probe, redraw, tokens
-from .causal_lm import CausalLM
+from .causal_lm import CausalLM, Uncounted
 from .hints import HINTS
 from .known import limits
 from .probes import attention, continues, generates
@@ -115,10 +115,10 @@ def _called(kind: str, model: nn.Module) -> Built:
     example = tokens(DRAWN)
     ids = example(2, 9, 0)["input_ids"]
     with torch.no_grad():
-        plain = CausalLM(model)(ids).logits
+        plain = Uncounted(model)(ids).logits
         if plain.shape[:2] != ids.shape:
             raise NotBuilt(f"its logits are {tuple(plain.shape)} for tokens {tuple(ids.shape)}")
-        module = CausalLM(model, _counts(model, ids, plain))
+        module = CausalLM(model) if _counts(model, ids, plain) else Uncounted(model)
         resumes, fault = _resumes(module, ids)
     how: dict[str, Any] = {"vocabulary": DRAWN}
     if resumes:
@@ -137,11 +137,13 @@ def _called(kind: str, model: nn.Module) -> Built:
 
 
 def _way(kind: str, dtype: torch.dtype, attention: str) -> nn.Module:
-    return CausalLM(make(kind, dtype, attention))
+    return Uncounted(make(kind, dtype, attention))
 
 
 def _counts(model: nn.Module, ids: Tensor, plain: Tensor) -> bool:
     """Whether positions 0, 1, 2 ... are what the model takes when it is told none."""
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return False
     given = torch.arange(ids.shape[1]).expand(ids.shape)
     try:
         told = CausalLM(model)(ids, position_ids=given).logits
