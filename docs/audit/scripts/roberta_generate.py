@@ -1,4 +1,4 @@
-"""RoBERTa and its family: `generate` counts positions from 0, a forward pass from padding_idx + 1."""
+"""RoBERTa and its family: `generate` counts positions from 0, a pass from padding_idx + 1."""
 
 import transformers
 from small import generated, logits, noise, seeded, tell, tokens

@@ -1,4 +1,4 @@
-"""What a library tells the audit: which types of model there are, and how each is made and called."""
+"""What a library tells the audit: which types there are, and how each is made and called."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Built:
     """
 
     kind: str
-    module: nn.Module
+    module: Any
     example: Callable[[int, int, int], dict[str, Any]]
     how: Mapping[str, Any]
     facts: Mapping[str, Any]

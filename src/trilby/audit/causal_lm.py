@@ -1,4 +1,4 @@
-"""A causal language model of transformers behind one signature, whatever its release calls things."""
+"""A causal language model of transformers behind one signature, whatever its release calls it."""
 
 import inspect
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class CausalLM(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         takes = inspect.signature(model.forward).parameters
         self.carry = next((name for name in CARRIES if name in takes), None)
         loose = any(p.kind is p.VAR_KEYWORD for p in takes.values())

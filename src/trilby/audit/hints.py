@@ -57,12 +57,17 @@ HINTS: dict[str, dict[str, Any]] = {
     "qwen4_exp": dict(config=dict(text_config=_INDEXER)),
     "qwen4_exp_text": dict(config=_INDEXER),
     "recurrent_gemma": dict(config=dict(num_hidden_layers=3)),
-    "reformer": dict(config=dict(hash_seed=0, axial_pos_shape=[16, 16], axial_pos_embds_dim=[8, 24])),
+    "reformer": dict(
+        config=dict(hash_seed=0, axial_pos_shape=[16, 16], axial_pos_embds_dim=[8, 24])
+    ),
     "xlm": dict(config=dict(causal=True)),
     "xlnet": dict(config=dict(attn_type="uni")),
     "xlstm": dict(config=dict(hidden_size=128, embedding_dim=128)),  # its state is in blocks of 64
     "xmod": dict(config=dict(default_language="en_XX")),
     "zamba": dict(
-        config=dict(num_hidden_layers=4, layers_block_type=[_LINEAR, "hybrid", _LINEAR, "hybrid"],attention_hidden_size=64,attention_head_dim=16)
+        config=dict(
+            num_hidden_layers=4, layers_block_type=[_LINEAR, "hybrid", _LINEAR, "hybrid"],
+            attention_hidden_size=64, attention_head_dim=16,
+        )
     ),
 }  # fmt: skip

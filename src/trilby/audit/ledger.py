@@ -48,7 +48,7 @@ class Ledger:
         except OSError as problem:
             why = problem.strerror or problem
             raise FileError(f"audit: cannot read the results in {self.path}: {why}") from problem
-        except (ValueError, KeyError, AttributeError) as problem:
+        except (ValueError, KeyError, AttributeError, TypeError) as problem:
             raise FileError(f"audit: {self.path} holds no results of an audit") from problem
         for key, value in self.header.items():
             if found.get(key) != value:

@@ -7,6 +7,7 @@ rounding in float32, times eight, as everywhere in the court.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,7 +44,8 @@ def attention(built: Built) -> Verdict:
 
 def generates(built: Built) -> Verdict:
     """`generate`, greedy, gives the logits of one pass over what it wrote; also padded left."""
-    model, ids = built.module.model, built.example(2, 9, 2)["input_ids"]
+    model: Any = built.module.model
+    ids = built.example(2, 9, 2)["input_ids"]
     found, names = [], []
     for pads in (0, PADS):
         mask = torch.ones(2, 9 + pads, dtype=torch.long)
@@ -55,9 +57,9 @@ def generates(built: Built) -> Verdict:
                 output_logits=True, return_dict_in_generate=True, pad_token_id=_filler(model),
             )  # fmt: skip
         whole = wrote.sequences[:, pads:]
-        plain = _logits(built.module, whole)[:, 8:-1]
+        plain = _after(built.module, whole)
         steps = torch.stack(list(wrote.logits), 1)[..., : plain.shape[-1]]
-        allowed = noise(built.module, lambda w=whole: _logits(built.module, w)[:, 8:-1])
+        allowed = noise(built.module, partial(_after, built.module, whole))
         found.append(_judged(built, "generates", steps.to(plain.dtype), plain, allowed))
         names.append("after left padding" if pads else "without padding")
     return _worst(found, names, "generate differs")
@@ -142,6 +144,11 @@ def logits_of(went: Any) -> Tensor:
 def _logits(module: nn.Module, ids: Tensor) -> Tensor:
     with torch.no_grad():
         return logits_of(module(ids))
+
+
+def _after(module: nn.Module, ids: Tensor) -> Tensor:
+    """The logits that say what follows the ninth token and each one after it but the last."""
+    return _logits(module, ids)[:, 8:-1]
 
 
 def _judged(built: Built, law: str, got: Tensor, want: Tensor, noise: float) -> Verdict:

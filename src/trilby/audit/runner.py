@@ -1,14 +1,15 @@
 """Every type in a process of its own: forked from one that has imported everything, and timed."""
 
 import contextlib
-import importlib
 import multiprocessing
 import os
+import pkgutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -18,7 +19,10 @@ from .adapter import Adapter, NoLibrary
 from .ledger import Row
 
 GRACE = 5.0  # seconds over the limit that a process keeps to by itself
-ADAPTERS = {"transformers": "transformers", "x-transformers": "x_transformers"}
+ADAPTERS: dict[str, Callable[[], Any]] = {
+    "transformers": lambda: import_module(".transformers", __package__),
+    "x-transformers": lambda: import_module(".x_transformers", __package__),
+}
 """The libraries with an adapter of ours; any other is named `module:adapter`."""
 
 
@@ -29,14 +33,13 @@ def adapter_of(name: str) -> Adapter:
         CallError: there is no such adapter. NoLibrary: its module cannot be imported.
     """
     if name in ADAPTERS:
-        return importlib.import_module(f".{ADAPTERS[name]}", __package__).ADAPTER
-    module, _, attribute = name.partition(":")
-    if not attribute:
+        return ADAPTERS[name]().ADAPTER
+    if ":" not in name:
         known = " ".join(ADAPTERS)
         raise CallError(f"audit: there is no adapter {name!r}; take one of {known}, or MODULE:NAME")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as missing:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as missing:
         raise NoLibrary(f"audit: there is no adapter {name!r} ({missing})") from missing
 
 
@@ -72,7 +75,8 @@ def audited(
     context = multiprocessing.get_context("forkserver")
     preload = ["trilby.audit.judge", *adapter_of(name).preload]
     context.set_forkserver_preload(preload)
-    waiting, running = list(kinds), []
+    waiting = list(kinds)
+    running: list[Running] = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:

@@ -22,10 +22,11 @@ RULES: tuple[Rule, ...] = (
     (r"vocab_size|.*_vocab_size|vocab_size_per_layer_input", lambda v: min(v, VOCABULARY)),
     # how deep
     (r"(num_)?(hidden_|encoder_|decoder_|n_)?layers?|n_layers?", lambda v: min(v, LAYERS)),
-    (r"num_blocks|depth|(conf_)?num_(hidden|encoder|decoder|lstm)_layers", lambda v: min(v, LAYERS)),
+    (r"num_blocks|depth|(conf_)?num_(hidden|encoder|decoder|lstm)_layers",
+     lambda v: min(v, LAYERS)),
     (r"(encoder|decoder)_layers|num_layers_per_stack", lambda v: min(v, LAYERS)),
     (r"first_k_dense_replace|num_dense_layers", lambda v: min(v, 1)),
-    (r"num_nextn_predict_layers|num_mtp_layers", lambda v: 0),
+    (r"num_nextn_predict_layers|num_mtp_layers", lambda _: 0),
     # heads: one key head stays one, fewer than the queries stay fewer
     (r".*key_value_heads|.*kv_heads|kv_n_heads|num_query_groups", lambda v: min(v, SHARED)),
     (r"mamba_(n|num)_heads|linear_num_value_heads", lambda v: min(v, 2 * HEADS)),
@@ -48,7 +49,7 @@ RULES: tuple[Rule, ...] = (
     (r"num_experts_per_tok(en)?|moe_top_?k|moe_k|top_k_experts", lambda v: min(v, 2)),
     (r"n_group|num_expert_group", lambda v: min(v, 2)),
     (r"topk_group", lambda v: min(v, 1)),
-    (r".*num_(local_)?experts|n_routed_experts|zero_expert_num|.*_num_experts", lambda v: min(v, 4)),
+    (r".*num_(local_)?experts|n_routed_experts|zero_expert_num", lambda v: min(v, 4)),
     # how far they see
     (r".*sliding_window|.*window_size|.*_window|local_attention|index_block_size"
      r"|local_attention_window_len|.*attn_chunk_length|rel_extent", lambda v: min(v, WINDOW)),

@@ -20,22 +20,25 @@ from .probes import attention, continues, generates
 from .shrink import DRAWN, layers_of, small
 
 LARGEST = 20_000_000  # parameters of a model that still counts as small
-_MAPPING = "transformers.models.auto.modeling_auto"
 
 
 class Transformers:
     """Every type that `AutoModelForCausalLM` makes from a configuration."""
 
     name = "transformers"
-    preload: Sequence[str] = ("torch", "transformers", _MAPPING, "transformers.modeling_utils")
+    preload: Sequence[str] = (
+        "torch", "transformers", "transformers.modeling_utils",
+        "transformers.models.auto.modeling_auto",
+    )  # fmt: skip
 
     def version(self) -> str:
         return str(_library().__version__)
 
     def kinds(self) -> list[str]:
         _library()
-        mapping = importlib.import_module(_MAPPING)
-        return sorted(mapping.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+        from transformers.models.auto import modeling_auto
+
+        return sorted(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
     def build(self, kind: str, dtype: torch.dtype) -> Built:
         _library()
@@ -97,7 +100,8 @@ def config_of(kind: str, hints: Mapping[str, Any]) -> Any:
 
 def _maker(kind: str, hints: Mapping[str, Any]) -> tuple[Any, Any]:
     """A configuration, and what makes a model of it."""
-    auto = importlib.import_module(_MAPPING)
+    from transformers.models.auto import modeling_auto as auto
+
     config = config_of(kind, hints)
     build = auto.AutoModelForCausalLM.from_config
     if "part" in hints:
@@ -169,7 +173,7 @@ def _resumes(module: CausalLM, ids: Tensor) -> tuple[bool, str]:
         return False, f"use_cache=True raises {type(reason).__name__}: {told:.200}"
 
 
-def _facts(model: nn.Module) -> dict[str, Any]:
+def _facts(model: Any) -> dict[str, Any]:
     config = model.config.get_text_config() if model.config else model.config
     kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None)
     return {

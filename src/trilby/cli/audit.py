@@ -21,7 +21,7 @@ from .screen import Screen, print_json, talk
 @click.option("--seconds", type=click.IntRange(1), default=60, show_default=True,
               help="Time limit for one type.")  # fmt: skip
 @click.option("--results", type=click.Path(dir_okay=False, path_type=Path),
-              help="File that keeps what was judged.  [default: audit-LIBRARY-VERSION.json]")  # fmt: skip
+              help="File that keeps rows.  [default: audit-LIBRARY-VERSION.json]")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget what the results file holds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.audit/1.")
 @click.option("--markdown", is_flag=True, help="The table in Markdown.")
