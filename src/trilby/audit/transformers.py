@@ -105,7 +105,8 @@ def _maker(kind: str, hints: Mapping[str, Any]) -> tuple[Any, Any]:
     config = config_of(kind, hints)
     build = auto.AutoModelForCausalLM.from_config
     if "part" in hints:
-        build = auto.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._from_config
+        cls: Any = auto.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        build = cls._from_config
         config = getattr(config, hints["part"])
     nested = (getattr(config, name, None) for name in getattr(config, "sub_configs", ()))
     for each in (config, *nested):
