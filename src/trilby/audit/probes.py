@@ -89,6 +89,23 @@ def continues(built: Built) -> Verdict:
     return _worst(told[:1], ["several tokens at once after left padding"], "padding")
 
 
+def padded(built: Built) -> Verdict:
+    """One row of two behind padding, on either side, is the row without it; in one pass."""
+    ids = built.example(2, 12, 4)["input_ids"]
+    plain = _logits(built.module, ids)
+    allowed = noise(built.module, lambda: _logits(built.module, ids))
+    found = []
+    for left in (True, False):
+        at = slice(PADS, None) if left else slice(0, ids.shape[1])
+        mask = torch.zeros(2, PADS + ids.shape[1], dtype=torch.long)
+        rows = torch.full_like(mask, _filler(built.module.model))
+        rows[:, at], mask[:, at] = ids, 1
+        with torch.no_grad():
+            got = logits_of(built.module(rows, attention_mask=mask))[:, at]
+        found.append(_judged(built, "padding", got, plain, allowed))
+    return _worst(found, ["padded left", "padded right"], "padding")
+
+
 def noise(module: nn.Module, call: Callable[[], Tensor], unit: float = UNIT) -> float:
     """The largest response of a call to one unit of rounding, of float32, in every weight."""
     plain, largest = call(), 0.0
