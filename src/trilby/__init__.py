@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import data
     from .card import FORMS, Mixer
     from .court import Report, Verdict, check, same
+    from .kernels.pages import release as release_memory
     from .mixers import MIXERS
     from .mixers.mean import MIXER as mean
 
@@ -26,10 +27,22 @@ _BEHIND = {
     "check": ("court", "check"),
     "data": ("data", ""),
     "mean": ("mixers.mean", "MIXER"),
+    "release_memory": ("kernels.pages", "release"),
     "same": ("court", "same"),
 }
 
-__all__ = ["FORMS", "MIXERS", "Mixer", "Report", "Verdict", "check", "data", "mean", "same"]
+__all__ = [
+    "FORMS",
+    "MIXERS",
+    "Mixer",
+    "Report",
+    "Verdict",
+    "check",
+    "data",
+    "mean",
+    "release_memory",
+    "same",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -100,7 +100,7 @@ def test_memory_that_a_stream_holds_on_to_shows(table):
 
 def test_a_peer_may_round_and_may_not_be_wrong(table):
     for module in ("bottleneck", "numbagg", "polars", "pandas"):
-        pytest.importorskip(module)  # only `make bench` installs them all
+        pytest.importorskip(module, reason=f"{module} comes with `make bench`: peers are large")
     import peers
 
     import trilby

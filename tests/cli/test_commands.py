@@ -164,3 +164,15 @@ def test_step_waits_for_a_key_at_a_terminal():
     os.close(child)
     assert process.returncode == 0
     assert "8. What to try next" in out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_standard_output_on_a_full_disk_is_said():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "trilby", "show", "mean"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert (
+        "trilby: the output cannot be written (No space left on device); make room" in done.stderr
+    )
+    assert "Traceback" not in done.stderr

@@ -1,35 +1,122 @@
-"""`trilby check mean`: every form of a mixer before every law."""
+"""`trilby check TARGET`: a mixer's forms, or anyone's module, before every law."""
+
+from pathlib import Path
+from typing import Any
 
 import click
 
-from ..card import Mixer
+from .group import unknown
 from .names import EFFORTS, MixerName, form_of
 from .screen import Screen, print_json
+from .target import drawn, loaded
+
+FORMATS = ("table", "github")
 
 
 @click.command()
-@click.argument("mixer", type=MixerName())
-@click.option("--form", "forms", multiple=True, help="Only this form; may be repeated.")
+@click.argument("target")
+@click.option("--form", "forms", multiple=True, help="Of a mixer, only this form; may be repeated.")
 @click.option("--law", "laws", multiple=True, help="Only this law; may be repeated.")
 @click.option(
     "--effort", type=click.Choice(EFFORTS), default="default", show_default=True,
     help="How many sizes are tried.",
 )  # fmt: skip
+@click.option("--example", default="B=2,T=16,C=8", show_default=True, help="Sizes of x.")
+@click.option("--tokens", type=click.IntRange(1), help="x are tokens [B, T], this many.")
+@click.option("--output", help="What picks the sequence from the result: a name.")
+@click.option("--padding", help="The keyword of a padding mask [B, T].")
+@click.option("--documents", help="The keyword of packed documents.")
+@click.option("--state", help="The keyword of a state that is handed over and comes back.")
+@click.option("--past", help="The keyword of a cache, as past_key_values.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="A limit between probes.")
+@click.option("--format", "shape", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.check/1.")
 @click.pass_context
-def check(
-    ctx: click.Context, mixer: Mixer, forms: tuple[str, ...], laws: tuple[str, ...], effort: str,
-    as_json: bool,
-) -> None:  # fmt: skip
-    """Judge every form of MIXER by every law. Exit 1 if one is broken."""
-    from ..court import check as judge
+def check(ctx: click.Context, target: str, **said: Any) -> None:
+    """Judge TARGET by every law. Exit 1 if one is broken.
 
-    chosen = [form_of(mixer, name) for name in forms] or list(mixer.forms)
-    report = judge(mixer, forms=chosen, laws=list(laws) or None, effort=effort)
-    if as_json:
+    TARGET is a mixer (mean), gallery:NAME, package.module:name, path/to/file.py:name (a class, a
+    factory or a function), or hf:DIRECTORY, a checkpoint on disk. Loading a module or a file runs
+    it: check only what you trust. Weights are read without pickle.
+    """
+    report = _judged(target, said)
+    if said["junit"] is not None:
+        _write(said["junit"], report)
+    if said["as_json"]:
         print_json("trilby.check/1", report.as_dict())
     else:
         screen = Screen()
-        for line in str(report).splitlines():
+        text = str(report) if said["shape"] == "table" else _annotated(report)
+        for line in text.splitlines():
             screen.line(line)
     ctx.exit(0 if report else 1)
+
+
+def _judged(target: str, said: dict[str, Any]) -> Any:
+    from ..court import check as judge
+    from ..mixers import MIXERS
+
+    common = {
+        "laws": list(said["laws"]) or None,
+        "effort": said["effort"],
+        "seconds": said["seconds"],
+    }
+    if ":" not in target:
+        mixer = MixerName().convert(target, None, None)
+        chosen = [form_of(mixer, name) for name in said["forms"]] or list(mixer.forms)
+        assert mixer.name in MIXERS
+        return judge(mixer, forms=chosen, **common)
+    if said["forms"]:
+        raise click.UsageError("--form is for mixers; leave it out")
+    if target.startswith("gallery:"):
+        exhibit = _exhibit(target.removeprefix("gallery:"))
+        return judge(exhibit.make(), exhibit.example(), **common, **exhibit.asked())
+    subject = loaded(target)
+    how = {k: said[k] for k in ("output", "padding", "documents") if said[k] is not None}
+    if said["tokens"] is not None:
+        how["vocabulary"] = said["tokens"]
+    how |= _carried(said)
+    return judge(subject, drawn(said["example"], said["tokens"]), **common, **how)
+
+
+def _carried(said: dict[str, Any]) -> dict[str, Any]:
+    from ..court.carry import by_past, by_state
+
+    if said["state"] is not None and said["past"] is not None:
+        raise click.UsageError("--state and --past are both given; a module goes on in one way")
+    if said["state"] is not None:
+        return {"carry": by_state(said["state"])}
+    return {"carry": by_past(said["past"])} if said["past"] is not None else {}
+
+
+def _exhibit(name: str) -> Any:
+    from ..gallery import GALLERY
+
+    if name not in GALLERY:
+        raise click.UsageError(unknown("exhibit", name, list(GALLERY)))
+    return GALLERY[name]
+
+
+def _annotated(report: Any) -> str:
+    """GitHub's workflow commands: an error for each broken law, a notice for the verdict."""
+    lines = [f"::error title={v.law}::{v.sentence}" for v in report.failed()]
+    state = "holds" if report else "is broken or was not judged"
+    return "\n".join([*lines, f"::notice title=trilby check::{report.mixer} {state}"])
+
+
+def _write(path: Path, report: Any) -> None:
+    """JUnit XML: a case for each law."""
+    from xml.etree import ElementTree
+
+    suite = ElementTree.Element("testsuite", name=report.mixer, tests=str(len(report)))
+    for verdict in report:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=verdict.subject, name=verdict.law
+        )
+        if verdict.outcome == "broken":
+            failed = ElementTree.SubElement(case, "failure", message=verdict.sentence)
+            failed.text = verdict.reproducer
+        if verdict.outcome == "not run":
+            ElementTree.SubElement(case, "skipped", message=verdict.sentence)
+    path.write_bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))

@@ -1,5 +1,6 @@
 """The way in and the way out: what was typed becomes a command, what happened an exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ def _excuse(problem: Exception) -> int:
         _complain(f"{where}: {problem.format_message()} (see {where} --help)")
     elif isinstance(problem, click.ClickException):
         _complain(f"trilby: {problem.format_message()}")
+    elif isinstance(problem, OSError) and problem.errno == errno.ENOSPC and not problem.filename:
+        _complain(f"trilby: the output cannot be written ({problem.strerror}); make room for it")
     elif isinstance(problem, TrilbyError | OSError):
         _complain(f"trilby: {problem}")
     else:

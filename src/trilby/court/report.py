@@ -151,7 +151,9 @@ def _sizes(settings: list[Setting]) -> str:
     span = lambda values: f"{min(values)}-{max(values)}" if len(set(values)) > 1 else str(values[0])
     lengths = " ".join(str(t) for t in sorted({s.T for s in settings}))
     dtypes = " ".join(dict.fromkeys(str(s.dtype).removeprefix("torch.") for s in settings))
-    text = f"T {lengths}, B {span([s.B for s in settings])}, C {span([s.C for s in settings])}"
+    text = f"T {lengths}, B {span([s.B for s in settings])}"
+    if any(s.C > 1 for s in settings):  # a module's channels are its own
+        text += f", C {span([s.C for s in settings])}"
     scales = len({(s.dtype, s.scale) for s in settings}) > len({s.dtype for s in settings})
     more = [" and extreme magnitudes"] * scales + sorted(
         {f", {s.backend}" for s in settings if s.backend}

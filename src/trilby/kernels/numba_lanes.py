@@ -1,7 +1,8 @@
-"""How elements travel between memory and float64: one source for four dtypes.
+"""How elements travel between memory and float64: one source for four dtypes, one or many at once.
 
 numba knows neither bfloat16 nor float16 on a CPU, so both travel as their bits: bfloat16 as
-uint16, float16 as int16, and the type picks the conversion when a kernel is compiled.
+uint16, float16 as int16, and the type picks the conversion when a kernel is compiled. The
+conversions have no branches: the same instructions do one number, or a vector of them.
 """
 
 import numpy as np
@@ -9,16 +10,17 @@ import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from torch import Tensor
 
-u16, u32, f32, f64 = types.uint16, types.uint32, types.float32, types.float64
+F64, F32 = ir.DoubleType(), ir.FloatType()
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 ELEMENT = {
-    torch.float64: f64,
-    torch.float32: f32,
-    torch.bfloat16: u16,
+    torch.float64: types.float64,
+    torch.float32: types.float32,
+    torch.bfloat16: types.uint16,
     torch.float16: types.int16,
 }
 """torch dtype -> the numba type of its elements in a flat array."""
@@ -37,29 +39,28 @@ def flat(tensor: Tensor) -> np.ndarray:
     return line.view(_BITS.get(tensor.dtype, tensor.dtype)).numpy()
 
 
-def decode(element):
+@intrinsic
+def decode(context, element):
     """The float64 value of one element, exact."""
-    raise NotImplementedError("for compiled code only")
+    return types.float64(element), lambda _c, build, _s, args: decoded(build, element, args[0])
 
 
-def encode(value, like):
+@intrinsic
+def encode(context, value, like):
     """The element nearest to a float64 value, in the type of `like`; ties to even, NaN kept."""
-    raise NotImplementedError("for compiled code only")
+    return like(types.float64, like), lambda _c, build, _s, args: encoded(build, like, args[0])
 
 
-def divide(value, n, reciprocal, like):
+@intrinsic
+def divide(context, value, n, reciprocal, like):
     """value / n; where the dtype of `like` is coarser than float64, value * reciprocal."""
-    raise NotImplementedError("for compiled code only")
 
+    def generate(_context, build, _signature, args):
+        value, n, reciprocal, _ = args
+        exact = like == types.float64
+        return build.fdiv(value, n) if exact else build.fmul(value, reciprocal)
 
-@intrinsic
-def _float_of_bits(context, bits):
-    return f32(u32), lambda _c, build, _s, args: build.bitcast(args[0], ir.FloatType())
-
-
-@intrinsic
-def _bits_of_float(context, value):
-    return u32(f32), lambda _c, build, _s, args: build.bitcast(args[0], ir.IntType(32))
+    return types.float64(types.float64, types.float64, types.float64, like), generate
 
 
 @intrinsic
@@ -68,70 +69,86 @@ def fetch(context, line, index):
 
     def generate(context, build, signature, args):
         data = make_array(signature.args[0])(context, build, args[0]).data
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        byte = I8.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         prefetch = cgutils.get_or_insert_function(build.module, kind, "llvm.prefetch.p0")
         place = build.bitcast(build.gep(data, [args[1]]), byte)
-        build.call(prefetch, [place, word(0), word(3), word(1)])  # to read, keep, data
+        build.call(prefetch, [place, I32(0), I32(3), I32(1)])  # to read, keep, data
         return context.get_dummy_value()
 
     return types.void(line, types.int64), generate
 
 
-@overload(decode, inline="always")
-def _decode(element):
-    if element == u16:
-        return lambda element: f64(_float_of_bits(u32(u32(element) << u32(16))))
+def decoded(build, element, raw):
+    """Instructions from elements to their float64 values; raw is one element, or a vector."""
+    if element == types.float64:
+        return raw
+    if element == types.float32:
+        return build.fpext(raw, alike(raw, F64))
+    bits = build.zext(raw, alike(raw, I32))
+    if element == types.uint16:  # bfloat16 is the upper half of float32
+        bits = build.shl(bits, filled(raw, I32, 16))
+        return build.fpext(build.bitcast(bits, alike(raw, F32)), alike(raw, F64))
+    return _of_half(build, raw, bits)
+
+
+def encoded(build, element, value):
+    """Instructions from float64 values to the nearest elements."""
+    if element == types.float64:
+        return value
+    single = build.fptrunc(value, alike(value, F32))
+    if element == types.float32:
+        return single
+    bits = build.bitcast(single, alike(value, I32))
     if element == types.int16:
-        return _decode_half
-    return lambda element: f64(element)
+        return build.trunc(_to_half(build, bits), alike(value, I16))
+    # To nearest even by adding just under half of the last place, plus its parity.
+    parity = build.and_(build.lshr(bits, filled(bits, I32, 16)), filled(bits, I32, 1))
+    rounded = build.add(bits, build.add(parity, filled(bits, I32, 0x7FFF)))
+    rounded = build.trunc(build.lshr(rounded, filled(bits, I32, 16)), alike(bits, I16))
+    number = build.fcmp_ordered("ord", single, single)
+    return build.select(number, rounded, filled(bits, I16, 0x7FC0))
 
 
-@overload(encode, inline="always")
-def _encode(value, like):
-    if like == u16:
-        return _encode_brain
-    if like == types.int16:
-        return _encode_half
-    if like == f32:
-        return lambda value, like: f32(value)
-    return lambda value, like: value
+def alike(value, element):
+    """The type of as many elements as the value has."""
+    kind = value.type
+    return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element
 
 
-@overload(divide, inline="always")
-def _divide(value, n, reciprocal, like):
-    if like == f64:
-        return lambda value, n, reciprocal, like: value / n
-    return lambda value, n, reciprocal, like: value * reciprocal
+def filled(value, element, constant):
+    """A constant, as often as the value has elements."""
+    kind = alike(value, element)
+    one = element(constant)
+    return one if kind == element else ir.Constant(kind, [one] * kind.count)
 
 
-def _decode_half(element):
+def _of_half(build, raw, bits):
     """Bits moved into place, then the exponent mended by 2^112, which mends subnormals too."""
-    b = u32(u16(element))
-    bits = u32(u32(u32(b & u32(0x7FFF)) << u32(13)) | u32(u32(b & u32(0x8000)) << u32(16)))
-    special = u32(b & u32(0x7C00)) == u32(0x7C00)  # infinity or NaN
-    finite = f64(_float_of_bits(bits)) * 5.192296858534828e33  # 2^112
-    return f64(_float_of_bits(u32(bits | u32(0x7F800000)))) if special else finite
+    size = build.shl(build.and_(bits, filled(raw, I32, 0x7FFF)), filled(raw, I32, 13))
+    sign = build.shl(build.and_(bits, filled(raw, I32, 0x8000)), filled(raw, I32, 16))
+    moved, full = build.or_(size, sign), filled(raw, I32, 0x7C00)
+    special = build.icmp_unsigned("==", build.and_(bits, full), full)  # infinity or NaN
+    kept = build.bitcast(build.or_(moved, filled(raw, I32, 0x7F800000)), alike(raw, F32))
+    finite = build.fpext(build.bitcast(moved, alike(raw, F32)), alike(raw, F64))
+    finite = build.fmul(finite, filled(raw, F64, 2.0**112))
+    return build.select(special, build.fpext(kept, alike(raw, F64)), finite)
 
 
-def _encode_brain(value, like):
-    """Round to nearest even by adding just under half of the last place, plus its parity."""
-    single = f32(value)
-    bits = _bits_of_float(single)
-    parity = u32(u32(bits >> u32(16)) & u32(1))
-    rounded = u16(u32(u32(bits + u32(u32(0x7FFF) + parity)) >> u32(16)))
-    return rounded if single == single else u16(0x7FC0)
-
-
-def _encode_half(value, like):
+def _to_half(build, bits):
     """As F. Giesen's float_to_half_fast3_rtne (2012): add 1/2 to align subnormals, else rebias."""
-    bits = _bits_of_float(f32(value))
-    sign = u32(u32(bits & u32(0x80000000)) >> u32(16))
-    size = u32(bits & u32(0x7FFFFFFF))
-    small = u32(_bits_of_float(f32(_float_of_bits(size) + f32(0.5))) - u32(0x3F000000))
-    parity = u32(u32(size >> u32(13)) & u32(1))
-    normal = u32(u32(size + u32(u32(0xC8000FFF) + parity)) >> u32(13))
-    half = small if size < u32(0x38800000) else normal  # below 2^-14 it is subnormal
-    half = u32(0x7C00) if size >= u32(0x47800000) else half  # 65536 and more is infinite
-    half = u32(0x7E00) if size > u32(0x7F800000) else half
-    return types.int16(u16(half | sign))
+    sign = build.lshr(build.and_(bits, filled(bits, I32, 0x80000000)), filled(bits, I32, 16))
+    size = build.and_(bits, filled(bits, I32, 0x7FFFFFFF))
+    small = build.fadd(build.bitcast(size, alike(bits, F32)), filled(bits, F32, 0.5))
+    small = build.sub(build.bitcast(small, alike(bits, I32)), filled(bits, I32, 0x3F000000))
+    parity = build.and_(build.lshr(size, filled(bits, I32, 13)), filled(bits, I32, 1))
+    normal = build.add(size, build.add(parity, filled(bits, I32, 0xC8000FFF)))
+    normal = build.lshr(normal, filled(bits, I32, 13))
+
+    def from_on(least, there, here):
+        return build.select(build.icmp_unsigned(">=", size, filled(bits, I32, least)), there, here)
+
+    half = from_on(0x38800000, normal, small)  # below 2^-14 it is subnormal
+    half = from_on(0x47800000, filled(bits, I32, 0x7C00), half)  # 65536 and more is infinite
+    half = from_on(0x7F800001, filled(bits, I32, 0x7E00), half)
+    return build.or_(half, sign)

@@ -80,7 +80,8 @@ def _observed(subject: Subject, setting: Setting, lengths: tuple[int, ...]) -> s
         if _alike(subject, after, _last(subject, [a, c])):
             return "state stale"
         tail = c[0].shape[1]
-        twice = ([a, b, b, c], [a, a, b, c], [a, a, b, b, c])
+        each = [tuple(x.repeat_interleave(2, 1) for x in p) for p in (a, b)]
+        twice = ([a, b, b, c], [a, a, b, c], [a, a, b, b, c], [*each, c])
         wholes = [subject.run(_glued(sequences))[0][:, -tail:] for sequences in twice]
         return "state double" if any(_alike(subject, after, w) for w in wholes) else "state wrong"
     except Exception:

@@ -1,0 +1,100 @@
+"""What `trilby check` is pointed at: something importable, a file, a checkpoint."""
+
+import importlib.util
+import pkgutil
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import FileError
+from .group import unknown
+
+SIZES = re.compile(r"^\s*B=(\d+)\s*,\s*T=(\d+)\s*(?:,\s*C=(\d+)\s*)?$")
+
+
+def loaded(target: str) -> Any:
+    """The class, function or module that a target names; a file is run to get at it.
+
+    `package.module:name`, `path/to/file.py:name`, or `hf:DIRECTORY`, a checkpoint on disk whose
+    weights are read without pickle.
+    """
+    place, colon, name = target.rpartition(":")
+    if place == "hf":
+        return _checkpoint(Path(name))
+    if not colon or not name or not place:
+        raise click.UsageError(
+            f"{target!r} is no target; write a mixer, gallery:NAME, package.module:name, "
+            "path/to/file.py:name or hf:DIRECTORY"
+        )
+    module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            known = [n for n in vars(module) if not n.startswith("_") and callable(vars(module)[n])]
+            raise click.UsageError(unknown(f"name in {place}", name, known[:20]))
+        found = getattr(found, part)
+    return found
+
+
+def _module(name: str) -> Any:
+    sys.path.insert(0, "")  # as `python -m` does: the folder one stands in
+    try:
+        return pkgutil.resolve_name(name)
+    except Exception as problem:
+        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        raise click.UsageError(f"{name} cannot be imported, it raises {told}") from problem
+    finally:
+        sys.path.remove("")
+
+
+def _file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileError(f"check: {path} is not a file; give the path of a .py file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileError(f"check: {path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as problem:
+        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        raise click.UsageError(f"{path} was run and raises {told}") from problem
+    return module
+
+
+def _checkpoint(folder: Path) -> Any:
+    if not folder.is_dir():
+        raise FileError(f"check: {folder} is not a folder; give that of a checkpoint on disk")
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as problem:
+        raise click.UsageError(
+            "hf: needs transformers, which is not installed; pip install transformers"
+        ) from problem
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True
+        )
+    except Exception as problem:
+        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        raise FileError(f"check: {folder} cannot be loaded, it raises {told:.200}") from problem
+
+
+def drawn(sizes: str, tokens: int | None) -> Any:
+    """The example that `--example "B=2,T=16,C=8"` and `--tokens N` describe."""
+    import torch
+
+    found = SIZES.match(sizes)
+    if found is None:
+        raise click.UsageError(f"--example is {sizes!r}, expected sizes like B=2,T=16,C=8")
+    B, T, C = (int(n) if n else None for n in found.groups())
+    assert B is not None
+    assert T is not None
+    rng = torch.Generator().manual_seed(0)
+    if tokens is not None:
+        return torch.randint(0, tokens, (B, T), generator=rng)
+    return torch.randn(B, T, C or 8, generator=rng)

@@ -1,0 +1,214 @@
+"""Sixteen float64 as one value, so that a kernel says itself where its vectors are.
+
+The compiler lowers them to what the processor has: two registers of AVX-512, four of AVX, eight of
+SSE or NEON. Loads and stores convert between float64 and the element in memory.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+from numba.np.arrayobj import make_array
+
+from .numba_lanes import F32, F64, I32, I64, alike, decoded, encoded, filled
+
+LANES = 16
+
+_ALL = ir.VectorType(F64, LANES)
+
+
+class _Wide(types.Type):
+    def __init__(self):
+        super().__init__(name="Wide")
+
+
+WIDE = _Wide()
+"""The type of sixteen float64."""
+
+
+@register_model(_Wide)
+class _WideModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _ALL)
+
+
+@intrinsic
+def load(context, line, index):
+    """line[index : index + 16]."""
+
+    def generate(context, build, signature, args):
+        kind, place = _place(context, build, signature, args)
+        raw = build.load(place)
+        raw.align = _size(kind)
+        return decoded(build, kind.dtype, raw)
+
+    return WIDE(line, types.int64), generate
+
+
+@intrinsic
+def store(context, line, index, value):
+    """line[index : index + 16] = value."""
+
+    def generate(context, build, signature, args):
+        kind, place = _place(context, build, signature, args)
+        build.store(encoded(build, kind.dtype, args[2]), place).align = _size(kind)
+        return context.get_dummy_value()
+
+    return types.void(line, types.int64, WIDE), generate
+
+
+@intrinsic
+def stream(context, line, index, value):
+    """`store` past the caches, where `misfit` is 0; `settle` has to follow at last."""
+
+    def generate(context, build, signature, args):
+        kind, place = _place(context, build, signature, args)
+        done = build.store(encoded(build, kind.dtype, args[2]), place)
+        done.align = LANES * _size(kind)
+        done.set_metadata("nontemporal", build.module.add_metadata([I32(1)]))
+        return context.get_dummy_value()
+
+    return types.void(line, types.int64, WIDE), generate
+
+
+@intrinsic
+def settle(context):
+    """Wait until what was streamed can be seen by every thread."""
+
+    def generate(context, build, signature, args):
+        build.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def misfit(context, line, index):
+    """How many elements line[index] stands behind a multiple of sixteen of them in memory."""
+
+    def generate(context, build, signature, args):
+        kind, place = _place(context, build, signature, args)
+        behind = build.and_(build.ptrtoint(place, I64), I64(LANES * _size(kind) - 1))
+        return build.udiv(behind, I64(_size(kind)))
+
+    return types.int64(line, types.int64), generate
+
+
+@intrinsic
+def same(context, value):
+    """The value sixteen times."""
+    return WIDE(types.float64), lambda _c, build, _s, args: _spread(build, args[0])
+
+
+@intrinsic
+def ramp(context):
+    """0, 1, 2 ... 15."""
+    made = ir.Constant(_ALL, [F64(float(i)) for i in range(LANES)])
+    return WIDE(), lambda _c, build, _s, args: made
+
+
+@intrinsic
+def plus(context, a, b):
+    return WIDE(WIDE, WIDE), lambda _c, build, _s, args: build.fadd(*args)
+
+
+@intrinsic
+def minus(context, a, b):
+    return WIDE(WIDE, WIDE), lambda _c, build, _s, args: build.fsub(*args)
+
+
+@intrinsic
+def share(context, value, n, reciprocal, line):
+    """value / n; where the elements of `line` are coarser than float64, value * reciprocal."""
+
+    def generate(context, build, signature, args):
+        value, n, reciprocal, _ = args
+        if line.dtype == types.float64:
+            return build.fdiv(value, _spread(build, n))
+        return build.fmul(value, _spread(build, reciprocal))
+
+    return WIDE(WIDE, types.float64, types.float64, line), generate
+
+
+@intrinsic
+def shares(context, value, n, line):
+    """value / n, each by its own; where `line` is coarser than float64, right to 2^-45.
+
+    There 1 / n comes from float32 (24 bits) and one step of Newton's, which doubles them.
+    """
+
+    def generate(context, build, signature, args):
+        value, n, _ = args
+        if line.dtype == types.float64:
+            return build.fdiv(value, n)
+        near = build.fdiv(filled(n, F32, 1.0), build.fptrunc(n, alike(n, F32)))
+        near = build.fpext(near, _ALL)
+        mend = build.fsub(filled(n, F64, 2.0), build.fmul(n, near))
+        return build.fmul(value, build.fmul(near, mend))
+
+    return WIDE(WIDE, WIDE, line), generate
+
+
+@intrinsic
+def last(context, value):
+    """The sixteenth."""
+    return types.float64(WIDE), lambda _c, build, _s, args: build.extract_element(
+        args[0], I32(LANES - 1)
+    )
+
+
+@intrinsic
+def turned(context, value):
+    """The last first."""
+    order = list(range(LANES - 1, -1, -1))
+    return WIDE(WIDE), lambda _c, build, _s, args: _picked(build, args[0], args[0], order)
+
+
+@intrinsic
+def climbing(context, value):
+    """Prefix sums of the sixteen: of pairs, then fours, eights and all."""
+
+    def generate(context, build, signature, args):
+        sums, nothing = args[0], filled(args[0], F64, 0.0)
+        for step in (1, 2, 4, 8):
+            order = [LANES - 1] * step + list(range(LANES, 2 * LANES - step))
+            sums = build.fadd(sums, _picked(build, nothing, sums, order))
+        return sums
+
+    return WIDE(WIDE), generate
+
+
+@intrinsic
+def summed(context, value):
+    """The last of `climbing`, bit for bit, without the others."""
+
+    def generate(context, build, signature, args):
+        sums = args[0]
+        while isinstance(sums.type, ir.VectorType) and sums.type.count > 1:
+            count = sums.type.count
+            odd = _picked(build, sums, sums, range(1, count, 2))
+            sums = build.fadd(odd, _picked(build, sums, sums, range(0, count, 2)))
+        return build.extract_element(sums, I32(0))
+
+    return types.float64(WIDE), generate
+
+
+def _place(context, build, signature, args):
+    """The type of the line in args[0], and the address of its element args[1] as one of sixteen."""
+    kind = signature.args[0]
+    data = make_array(kind)(context, build, args[0]).data
+    many = ir.VectorType(context.get_data_type(kind.dtype), LANES)
+    return kind, build.bitcast(build.gep(data, [args[1]]), many.as_pointer())
+
+
+def _size(kind):
+    return kind.dtype.bitwidth // 8
+
+
+def _picked(build, first, second, order):
+    mask = [I32(i) for i in order]
+    return build.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, len(mask)), mask))
+
+
+def _spread(build, value):
+    alone = build.insert_element(ir.Constant(_ALL, ir.Undefined), value, I32(0))
+    return _picked(build, alone, alone, [0] * LANES)

@@ -1,0 +1,87 @@
+"""Assertions for pytest and unittest: each asks one law of the court, and fails with its witness.
+
+    from trilby.testing import assert_causal
+
+    def test_my_block():
+        assert_causal(Block(), torch.randn(2, 16, 8))
+
+A guard for a training script is the same in one line, before the first step, on its first batch::
+
+    assert_causal(model, batch[:2, :64], effort="quick")
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .court import check, same
+
+
+def _assertion(law: str, promise: str) -> Callable[..., None]:
+    """A function that asks for a law; for isolation also of pads and documents that are named."""
+
+    def asserted(subject: Any, example: Any, **how: Any) -> None:
+        named = [more for more in ("padding", "documents") if law == "isolated" and how.get(more)]
+        _asserted(subject, example, (law, *named), how)
+
+    asserted.__name__ = asserted.__qualname__ = f"assert_{law}"
+    asserted.__doc__ = f"""{promise}
+
+    Keywords are those of `trilby.check`.
+
+    Raises:
+        AssertionError: the witness and a reproducer; also where the law could not be run.
+
+    >>> import torch
+    >>> assert_{law}({_DEMO}, effort="quick")
+    """
+    return asserted
+
+
+_DEMO = "lambda x: x.cumsum(1), torch.randn(2, 16, 8)"
+
+assert_repeats = _assertion("repeats", "Equal calls have equal results; nothing is written over.")
+assert_causal = _assertion("causal", "No output reads a later position.")
+assert_isolated = _assertion(
+    "isolated", "Rows do not see each other, nor pads (`padding=`), nor documents (`documents=`)."
+)
+assert_differentiates = _assertion(
+    "differentiates", "Gradients to inputs and parameters equal central differences."
+)
+assert_sound = _assertion(
+    "sound", "In every dtype the error stays within what rounding entitles the function to."
+)
+assert_compiles = _assertion("compiles", "Compiled it gives what eager mode gives.")
+
+
+def assert_resumes(subject: Any, example: Any, **how: Any) -> None:
+    """The whole equals piece after piece; how it goes on is said with `carry=`.
+
+    Raises:
+        AssertionError: the witness and a reproducer; also where nobody said how it goes on.
+    """
+    _asserted(subject, example, ("resumes",), how)
+
+
+def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """f and g are the same function at these arguments, as `trilby.same` judges.
+
+    Raises:
+        AssertionError: with the sentence of the verdict and its reproducer.
+
+    >>> import torch
+    >>> assert_same(lambda x: x + x, lambda x: 2 * x, torch.ones(2))
+    """
+    verdict = same(f, g, *args, **kwargs)
+    if not verdict:
+        raise AssertionError(f"{verdict}\n\n{verdict.reproducer}")
+
+
+def _asserted(subject: Any, example: Any, laws: tuple[str, ...], how: dict[str, Any]) -> None:
+    """A law that was not run is no pass: it fails too, with the reason."""
+    report = check(subject, example, laws=laws, **how)
+    for verdict in report:
+        if not verdict.ok:
+            parts = [verdict.sentence, verdict.detail, verdict.reproducer]
+            told = "\n\n".join(part for part in parts if part)
+            lead = f"{verdict.law} was not run: " if verdict.outcome == "not run" else ""
+            raise AssertionError(lead + told)

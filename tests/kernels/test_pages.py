@@ -1,0 +1,230 @@
+"""Memory that is used again: never while anybody can see it, never more of it than is said."""
+
+import copy
+import gc
+import io
+import os
+import pickle
+import re
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+import trilby
+from trilby.kernels import pages
+
+MIB = 1 << 20
+SIZE = pages.LARGE // 4  # elements of float32 in the smallest result that is kept
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    gc.collect()
+    pages.release()
+    yield
+    pages.release()
+
+
+def large(times: float = 1.0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return pages.empty_like(torch.empty(1, dtype=dtype).expand(int(SIZE * times)))
+
+
+def test_memory_is_used_again_when_its_result_is_dead():
+    y = large()
+    place = y.data_ptr()
+    assert place % pages.HUGE == 0
+    assert pages.kept() == 0
+    del y
+    assert pages.kept() == pages.LARGE
+    assert large(dtype=torch.float32).data_ptr() == place
+    z = large(2, torch.bfloat16)
+    assert (z.data_ptr(), z.dtype) == (place, torch.bfloat16)
+
+
+HOLDERS = {
+    "a view": lambda y: y[5:],
+    "a view of other elements": lambda y: y.view(torch.int32),
+    "the storage": lambda y: y.untyped_storage(),
+    "an array": lambda y: y.numpy()[3:],
+    "a capsule": torch.utils.dlpack.to_dlpack,
+    "a detached one": lambda y: y.detach(),
+    "a graph": lambda y: (torch.ones_like(y, requires_grad=True) * y).grad_fn,
+}
+
+
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS.keys())
+def test_memory_that_anybody_holds_is_not_given_away(hold):
+    y = large()
+    place, held = y.data_ptr(), hold(y)
+    del y
+    gc.collect()
+    assert pages.kept() == 0
+    assert large().data_ptr() != place
+    pages.release()
+    del held
+    gc.collect()
+    assert pages.kept() == pages.LARGE
+    assert large().data_ptr() == place
+
+
+def test_small_results_and_too_large_ones_are_torch_s_own(monkeypatch):
+    monkeypatch.setattr(pages, "bound", lambda: pages.LARGE)
+    small, huge = large(0.9), large(2)
+    for y in (small, huge):
+        y.resize_(y.numel() + 1)  # so the storage is torch's
+    del small, huge, y
+    assert pages.kept() == 0
+
+
+def test_no_more_is_kept_than_is_said_and_the_oldest_goes(monkeypatch):
+    monkeypatch.setattr(pages, "bound", lambda: 3 * pages.LARGE)
+    made = [large() for _ in range(5)]
+    places = [y.data_ptr() for y in made]
+    for i in range(5):
+        made[i] = None
+        assert pages.kept() == min(i + 1, 3) * pages.LARGE
+    assert [large().data_ptr() for _ in range(1)] == [places[4]]
+    assert list(pages._kept) == places[2:]
+
+
+def test_a_block_much_larger_than_what_is_asked_for_stays():
+    y = large(2)
+    place = y.data_ptr()
+    del y
+    assert large().data_ptr() != place
+    assert large(1.8).data_ptr() == place
+
+
+def test_release_gives_it_all_back_and_leaves_the_living_alone():
+    y, z = large().fill_(1), large()
+    del z
+    assert pages.release() == pages.LARGE
+    assert pages.kept() == 0
+    assert bool((y == 1).all())
+
+
+def test_it_is_poisoned_like_torch_s_own():
+    y = large().fill_(1)
+    del y
+    assert bool(large().isnan().all())
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        y = large().fill_(1)
+        del y
+        assert bool((large() == 1).all())
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+def test_results_of_the_mixer_do_not_disturb_each_other():
+    x = trilby.mean.draw(B=2, T=1024, C=512)[0]
+    wanted = trilby.mean.scan(x)[0]
+    kept = [trilby.mean.fused(x * i)[0] for i in range(1, 5)]
+    for i, y in enumerate(kept, 1):
+        torch.testing.assert_close(y, wanted * i)
+    with torch.inference_mode():
+        y = trilby.mean.fused(x)[0]
+        assert y.is_inference()
+    torch.testing.assert_close(torch.compile(trilby.mean.fused, backend="aot_eager")(x)[0], wanted)
+
+
+def test_threads_never_get_the_same_memory():
+    wrong = []
+
+    def work(mine: int) -> None:
+        for _ in range(200):
+            y, z = large(), large()
+            y.fill_(mine)
+            z.fill_(-mine)
+            if y.min() != mine or y.max() != mine or z.max() != -mine or z.min() != -mine:
+                wrong.append(mine)
+
+    crowd = [threading.Thread(target=work, args=(i,)) for i in range(1, 5)]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join(100)
+    assert wrong == []
+    assert pages.kept() <= pages.bound()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_shares_nothing_with_its_parent():
+    y, z = large().fill_(1), large()
+    del z
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # torch's own threads do not survive a fork
+    child = os.fork()
+    if child == 0:
+        good = pages.kept() == 0
+        place = y.data_ptr()
+        del y
+        good = good and large().data_ptr() == place  # its own copy, used again
+        large().fill_(3)
+        os._exit(0 if good else 1)
+    torch.set_num_threads(before)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert pages.kept() == pages.LARGE
+    assert bool((y == 1).all())
+
+
+def test_a_kernel_that_fails_gives_its_memory_back(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("in the kernel")
+
+    x = trilby.mean.draw(B=2, T=1024, C=512)[0]
+    monkeypatch.setattr("trilby.kernels.numba_mean._run", fails)
+    with pytest.raises(RuntimeError, match="in the kernel"):
+        trilby.mean.fused(x)
+    gc.collect()
+    assert pages.kept() == pages.LARGE
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_system_may_take_what_is_kept():
+    y = large(8).fill_(1)
+    assert lazy() < 16 * MIB
+    del y
+    assert lazy() >= 32 * MIB
+    assert large(8).fill_(2).min() == 2
+
+
+def lazy() -> int:
+    text = Path("/proc/self/smaps").read_text()
+    return 1024 * sum(int(n) for n in re.findall(r"LazyFree:\s+(\d+) kB", text))
+
+
+def test_what_such_a_tensor_can_do_and_cannot():
+    y = large().fill_(1)
+    assert not y._is_view()
+    for made in (pickle.loads(pickle.dumps(y)), copy.deepcopy(y), y.clone()):
+        assert torch.equal(made, y)
+        made.resize_(y.numel() + 1)
+    file = io.BytesIO()
+    torch.save(y, file)
+    file.seek(0)
+    assert torch.equal(torch.load(file), y)
+    with pytest.raises(RuntimeError, match="storage that is not resizable"):
+        y.resize_(y.numel() + 1)
+    assert y.resize_(3).tolist() == [1, 1, 1]
+    z = large().fill_(2)
+    place = z.data_ptr()
+    z.share_memory_()  # moves it, so that its memory is free
+    assert z.is_shared()
+    assert large().data_ptr() == place
+    assert float(z.min()) == 2
+
+
+def test_where_there_is_no_such_memory_it_is_torch_s_own(monkeypatch):
+    def none(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(pages.mmap, "mmap", none)
+    y = large()
+    y.resize_(y.numel() + 1)
+    assert pages.kept() == 0
