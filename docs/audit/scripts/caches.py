@@ -1,4 +1,4 @@
-"""Caches that cannot be used: BLT's configuration lacks a name, xLSTM rounds its state's sizes up."""
+"""Caches that cannot be used: BLT lacks a name, and xLSTM rounds the sizes of its state up."""
 
 import torch
 from small import seeded, tokens

@@ -1,4 +1,4 @@
-"""Doge: a token that stands twice ties exactly in the choice of what to keep; T decides who wins."""
+"""Doge: a token that stands twice ties in the choice of what to keep, and T decides who wins."""
 
 import torch
 from small import logits, noise, seeded, tell
