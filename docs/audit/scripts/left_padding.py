@@ -14,8 +14,8 @@ TYPES = {
     ),
     "DeepseekV4ForCausalLM": dict(
         SMALL, num_key_value_heads=1, head_dim=16, qk_rope_head_dim=8, q_lora_rank=16,
-        o_lora_rank=16, o_groups=2, moe_intermediate_size=32, n_routed_experts=4, num_experts_per_tok=2,
-        index_n_heads=16, index_head_dim=16, index_topk=4, sliding_window=4,
+        o_lora_rank=16, o_groups=2, moe_intermediate_size=32, n_routed_experts=4,
+        num_experts_per_tok=2, index_n_heads=16, index_head_dim=16, index_topk=4, sliding_window=4,
         layer_types=["heavily_compressed_attention", "compressed_sparse_attention"],
         compress_rates=dict(heavily_compressed_attention=8, compressed_sparse_attention=4),
     ),

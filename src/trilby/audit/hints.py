@@ -48,7 +48,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "gpt_neo": dict(config=dict(attention_types=[[["global", "local"], 1]], num_layers=2)),
     "granitemoehybrid": dict(config=dict(layer_types=[_LINEAR, _FULL])),
     "hrm_text": dict(config=dict(num_layers_per_stack=2, num_hidden_layers=16)),
-    "jamba": dict(config=dict(attn_layer_period=2, attn_layer_offset=1)),
+    "jamba": dict(config=dict(attn_layer_period=2, attn_layer_offset=1, use_mamba_kernels=False)),
     "lfm2_moe": dict(config=dict(layer_types=["conv", _FULL])),
     "mamba2": dict(config=dict(num_heads=8)),
     "musicgen": dict(part="decoder", config=dict(decoder=dict(num_codebooks=1))),
@@ -67,7 +67,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "zamba": dict(
         config=dict(
             num_hidden_layers=4, layers_block_type=[_LINEAR, "hybrid", _LINEAR, "hybrid"],
-            attention_hidden_size=64, attention_head_dim=16,
+            attention_hidden_size=64, attention_head_dim=16, use_mamba_kernels=False,
         )
     ),
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """The adapter of Hugging Face transformers, whichever release is installed."""
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -17,7 +18,7 @@ from .causal_lm import CausalLM, Uncounted
 from .hints import HINTS
 from .known import limits
 from .probes import attention, continues, generates
-from .shrink import DRAWN, layers_of, small
+from .shrink import DRAWN, VOCABULARY, layers_of, small
 
 LARGEST = 20_000_000  # parameters of a model that still counts as small
 
@@ -68,7 +69,8 @@ def make(kind: str, dtype: torch.dtype, attention: str | None = None) -> nn.Modu
     if attention:
         how["attn_implementation"] = attention
     config, build = _maker(kind, hints)
-    with torch.device("meta"):
+    size = 0
+    with torch.device("meta"), contextlib.suppress(NotImplementedError):  # some read their values
         size = sum(weight.numel() for weight in build(config, **how).parameters())
     if size > LARGEST:
         raise NotBuilt(f"still {size:.1e} parameters after every rule")
@@ -93,6 +95,8 @@ def config_of(kind: str, hints: Mapping[str, Any]) -> Any:
     known = {*inspect.signature(cls.__init__).parameters, *inspect.signature(cls).parameters}
     less = small(given, special)
     less = {k: v for k, v in less.items() if k in known or k in special}
+    if "pad_token_id" not in given:
+        less["pad_token_id"] = VOCABULARY - 1  # some releases ask for one that they do not set
     if "is_decoder" in known or "is_decoder" in given:
         less["is_decoder"] = True
     return cls(**first | less)
