@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .widened import widened
+
 CARRIES = ("cache", "past_key_values", "cache_params", "state", "mems", "past_buckets_states")
 """What a release or a type calls that which it goes on from; the first one found is used."""
 
@@ -76,7 +78,8 @@ class CausalLM(nn.Module):
             given[self.carry] = past
         if use_cache and "cache_position" in self.takes:  # older releases want to be told
             given["cache_position"] = torch.arange(at, at + T)
-        went = self.model(**given)
+        with widened(self.model):
+            went = self.model(**given)
         past = getattr(went, self.carry, None) if self.carry else None
         if past is None:
             past = given.get(self.carry or "")

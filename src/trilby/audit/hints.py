@@ -57,9 +57,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "qwen4_exp": dict(config=dict(text_config=_INDEXER)),
     "qwen4_exp_text": dict(config=_INDEXER),
     "recurrent_gemma": dict(config=dict(num_hidden_layers=3)),
-    "reformer": dict(
-        config=dict(hash_seed=0, axial_pos_shape=[16, 16], axial_pos_embds_dim=[8, 24])
-    ),
+    "reformer": dict(config=dict(hash_seed=0, axial_pos_embds=False)),
     "xlm": dict(config=dict(causal=True)),
     "xlnet": dict(config=dict(attn_type="uni")),
     "xlstm": dict(config=dict(hidden_size=128, embedding_dim=128)),  # its state is in blocks of 64

@@ -38,6 +38,8 @@ def limits(kind: str, takes: Collection[str], layers: Collection[str]) -> Callab
         said = verdict.sentence
         if kind == "xlm" and verdict.law == "generates":
             return "generate appends a mask token and reads the answer there, as it was trained"
+        if kind.startswith("musicgen") and verdict.law == "generates":
+            return "generate belongs to the whole model, whose conditions the decoder lacks"
         if kind in UNMASKED and verdict.law in PADDED and "left" in said:
             return UNMASKED[kind]
         if verdict.law in PADDED and "left" in said and "position_ids" not in takes and not layers:

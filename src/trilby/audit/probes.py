@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..court import Verdict
 from .adapter import Built
+from .widened import widened
 
 FACTOR = 8  # the allowance over the largest response seen, as in the law "sound"
 DRAWS = 3
@@ -51,7 +52,7 @@ def generates(built: Built) -> Verdict:
         mask = torch.ones(2, 9 + pads, dtype=torch.long)
         mask[:, :pads] = 0
         prompt = torch.nn.functional.pad(ids, (pads, 0), value=_filler(model))
-        with _quiet():
+        with _quiet(), widened(model):
             wrote = model.generate(
                 prompt, attention_mask=mask, max_new_tokens=6, min_new_tokens=6, do_sample=False,
                 output_logits=True, return_dict_in_generate=True, pad_token_id=_filler(model),
@@ -87,23 +88,6 @@ def continues(built: Built) -> Verdict:
         found.append(verdict)
     told = [v for v in found if v.kind != "raises"] or found
     return _worst(told[:1], ["several tokens at once after left padding"], "padding")
-
-
-def padded(built: Built) -> Verdict:
-    """One row of two behind padding, on either side, is the row without it; in one pass."""
-    ids = built.example(2, 12, 4)["input_ids"]
-    plain = _logits(built.module, ids)
-    allowed = noise(built.module, lambda: _logits(built.module, ids))
-    found = []
-    for left in (True, False):
-        at = slice(PADS, None) if left else slice(0, ids.shape[1])
-        mask = torch.zeros(2, PADS + ids.shape[1], dtype=torch.long)
-        rows = torch.full_like(mask, _filler(built.module.model))
-        rows[:, at], mask[:, at] = ids, 1
-        with torch.no_grad():
-            got = logits_of(built.module(rows, attention_mask=mask))[:, at]
-        found.append(_judged(built, "padding", got, plain, allowed))
-    return _worst(found, ["padded left", "padded right"], "padding")
 
 
 def noise(module: nn.Module, call: Callable[[], Tensor], unit: float = UNIT) -> float:

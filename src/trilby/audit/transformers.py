@@ -76,7 +76,7 @@ def make(kind: str, dtype: torch.dtype, attention: str | None = None) -> nn.Modu
         raise NotBuilt(f"still {size:.1e} parameters after every rule")
     torch.manual_seed(0)
     config, build = _maker(kind, hints)
-    model = build(config, **how).eval()
+    model = build(config, **how).to(dtype).eval()  # some keep a part in float32
     redraw(model)
     return model
 
@@ -132,13 +132,15 @@ def _called(kind: str, model: nn.Module) -> Built:
     how: dict[str, Any] = {"vocabulary": DRAWN}
     if resumes:
         how["carry"] = by_past("past_key_values")
-    if "attention_mask" in module.takes:
+    faults = {"resumes": fault} if fault else {}
+    if refused := _refuses_mask(module, ids):
+        faults["padding"] = refused
+    elif "attention_mask" in module.takes:
         how["padding"] = "attention_mask"
     if module.counts:
         how["documents"] = "position_ids"
     dtype = next(model.parameters()).dtype
     ways = {way: partial(_way, kind, dtype, way) for way in ("sdpa", "eager")}
-    faults = {"resumes": fault} if fault else {}
     facts = _facts(model)
     layers = facts["layers"] if isinstance(facts["layers"], list) else []
     said = limits(kind, module.takes, layers)
@@ -159,6 +161,18 @@ def _counts(model: nn.Module, ids: Tensor, plain: Tensor) -> bool:
     except Exception:
         return False
     return bool(torch.allclose(told, plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max())))
+
+
+def _refuses_mask(module: CausalLM, ids: Tensor) -> str:
+    """What a mask of ones raises; the empty string where it is taken, or not a parameter."""
+    if "attention_mask" not in module.takes:
+        return ""
+    try:
+        module(ids, attention_mask=torch.ones_like(ids))
+    except Exception as reason:
+        told = " ".join(str(reason).split())
+        return f"an attention_mask of ones raises {type(reason).__name__}: {told:.200}"
+    return ""
 
 
 def _resumes(module: CausalLM, ids: Tensor) -> tuple[bool, str]:
