@@ -1,6 +1,5 @@
 """The adapter of transformers: what is built is small and of every kind, and judged rightly."""
 
-import time
 import warnings
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 
 from trilby.audit.adapter import Built, NotBuilt, tokens
 from trilby.audit.causal_lm import Uncounted
-from trilby.audit.judge import LAWS, Second, judge
+from trilby.audit.judge import LAWS, judge
 from trilby.audit.known import limits
 from trilby.audit.probes import attention, continues, generates, noise
 from trilby.audit.shrink import kinds_kept, small
@@ -82,8 +81,7 @@ def test_a_right_type_is_not_blamed():
 def test_mamba_forgets_its_state_in_a_cached_call_of_more_than_one_token(kind, outcome):
     built = ADAPTER.build(kind, torch.float64)
     (found,) = check(built.module, built.example, laws=["resumes"], effort="quick", **built.how)
-    second = Second(ADAPTER, built, time.monotonic() + 60, "quick")
-    assert (found if found else second.opinion(found, torch.float64)).outcome == outcome
+    assert found.outcome == outcome
     assert continues(built).outcome == outcome
 
 
@@ -103,6 +101,20 @@ def test_two_ways_that_differ_are_found():
     ways = {"eager": same.ways["eager"], "other": lambda: other}
     verdict = attention(Built("llama", same.module, tokens(64), {}, {}, ways=ways))
     assert (verdict.outcome, verdict.kind) == ("broken", "ways differ")
+
+
+def test_a_float64_model_is_float64_throughout():
+    narrow = make("gemma2", torch.float64)  # its norms and its softmax compute in float32
+    ids = tokens(64)(1, 12, 0)["input_ids"]
+    with torch.no_grad():
+        plain = narrow(ids).logits
+        wide = Uncounted(narrow)(ids).logits
+        again = Uncounted(narrow)(ids[:, :7]).logits
+    assert (again - wide[:, :7]).abs().max() < 1e-12
+    assert (wide - plain).abs().max() > 1e-9
+    assert torch.get_default_dtype() == torch.float32
+    one = make("gemma2", torch.float32)
+    assert Uncounted(one)(ids).logits.dtype == torch.float32
 
 
 def test_the_noise_is_that_of_float32():

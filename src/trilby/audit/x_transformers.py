@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..court.carry import by_past
 from .adapter import Built, NoLibrary, Probe, redraw, tokens
 from .probes import attention
+from .widened import widened
 
 DRAWN, LENGTH = 64, 128
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -59,7 +60,8 @@ class Decoder(nn.Module):
             how |= dict(mask=mask, seq_start_pos=mask.long().argmax(1))
         past, parts = past_key_values, []
         for piece in input_ids.split(1 if past else input_ids.shape[1], 1):
-            logits, past = self.model(piece, cache=past, input_not_include_cache=True, **how)
+            with widened(self.model):
+                logits, past = self.model(piece, cache=past, input_not_include_cache=True, **how)
             parts.append(logits)
         return Went((torch.cat(parts, 1), past if use_cache else None))
 
