@@ -1,4 +1,4 @@
-"""RecurrentGemma: a cached call of more than one token starts from nothing again."""
+"""RecurrentGemma keeps its state in the module: pieces of several tokens, and a prompt of one."""
 
 import torch
 from small import logits, noise, seeded, tell, tokens
@@ -11,7 +11,7 @@ config = RecurrentGemmaConfig(
 model, ids = seeded(RecurrentGemmaForCausalLM, config), tokens(1, 12)
 whole = logits(model, ids)
 floor = noise(lambda: logits(model, ids), model)
-for lengths in ([6, 1, 1, 1, 1, 1, 1], [6, 6]):
+for lengths in ([6] + [1] * 6, [6, 6], [1] * 12):  # the last one meets what the others left behind
     cache, at, parts = DynamicCache(config=config), 0, []
     for n in lengths:
         how = dict(cache=cache, use_cache=True, position_ids=torch.arange(at, at + n)[None])
