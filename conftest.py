@@ -4,6 +4,7 @@ At the root, so that it reaches the doctests in `src` as well as `tests`.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,10 @@ import torch
 
 import trilby
 
-# A compiled graph that is kept on disk does not know that an operator has changed since.
-os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
+# A compiled graph that is kept on disk does not know that an operator has changed since, so what
+# earlier runs kept is not used. Switching the caches off warns, and a warning is an error here.
+_graphs = tempfile.TemporaryDirectory(prefix="trilby-graphs-")
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = _graphs.name
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores

@@ -1,7 +1,7 @@
 """Anyone's module or function as a subject: copied, in every dtype and mode, and left alone."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import CallError
 from ..shapes import what
 from .entitled import PROBES, Within
-from .keeper import Keeper
+from .keeper import Keeper, valued
 from .kept import reached
 from .nest import convert, numbers
 from .packing import cumulative, ids, restarting
@@ -113,10 +113,10 @@ class Anyone:
         return self._bound[key]
 
     def _made(self, dtype: torch.dtype, mode: str) -> Subject:
-        ways = [(self._subject(dtype, mode, nullcontext))]
+        ways = [self._subject(dtype, mode, nullcontext)]
         if dtype == torch.float64:
             wide = Recast(torch.float64, torch.float32)
-            ways.append(self._subject(dtype, mode, partial(_again, wide)))
+            ways.append(self._subject(dtype, mode, wide.itself))
         found: list[Subject] = []
         problems: list[Exception] = []
         for way in ways:
@@ -250,10 +250,6 @@ def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
             m.eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
 
 
-def _again(mode: Recast) -> AbstractContextManager[Any]:
-    return mode.itself()
-
-
 def _nudged(subject: Subject, sequences: Sequences) -> Tensor:
     """The result when every number, of the parameters too, is changed by a share of 2^-40."""
     coins = torch.Generator().manual_seed(0)
@@ -264,14 +260,8 @@ def _nudged(subject: Subject, sequences: Sequences) -> Tensor:
 
     moved = tuple(nudge(x) if numbers(x) else x for x in sequences)
     owned = [] if subject.module is None else [p for p in subject.module.parameters() if numbers(p)]
-    before = [p.data for p in owned]
-    try:
-        for p in owned:
-            p.data = nudge(p.data)
+    with valued(owned, [nudge(p.data) for p in owned]):
         y: Tensor = subject.run(moved)[0]
-    finally:
-        for p, value in zip(owned, before, strict=True):
-            p.data = value
     return y
 
 

@@ -58,8 +58,13 @@ def change(after: Tensor, before: Tensor, a: Tensor, b: Tensor, scale: float = 1
     index = first(size == size.max())
     largest = max(_largest(after), _largest(before), scale)
     grain = torch.finfo(before.dtype).eps if before.is_floating_point() else 1.0
-    limit = FACTOR if before.dtype in HALVES else UNITS
-    return Change(float(size.max()), index, float(size.max()) / (grain * largest), limit, tainted)
+    units = float(size.max()) / (grain * largest)
+    return Change(float(size.max()), index, units, limit(before.dtype), tainted)
+
+
+def limit(dtype: torch.dtype) -> float:
+    """How many units of a dtype may be rounding."""
+    return FACTOR if dtype in HALVES else UNITS
 
 
 def rounded(what: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .change import HALVES
+from .change import limit
 from .laws.causal import Trial, gradients
 from .subject import Subject
 from .sweep import Setting
@@ -71,11 +71,10 @@ def influence(subject: Subject, setting: Setting) -> Influence:
 
 
 def _noise(y: Tensor) -> float:
-    """What may be rounding: eight units of the largest number, as for every other change."""
+    """What may be rounding: some units of the largest number, as for every other change."""
     if not y.is_floating_point():
         return 0.0
-    units = 8.0 if y.dtype in HALVES else 256.0
-    return units * torch.finfo(y.dtype).eps * float(y.abs().nan_to_num(0, 0, 0).max())
+    return limit(y.dtype) * torch.finfo(y.dtype).eps * float(y.abs().nan_to_num(0, 0, 0).max())
 
 
 def enters(subject: Subject, setting: Setting, value: Tensor) -> str:

@@ -2,12 +2,15 @@
 
 import copy
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_TABLES = ("_parameters", "_buffers", "_modules")
+from .kept import TABLES
+
 _CONTAINERS = (list, dict, set, deque)
 
 
@@ -37,22 +40,32 @@ class Keeper:
         if not tensor.is_inference():
             self._tensors.append((tensor, tensor._version, value))
 
-    def restore(self) -> bool:
-        """Put everything back; whether anything had changed."""
-        changed = False
+    def restore(self) -> None:
+        """Put everything back."""
         for module, before in self._attributes:
             now = vars(module)
             if _differs(now, before):
-                changed = True
                 now.clear()
                 now.update(_copied(before))
         for i, (tensor, version, value) in enumerate(self._tensors):
             if tensor._version != version:
-                changed = True
                 with torch.no_grad():
                     tensor.copy_(value)
                 self._tensors[i] = tensor, tensor._version, value
-        return changed
+
+
+@contextmanager
+def valued(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+    """The parameters with other values, and afterwards as before."""
+    before = [p.data for p in parameters]
+    try:
+        for p, value in zip(parameters, values, strict=True):
+            if value is not p:
+                p.data = value.detach()
+        yield
+    finally:
+        for p, value in zip(parameters, before, strict=True):
+            p.data = value
 
 
 def _copied(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +74,7 @@ def _copied(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _inside(name: str, value: Any) -> bool:
-    return name in _TABLES or type(value) in _CONTAINERS
+    return name in TABLES or type(value) in _CONTAINERS
 
 
 def _differs(now: dict[str, Any], before: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-_TABLES = ("_parameters", "_buffers", "_modules")
+TABLES = ("_parameters", "_buffers", "_modules")
 
 
 @contextmanager
@@ -93,4 +93,4 @@ def _own(module: nn.Module) -> list[torch.Tensor]:
 
 
 def _shallow(name: str, value: Any) -> Any:
-    return copy.copy(value) if name in _TABLES else value
+    return copy.copy(value) if name in TABLES else value

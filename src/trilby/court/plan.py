@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -73,18 +74,12 @@ def _isolated(effort: str, thing: Anyone) -> list[Setting]:
     return found + [replace(s, B=own.B) for s in _modes(effort, thing, "train", "redrawn")]
 
 
-def _padding(effort: str, thing: Anyone) -> list[Setting]:
-    own = replace(_own(thing), dtype=WIDE, B=max(3, _own(thing).B))
+def _marked(effort: str, thing: Anyone, rows: int = 1) -> list[Setting]:
+    """For a mask or documents: in float64, two positions or more, `rows` of the batch or more."""
+    own = replace(_own(thing), dtype=WIDE, B=max(rows, _own(thing).B))
     lengths = (5, 33) if effort == "quick" else WANTED[effort]
     found = [own, *(s for s in _at(thing, lengths, dtype=WIDE, B=own.B) if s.T > 1)]
     return found + [replace(s, dtype=WIDE, B=own.B) for s in _modes(effort, thing, "redrawn")]
-
-
-def _documents(effort: str, thing: Anyone) -> list[Setting]:
-    own = replace(_own(thing), dtype=WIDE)
-    lengths = (5, 33) if effort == "quick" else WANTED[effort]
-    found = [own, *(s for s in _at(thing, lengths, dtype=WIDE) if s.T > 1)]
-    return found + [replace(s, dtype=WIDE) for s in _modes(effort, thing, "redrawn")]
 
 
 def _differentiates(effort: str, thing: Anyone) -> list[Setting]:
@@ -121,8 +116,8 @@ _PLANS: dict[str, Callable[[str, Anyone], list[Setting]]] = {
     "causal": _causal,
     "resumes": _resumes,
     "isolated": _isolated,
-    "padding": _padding,
-    "documents": _documents,
+    "padding": partial(_marked, rows=3),
+    "documents": _marked,
     "differentiates": _differentiates,
     "agrees": _nowhere,
     "sound": _sound,

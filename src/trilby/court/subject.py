@@ -240,6 +240,11 @@ def _call(form: Callable[..., Any], name: str) -> Callable[[Sequences, Any], tup
     return call
 
 
+def scaled(sequences: Sequences, size: float) -> Sequences:
+    """The same tokens, and numbers of another magnitude."""
+    return tuple(x * size if x.is_floating_point() else x for x in sequences)
+
+
 def repin() -> None:
     """The random numbers of torch, numpy and Python from their beginning."""
     torch.default_generator.manual_seed(0)  # torch.manual_seed costs more than most calls here

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy.ma  # noqa: F401, numba asks for it in the first call, and a fork may come just then
 from numba.core.errors import NumbaError
 
 _lock = threading.RLock()

@@ -11,7 +11,7 @@ from ..change import UNITS, Change, change, first, rounded
 from ..entry import embedded
 from ..finding import Finding, compare
 from ..nest import clone, copied
-from ..subject import Sequences, Subject
+from ..subject import Sequences, Subject, scaled
 from ..sweep import SMALL, Setting, cuts
 
 MAGNITUDES = (1.0, 2.0**12, 2.0**-12)
@@ -65,12 +65,11 @@ class Trial:
     def after(self, spots: range) -> Tensor:
         """The result with some positions rewritten."""
         mixed = clone(self.subject.draw(self.setting))
-        other = self.subject.draw(self.setting.again(self.number))
+        other = scaled(self.subject.draw(self.setting.again(self.number)), self.size)
         place = slice(spots.start, spots.stop)
         for x, fresh in zip(mixed, other, strict=True):
             for b in self.rows:
-                new = fresh[b, place]
-                x[b, place] = new * self.size if x.is_floating_point() else new
+                x[b, place] = fresh[b, place]
         return _y(self.subject, mixed, self.state)
 
     def found(self, y: Tensor, spots: range, floor: float) -> Finding:
@@ -113,10 +112,10 @@ class Trial:
 
 
 def _by_gradient(subject: Subject, setting: Setting, past: bool) -> Iterator[Finding]:
+    units = 0.0 if subject.strict else UNITS * subject.recorded(setting)[0].grain
     for t, name, largest, grad in gradients(subject, setting, past, cuts(setting.T)):
         later = grad[:, t:].nan_to_num(0)  # NaN: 0 x inf
-        grain = subject.recorded(setting)[0].grain
-        small = 0.0 if subject.strict else UNITS * grain * largest
+        small = units * largest
         size = float(later.abs().max()) if later.numel() else 0.0
         if size > small:
             b, s = first(later)[:2]

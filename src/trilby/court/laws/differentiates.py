@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ..entitled import FACTOR
 from ..finding import Finding, compare
+from ..keeper import valued
 from ..nest import clone, copied, leaves, replaced
 from ..subject import Leaves, Sequences, Subject
 from ..sweep import SMALL, Setting
@@ -82,7 +82,7 @@ def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
         subject.fresh()
         fill = lambda t: next(given) if t.is_floating_point() else t.clone()
         point = replaced(sequences, fill), copied(state) if not count else replaced(state, fill)
-        with _moved([p for _, p in owned], own):
+        with valued([p for _, p in owned], own):
             result = subject.call(*point)
         found = [(path, t) for path, t in leaves(result) if _floating(t)]
         return found if subject.strict else found[:1]
@@ -95,20 +95,6 @@ def _spread(parameters: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
     known = [(name, p) for name, p in parameters if p.requires_grad and _floating(p)]
     every = -(-len(known) // PARAMETERS) or 1
     return known[::every]
-
-
-@contextmanager
-def _moved(parameters: list[Tensor], values: list[Tensor]) -> Iterator[None]:
-    """The parameters with other values, and afterwards as before."""
-    before = [p.data for p in parameters]
-    try:
-        for p, value in zip(parameters, values, strict=True):
-            if value is not p:
-                p.data = value.detach()
-        yield
-    finally:
-        for p, value in zip(parameters, before, strict=True):
-            p.data = value
 
 
 def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:

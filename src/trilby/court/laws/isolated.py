@@ -10,7 +10,7 @@ from torch import Tensor
 from ..change import change, rounded
 from ..finding import Finding, compare, exactly, rounding
 from ..nest import leaves
-from ..subject import Sequences, Subject, row, spliced
+from ..subject import Sequences, Subject, row, scaled, spliced
 from ..sweep import Setting
 
 MAGNITUDES = (1.0, 2.0**12)
@@ -39,7 +39,7 @@ def _rewritten(subject: Subject, setting: Setting, state: Any) -> Iterator[Findi
     still = not compare("", leaves(subject.run(sequences, state)), leaves(before), exactly).broken
     for number, size in enumerate(MAGNITUDES):
         again = setting.again(number)
-        fresh = tuple(x * size if x.is_floating_point() else x for x in subject.draw(again))
+        fresh = scaled(subject.draw(again), size)
         other = None if state is None else subject.past(again)
         for b in range(setting.B):
             neighbours = spliced(sequences, fresh, b), spliced(state, other, b)
@@ -54,8 +54,7 @@ def _neighbours(subject: Subject, setting: Setting) -> Iterator[Finding]:
     sequences = subject.draw(setting)
     before: Tensor = subject.run(sequences)[0]
     for number, size in enumerate(MAGNITUDES):
-        fresh = subject.draw(setting.again(number))
-        fresh = tuple(x * size if x.is_floating_point() else x for x in fresh)
+        fresh = scaled(subject.draw(setting.again(number)), size)
         for b in range(setting.B):
             after: Tensor = subject.run(spliced(sequences, fresh, b))[0]
             moved = change(after, before, after[b : b + 1], before[b : b + 1], size)

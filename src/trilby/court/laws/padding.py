@@ -8,7 +8,7 @@ from torch import Tensor
 from ..change import change, rounded
 from ..finding import Finding, compare
 from ..nest import clone
-from ..subject import Sequences, Subject, all_real
+from ..subject import Sequences, Subject, all_real, scaled
 from ..sweep import Setting
 
 SIDES = ("right", "left")
@@ -70,8 +70,7 @@ def _rewritten(
     """Other values in the pads, large ones too."""
     sequences = masked.draw(setting)
     for number, size in ((2, 1.0), (3, 2.0**12)):
-        fresh = masked.draw(setting.again(number))
-        fresh = tuple(x * size if x.is_floating_point() else x for x in fresh)
+        fresh = scaled(masked.draw(setting.again(number)), size)
         after = masked.run(_filled(sequences, fresh, mask))[0]
         hide = mask.to(y.device).view(*mask.shape, *[1] * (y.ndim - 2))
         now, before = torch.where(hide, after, 0.0), torch.where(hide, y, 0.0)
@@ -93,11 +92,10 @@ def _nothing_but_pads(subject: Subject, setting: Setting) -> Iterator[Finding]:
     mask = torch.ones(setting.B, setting.T, dtype=torch.bool)
     mask[0] = False
     y = subject.padded(lambda x: mask.to(x.device)).run(sequences)[0]
-    if not bool(y[1:].isfinite().all()) or not bool(y[0].isfinite().all()):
-        row = 0 if not bool(y[0].isfinite().all()) else 1
-        place = f"y[{row}]"
+    spoiled = [b for b in range(setting.B) if not bool(y[b].isfinite().all())]
+    if spoiled:
         text = "is not finite where row 0 is all padding"
-        yield Finding("not finite", True, torch.inf, 0.0, place, text)
+        yield Finding("not finite", True, torch.inf, 0.0, f"y[{spoiled[0]}]", text)
         return
     others = subject.padded(all_real).run(sequences)[0]
     than = ", as it is beside a row that is not all padding"

@@ -71,10 +71,8 @@ def _equal(
     if not found.broken:
         return found
     if subject.draws(setting):
-        pinned = subject.leaves(sequences, state)[: len(first)]
-        twice = subject.leaves(sequences, state)[: len(first)]
-        same = not compare("", pinned, twice, rounding).broken
-        told = "; with its random numbers pinned it repeats" if same else ""
+        still = not _unsteady(subject, sequences, state, len(first))
+        told = "; with its random numbers pinned it repeats" if still else ""
         return replace(found, kind="random", text=found.text + told)
     if not subject.strict and _unsteady(subject, sequences, state, len(first)):
         told = "; it differs from call to call, whatever the seed"
