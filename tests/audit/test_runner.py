@@ -43,12 +43,37 @@ def test_a_leak_is_found_and_a_sum_is_not_blamed(rows):
     assert "causal" not in broken["sum"]
 
 
-def test_what_hangs_is_ended_at_its_limit(monkeypatch):
+def test_what_hangs_is_ended_at_its_limit_and_the_rest_goes_on(monkeypatch):
     monkeypatch.setattr("trilby.audit.runner.GRACE", 0.5)
-    (row,) = audited(TOYS, ["hang"], jobs=1, effort="quick", seconds=1)
+    row, after = audited(TOYS, ["hang", "none"], jobs=1, effort="quick", seconds=1)
     assert row["status"] == "out of time"
     assert row["reason"].startswith("stopped after")
     assert row["seconds"] < 15
+    assert (after["kind"], after["status"]) == ("none", "not built")
+
+
+def test_what_ran_out_of_time_is_tried_again(tmp_path):
+    ledger = Ledger(tmp_path / "rows.json", HEADER)
+    for kind in ("out of time", "crashed", "judged", "not built"):
+        ledger.add({"kind": kind, "status": kind})
+    again = Ledger(ledger.path, HEADER)
+    assert [kind for kind in again.rows if not again.settled(kind)] == ["out of time"]
+    assert not again.settled("never seen")
+
+
+def test_a_row_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "rows.json", HEADER)
+    ledger.add({"kind": "a", "status": "judged"})
+    before = ledger.path.read_bytes()
+
+    def full(beside, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(FileError, match=r"cannot write the results to .*: No space left on device"):
+        ledger.add({"kind": "b", "status": "judged"})
+    assert ledger.path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [ledger.path]
 
 
 def test_an_interrupted_audit_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
@@ -114,17 +139,43 @@ def test_wrong_names_are_said():
         adapter_of("nothing")
     with pytest.raises(NoLibrary, match="no adapter 'nowhere:A'"):
         adapter_of("nowhere:A")
+    with pytest.raises(CallError, match=r"'os:path' is no adapter, it has no name, preload"):
+        adapter_of("os:path")
 
 
-def test_a_type_that_does_not_exist_is_exit_code_2(capsys, tmp_path):
-    assert main(["audit", TOYS, "--only", "summ", "--results", str(tmp_path / "r.json")]) == 2
-    assert "did you mean 'sum'?" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ([TOYS, "--only", "summ"], "did you mean 'sum'?"),
+        ([TOYS, "--only", " ,"], "--only names no type"),
+        ([TOYS, "--only", "sum", "--results", "no/such/r.json"], "there is no such folder"),
+        ([TOYS, "--only", "sum", "--results", "bad.json"], "bad.json holds no results of an audit"),
+        (["nothing"], "there is no adapter 'nothing'; take one of transformers x-transformers"),
+        (["nowhere:A"], "there is no adapter 'nowhere:A' (No module named 'nowhere')"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(call, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.json").write_text("{ half of it")
+    assert main(["audit", *call]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
 
 
-def test_a_missing_library_is_one_line_and_exit_code_2(capsys, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    assert main(["audit", "transformers"]) == 2
+@pytest.mark.parametrize(
+    ("library", "module", "install"),
+    [
+        ("transformers", "transformers", "pip install 'trilby[audit]'"),
+        ("x-transformers", "x_transformers", "pip install x-transformers"),
+    ],
+)
+def test_a_missing_library_is_one_line_and_exit_code_2(
+    library, module, install, capsys, monkeypatch
+):
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    assert main(["audit", library]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("trilby: audit: transformers cannot be imported")
-    assert "pip install 'trilby[audit]'" in told
+    assert told.startswith(f"trilby: audit: {library} cannot be imported")
+    assert install in told
     assert told.count("\n") == 1

@@ -28,7 +28,10 @@ for cls, config in (
     model, ids = seeded(cls, config), tokens(1, 12)
     whole = logits(model, ids)
     floor = noise(lambda model=model, ids=ids: logits(model, ids), model)
-    tell(f"{cls.__name__} in pieces of 6, 3, 3", pieces(model, ids, [6, 3, 3]), whole, floor)
-    tell(
-        f"{cls.__name__} in pieces of 6, 1, 1 ...", pieces(model, ids, [6] + [1] * 6), whole, floor
-    )
+    for what, lengths in (("6, 3, 3", [6, 3, 3]), ("6, 1, 1 ...", [6] + [1] * 6)):
+        try:
+            got = pieces(model, ids, lengths)
+        except Exception as error:
+            print(f"{cls.__name__} in pieces of {what}: {type(error).__name__}: {error}")
+            continue
+        tell(f"{cls.__name__} in pieces of {what}", got, whole, floor)

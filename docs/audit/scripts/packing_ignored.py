@@ -4,6 +4,8 @@ import torch
 import transformers
 from small import logits, noise, seeded, tell, tokens
 
+torch.set_default_dtype(torch.float64)  # XGLM fills a mask with the least number of its weights
+
 SMALL = dict(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
 BERT = dict(SMALL, intermediate_size=64, max_position_embeddings=64, is_decoder=True)
 TYPES = {
@@ -21,8 +23,19 @@ TYPES = {
     ),
     "BioGptForCausalLM": dict(SMALL, intermediate_size=64, max_position_embeddings=64),
     "OpenAIGPTLMHeadModel": dict(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+    "XGLMForCausalLM": dict(
+        vocab_size=64, d_model=32, num_layers=2, attention_heads=4, ffn_dim=64,
+        max_position_embeddings=64,
+    ),
+    "XLMWithLMHeadModel": dict(vocab_size=64, emb_dim=32, n_layers=2, n_heads=4, causal=True),
     "BertLMHeadModel": BERT,
+    "BertGenerationDecoder": BERT,
+    "BigBirdForCausalLM": dict(BERT, attention_type="original_full"),
     "ElectraForCausalLM": dict(BERT, embedding_size=32),
+    "ErnieForCausalLM": BERT,
+    "MegatronBertForCausalLM": BERT,
+    "RemBertForCausalLM": dict(BERT, input_embedding_size=32, output_embedding_size=32),
+    "RoCBertForCausalLM": dict(BERT, enable_pronunciation=False, enable_shape=False),
 }  # fmt: skip
 position = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]])
 for name, how in TYPES.items():

@@ -24,3 +24,19 @@ tell("the first 6 of 12 positions, by themselves", logits(model, ids[:, :6]), wh
 with torch.no_grad():
     twice = torch.cat([ids, ids])
     tell("a batch of two, row 1", logits(model, twice)[1:], logits(model, ids), floor)
+
+# The scores of relative positions are laid out [B, time, ngram, heads, buckets] and read as
+# [B, ngram, heads, time, buckets]. In the layout in which they are read, nothing leaks.
+permute = torch.Tensor.permute
+
+
+def mended(self, *axes):
+    return permute(self, *((0, 1, 4, 2, 3) if axes == (0, 2, 1, 4, 3) else axes))
+
+
+torch.Tensor.permute = mended
+other = ids.clone()
+other[0, 3] = (other[0, 3] + 7) % 55 + 5
+whole, floor = logits(model, ids), noise(lambda: logits(model, ids), model)
+tell("mended, token 3 of 12 changed", logits(model, other)[:, :3], whole[:, :3], floor)
+tell("mended, the first 6 of 12", logits(model, ids[:, :6]), whole[:, :6], floor)

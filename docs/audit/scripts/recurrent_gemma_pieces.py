@@ -1,5 +1,7 @@
 """RecurrentGemma keeps its state in the module: pieces of several tokens, and a prompt of one."""
 
+import inspect
+
 import torch
 from small import logits, noise, seeded, tell, tokens
 from transformers import DynamicCache, RecurrentGemmaConfig, RecurrentGemmaForCausalLM
@@ -14,7 +16,10 @@ floor = noise(lambda: logits(model, ids), model)
 for lengths in ([6] + [1] * 6, [6, 6], [1] * 12):  # the last one meets what the others left behind
     cache, at, parts = DynamicCache(config=config), 0, []
     for n in lengths:
-        how = dict(cache=cache, use_cache=True, position_ids=torch.arange(at, at + n)[None])
+        place = torch.arange(at, at + n)
+        how = dict(use_cache=True, position_ids=place[None])
+        takes = inspect.signature(model.forward).parameters
+        how |= dict(cache=cache) if "cache" in takes else dict(cache_position=place)
         with torch.no_grad():
             parts.append(model(ids[:, at : at + n], **how).logits)
         at += n

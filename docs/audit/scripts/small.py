@@ -76,7 +76,7 @@ def noise(call, model):
     draws = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for weight, was in zip(model.parameters(), kept, strict=True):
-            sign = torch.randint(0, 2, was.shape, generator=draws) * 2 - 1
+            sign = torch.randint(0, 2, was.shape, generator=draws).to(was) * 2 - 1
             weight.copy_(was * (1 + sign * 2**-24))
         change = (call() - plain).abs().max().item()
         for weight, was in zip(model.parameters(), kept, strict=True):

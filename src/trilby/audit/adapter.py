@@ -94,8 +94,8 @@ def redraw(module: nn.Module, seed: int = 0) -> None:
                 weight.copy_((drawn / fan**0.5).to(weight.dtype))
 
 
-def tokens(drawn: int) -> Callable[[int, int, int], dict[str, Any]]:
-    """An example of B rows of T tokens, each below `drawn`.
+def tokens(drawn: int, first: int = 0) -> Callable[[int, int, int], dict[str, Any]]:
+    """An example of B rows of T tokens, from `first` to below `drawn`.
 
     >>> tokens(9)(2, 3, 0)["input_ids"].shape
     torch.Size([2, 3])
@@ -103,6 +103,6 @@ def tokens(drawn: int) -> Callable[[int, int, int], dict[str, Any]]:
 
     def example(B: int, T: int, seed: int) -> dict[str, Any]:
         draws = torch.Generator().manual_seed(seed)
-        return {"input_ids": torch.randint(0, drawn, (B, T), generator=draws)}
+        return {"input_ids": torch.randint(first, drawn, (B, T), generator=draws)}
 
     return example

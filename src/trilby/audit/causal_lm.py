@@ -17,10 +17,10 @@ CARRIES = ("cache", "past_key_values", "cache_params", "state", "mems", "past_bu
 @dataclass
 class Went:
     """What a call returns: logits [B, T, vocabulary], and what the next call goes on from: the
-    library's own object, and the number of positions behind it."""
+    library's own object, and the tokens [B, t] behind it."""
 
     logits: Tensor
-    past_key_values: tuple[Any, int] | None = None
+    past_key_values: tuple[Any, Tensor] | None = None
 
 
 class CausalLM(nn.Module):
@@ -35,6 +35,8 @@ class CausalLM(nn.Module):
     Attributes:
         carry: what the model calls that which it goes on from; None where it keeps nothing.
         start: makes an empty one, for a model that returns none unless it is given one.
+        whole: whether a call that goes on is handed the tokens behind it once more, and their
+            positions; the model leaves out those that it has.
         takes: the names that its forward takes.
     """
 
@@ -48,13 +50,14 @@ class CausalLM(nn.Module):
         loose = any(p.kind is p.VAR_KEYWORD for p in takes.values())
         self.takes = frozenset([*takes, "use_cache"] if loose and self.carry != "mems" else takes)
         self.start: Callable[[], Any] | None = None
+        self.whole = False
 
     def forward(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: tuple[Any, int] | None = None,
+        past_key_values: tuple[Any, Tensor] | None = None,
         use_cache: bool = False,
     ) -> Went:
         """Logits [B, T, vocabulary] of tokens [B, T]; the mask also covers what went before."""
@@ -70,20 +73,26 @@ class CausalLM(nn.Module):
 
     def went(self, given: dict[str, Any], past_key_values: Any, use_cache: bool) -> Went:
         """Call the model, going on from a past, under the names that it knows."""
-        T = given["input_ids"].shape[1]
+        fresh = given["input_ids"]
         if "use_cache" in self.takes:
             given["use_cache"] = use_cache
-        past, at = past_key_values or (self.start() if self.start and use_cache else None, 0)
+        past, behind = past_key_values or (None, fresh[:, :0])
+        if past is None and self.start and use_cache:
+            past = self.start()
         if past is not None and self.carry:
             given[self.carry] = past
+        tokens, at = torch.cat([behind, fresh], 1), behind.shape[1]
         if use_cache and "cache_position" in self.takes:  # older releases want to be told
-            given["cache_position"] = torch.arange(at, at + T)
+            given["cache_position"] = torch.arange(at, tokens.shape[1])
+        if self.whole and at:
+            given["input_ids"] = tokens
+            given.pop("position_ids", None)
         with widened(self.model):
             went = self.model(**given)
         past = getattr(went, self.carry, None) if self.carry else None
         if past is None:
             past = given.get(self.carry or "")
-        return Went(went.logits, None if past is None else (past, at + T))
+        return Went(went.logits, None if past is None else (past, tokens))
 
 
 class Uncounted(CausalLM):
@@ -99,7 +108,7 @@ class Uncounted(CausalLM):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
-        past_key_values: tuple[Any, int] | None = None,
+        past_key_values: tuple[Any, Tensor] | None = None,
         use_cache: bool = False,
     ) -> Went:
         """Logits [B, T, vocabulary] of tokens [B, T]; the mask also covers what went before."""

@@ -1,7 +1,8 @@
 """What no rule can know about a configuration, type by type.
 
 `first` is what the default configuration needs to be made at all, `config` what the small one takes
-instead of what the rules say, `part` the part of a composite configuration that the model is of.
+instead of what the rules say, `part` the part of a composite configuration that the model is of,
+`whole` says that a call with a cache takes all tokens from the first one on.
 """
 
 from typing import Any
@@ -54,11 +55,12 @@ HINTS: dict[str, dict[str, Any]] = {
     "musicgen": dict(part="decoder", config=dict(decoder=dict(num_codebooks=1))),
     "musicgen_melody": dict(part="decoder", config=dict(decoder=dict(num_codebooks=1))),
     "nemotron": dict(config=dict(num_key_value_heads=2)),
+    "prophetnet": dict(config=dict(pad_token_id=0)),  # its positions count from there
     "qwen4_exp": dict(config=dict(text_config=_INDEXER)),
     "qwen4_exp_text": dict(config=_INDEXER),
     "recurrent_gemma": dict(config=dict(num_hidden_layers=3)),
     "reformer": dict(config=dict(hash_seed=0, axial_pos_embds=False)),
-    "xlm": dict(config=dict(causal=True)),
+    "xlm": dict(config=dict(causal=True), whole=True),
     "xlnet": dict(config=dict(attn_type="uni")),
     "xlstm": dict(config=dict(hidden_size=128, embedding_dim=128)),  # its state is in blocks of 64
     "xmod": dict(config=dict(default_language="en_XX")),

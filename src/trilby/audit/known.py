@@ -36,8 +36,12 @@ def limits(kind: str, takes: Collection[str], layers: Collection[str]) -> Callab
         if kind in BY_DESIGN and verdict.law in AFTER_CAUSAL:
             return BY_DESIGN[kind]
         said = verdict.sentence
+        if "is only supported for" in said:
+            return "a cached call takes one token, and says so of more"
         if kind == "xlm" and verdict.law == "generates":
             return "generate appends a mask token and reads the answer there, as it was trained"
+        if kind == "hrm_text" and verdict.law == "differentiates":
+            return "its gradient runs through the last of its cycles only, as L_bp_cycles says"
         if kind.startswith("musicgen") and verdict.law == "generates":
             return "generate belongs to the whole model, whose conditions the decoder lacks"
         if kind in UNMASKED and verdict.law in PADDED and "left" in said:

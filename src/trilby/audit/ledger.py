@@ -19,14 +19,20 @@ class Ledger:
         header: what was audited and how; rows of another header are not picked up.
 
     Raises:
-        FileError: the file is not one of ours, or holds another audit.
+        FileError: the file is not one of ours, or holds another audit; its folder is not there.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path, self.header = path, dict(header)
         self.rows: dict[str, Row] = {}
+        if not path.parent.is_dir():
+            raise FileError(f"audit: cannot write the results to {path}: there is no such folder")
         if path.exists():
             self.rows = self._read()
+
+    def settled(self, kind: str) -> bool:
+        """Whether a type has a row that the next call keeps: any but one that ran out of time."""
+        return self.rows.get(kind, {}).get("status", "out of time") != "out of time"
 
     def add(self, row: Row) -> None:
         """Keep a row; the file is replaced in one step, so an interrupt leaves the old one."""

@@ -99,7 +99,7 @@ def noise(module: nn.Module, call: Callable[[], Tensor], unit: float = UNIT) -> 
     for _ in range(DRAWS):
         with torch.no_grad():
             for weight, was in zip(weights, kept, strict=True):
-                sign = torch.randint(0, 2, was.shape, generator=draws) * 2 - 1
+                sign = torch.randint(0, 2, was.shape, generator=draws).to(was) * 2 - 1
                 weight.copy_(was * (1 + sign * unit))
             change = (call() - plain).abs()
             for weight, was in zip(weights, kept, strict=True):

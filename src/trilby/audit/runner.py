@@ -24,13 +24,15 @@ ADAPTERS: dict[str, Callable[[], Any]] = {
     "x-transformers": lambda: import_module(".x_transformers", __package__),
 }
 """The libraries with an adapter of ours; any other is named `module:adapter`."""
+PARTS = ("name", "preload", "version", "kinds", "build", "probes")  # of an `Adapter`
 
 
 def adapter_of(name: str) -> Adapter:
     """The adapter of a library, by the library's name or as `package.module:name`.
 
     Raises:
-        CallError: there is no such adapter. NoLibrary: its module cannot be imported.
+        CallError: there is no such adapter, or it is none.
+        NoLibrary: its module cannot be imported.
     """
     if name in ADAPTERS:
         return ADAPTERS[name]().ADAPTER
@@ -38,9 +40,12 @@ def adapter_of(name: str) -> Adapter:
         known = " ".join(ADAPTERS)
         raise CallError(f"audit: there is no adapter {name!r}; take one of {known}, or MODULE:NAME")
     try:
-        return pkgutil.resolve_name(name)
+        found = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as missing:
         raise NoLibrary(f"audit: there is no adapter {name!r} ({missing})") from missing
+    if lacks := [part for part in PARTS if not hasattr(found, part)]:
+        raise CallError(f"audit: {name!r} is no adapter, it has no {', '.join(lacks)}")
+    return found
 
 
 @dataclass

@@ -121,13 +121,15 @@ def _maker(kind: str, hints: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _called(kind: str, model: nn.Module) -> Built:
     """The model behind one signature, after a first call."""
-    example = tokens(DRAWN)
+    pad = getattr(model.config, "pad_token_id", None)
+    example = tokens(DRAWN, int(pad == 0))  # the embedding of padding has no gradient
     ids = example(2, 9, 0)["input_ids"]
     with torch.no_grad():
         plain = Uncounted(model)(ids).logits
         if plain.shape[:2] != ids.shape:
             raise NotBuilt(f"its logits are {tuple(plain.shape)} for tokens {tuple(ids.shape)}")
         module = CausalLM(model) if _counts(model, ids, plain) else Uncounted(model)
+        module.whole = HINTS.get(kind, {}).get("whole", False)
         resumes, fault = _resumes(module, ids)
     how: dict[str, Any] = {"vocabulary": DRAWN}
     if resumes:

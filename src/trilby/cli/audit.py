@@ -1,6 +1,7 @@
 """`trilby audit transformers`: every causal language model type of a library before every law."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def audit(
     """Judge every type of model in LIBRARY: transformers, x-transformers, or MODULE:ADAPTER.
 
     Each type is made small with random weights, offline, in a process of its own. What is judged
-    is kept in a file: an interrupted audit goes on where it was. Exit 1 if a law is broken that
+    is kept in a file: an interrupted audit goes on where it was, and a type that ran out of time
+    is tried again. Exit 1 if a law is broken that
     the library's documentation does not except.
     """
     from ..audit import Audit, Ledger, adapter_of, audited
@@ -45,7 +47,7 @@ def audit(
     if fresh:
         path.unlink(missing_ok=True)
     ledger = Ledger(path, header)
-    left = [kind for kind in kinds if kind not in ledger.rows]
+    left = [kind for kind in kinds if not ledger.settled(kind)]
     kept = f"{len(kinds) - len(left)} of them are in {path}"
     talk(f"{library} {header['version']}: {len(kinds)} types, {kept}")
     for row in _told(audited(library, left, **how), len(left)):
@@ -69,8 +71,11 @@ def _chosen(kinds: list[str], only: str | None) -> list[str]:
     named = [name.strip() for name in only.split(",") if name.strip()]
     for name in named:
         if name not in kinds:
-            raise click.UsageError(unknown("type", name, kinds[:8]))
-    return named
+            near = get_close_matches(name, kinds, n=5) or kinds[:8]  # of some two hundred
+            raise click.UsageError(unknown("type", name, near))
+    if not named:
+        raise click.UsageError("--only names no type; give e.g. --only llama,mamba")
+    return list(dict.fromkeys(named))
 
 
 def _header(library: str, version: str, how: dict[str, Any]) -> dict[str, Any]:
