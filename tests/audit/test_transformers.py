@@ -131,3 +131,17 @@ def test_a_limitation_is_told_by_law_and_place():
     assert "position_ids" in limit(left)
     assert limit(right) == ""
     assert limits("gpt2", {"position_ids"}, [])(left) == ""
+
+
+def test_a_call_that_goes_on_is_handed_the_whole_where_the_type_wants_it():
+    built = ADAPTER.build("xlm", torch.float64)
+    assert built.module.whole
+    (found,) = check(built.module, built.example, laws=["resumes"], effort="quick", **built.how)
+    assert found.ok, found.sentence
+    assert not ADAPTER.build("gpt2", torch.float64).module.whole
+
+
+def test_no_token_that_is_drawn_is_padding():
+    example = ADAPTER.build("prophetnet", torch.float64).example
+    assert example(8, 64, 0)["input_ids"].min() == 1
+    assert ADAPTER.build("gpt2", torch.float64).example(8, 64, 0)["input_ids"].min() == 0

@@ -1,6 +1,5 @@
 """Bamba: a cached call without `position_ids` starts to count again at 0."""
 
-import torch
 from small import logits, noise, pieces, seeded, tell, tokens
 from transformers import BambaConfig, BambaForCausalLM
 
@@ -12,12 +11,4 @@ model, ids = seeded(BambaForCausalLM, config), tokens(1, 12)
 whole = logits(model, ids)
 floor = noise(lambda: logits(model, ids), model)
 tell("token by token, no position_ids", pieces(model, ids, [1] * 12), whole, floor)
-past, parts = None, []
-with torch.no_grad():
-    for t in range(12):
-        went = model(
-            ids[:, t : t + 1], position_ids=torch.tensor([[t]]), cache=past, use_cache=True
-        )
-        past = went.cache
-        parts.append(went.logits)
-tell("token by token, position_ids", torch.cat(parts, 1), whole, floor)
+tell("token by token, position_ids", pieces(model, ids, [1] * 12, counted=True), whole, floor)

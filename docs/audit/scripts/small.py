@@ -45,8 +45,8 @@ def logits(model, ids, **how):
         return model(input_ids=ids, **(plain | how)).logits
 
 
-def pieces(model, ids, lengths, **how):
-    """The same tokens call after call, joined by the cache."""
+def pieces(model, ids, lengths, counted=False, **how):
+    """The same tokens call after call, joined by the cache; counted: with `position_ids`."""
     takes = inspect.signature(model.forward).parameters
     name = next(n for n in NAMES if n in takes)
     past, at, parts = None, 0, []
@@ -55,6 +55,8 @@ def pieces(model, ids, lengths, **how):
             given = {name: past, "use_cache": True, **how}
             if "cache_position" in takes:  # older releases want to be told
                 given["cache_position"] = torch.arange(at, at + n)
+            if counted:
+                given["position_ids"] = torch.arange(at, at + n)[None]
             went = model(input_ids=ids[:, at : at + n], **given)
             past, at = getattr(went, name), at + n
             parts.append(went.logits)

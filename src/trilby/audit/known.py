@@ -13,7 +13,7 @@ BY_DESIGN = {
 
 AFTER_CAUSAL = ("causal", "resumes", "padding", "generates", "continues", "sound", "isolated")
 UNMASKED = {
-    "rwkv": "its documentation says that attention_mask is not used yet",
+    "rwkv": "it warns that attention_mask is unused in this model",
     "xlstm": "forward takes no attention_mask, so it cannot be told of padding",
 }
 RECURRENT = ("linear", "mamba", "hybrid", "conv", "recurrent")
