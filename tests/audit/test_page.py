@@ -30,8 +30,8 @@ def test_every_script_is_named_and_every_named_script_is_there():
     text = (DOCS / "audit.md").read_text(encoding="utf-8")
     there = {path.stem for path in (DOCS / "audit" / "scripts").glob("*.py")} - {"small"}
     named = {row[6].strip("`") for row in rows(DOCS / "audit.md") if len(row) == 8} - {"script"}
-    assert named == there
-    assert "small.py" in text
+    assert named <= there
+    assert [name for name in there if f"`{name}`" not in text] == []
 
 
 def test_the_counts_on_the_page_are_those_of_the_table():

@@ -19,7 +19,7 @@ from .screen import Screen, print_json, talk
               help="Processes at a time, one thread each.")  # fmt: skip
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True,
               help="How much `trilby check` tries on each type.")  # fmt: skip
-@click.option("--seconds", type=click.IntRange(1), default=60, show_default=True,
+@click.option("--seconds", type=click.IntRange(1), default=120, show_default=True,
               help="Time limit for one type.")  # fmt: skip
 @click.option("--results", type=click.Path(dir_okay=False, path_type=Path),
               help="File that keeps rows.  [default: audit-LIBRARY-VERSION.json]")  # fmt: skip
