@@ -36,9 +36,7 @@ def test_every_script_is_named_and_every_named_script_is_there():
 
 def test_the_counts_on_the_page_are_those_of_the_table():
     title = (DOCS / "audit" / "table.md").read_text(encoding="utf-8").splitlines()[0]
-    types, judged, broken = re.search(
-        r"(\d+) types, (\d+) judged, (\d+) broken", title
-    ).groups()
+    types, judged, broken = re.search(r"(\d+) types, (\d+) judged, (\d+) broken", title).groups()
     text = " ".join((DOCS / "audit.md").read_text(encoding="utf-8").split())
     assert f"{types} types; {judged} were judged" in text
     assert f"{broken} have a law that is broken" in text
