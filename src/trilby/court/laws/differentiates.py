@@ -46,7 +46,8 @@ class Graph:
         """How far a result moves when every number moves by one unit: what cancels inside shows."""
         here = [t.detach() for _, t in self.tensors]
         coins = torch.Generator().manual_seed(0)
-        sign = lambda t: torch.randint(0, 2, t.shape, generator=coins).to(t.device) * 2 - 1
+        # in the dtype of t: an integer sign times a float is float32, where 1 + 2**-52 is 1
+        sign = lambda t: torch.randint(0, 2, t.shape, generator=coins).to(t) * 2 - 1
         with torch.no_grad():
             y = way([t.clone() for t in here])
             moved = [way([t * (1 + self.grain * sign(t)) for t in here]) - y for _ in range(2)]
