@@ -67,10 +67,11 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
 
 
 def floating(where: str, /, **tensors: Tensor) -> None:
-    """Require a dtype of `FLOATING` of each tensor, and the same one of all.
+    """Require a dtype of `FLOATING` of each tensor, and one dtype and one device of all.
 
     Raises:
-        DtypeError: integers, complex, bool, or two dtypes in one call; nothing is cast silently.
+        DtypeError: integers, complex, bool, two dtypes or two devices in one call; nothing is cast
+            or moved silently.
 
     >>> floating("demo", x=torch.arange(3))
     Traceback (most recent call last):
@@ -90,6 +91,7 @@ convert it first, e.g. x.float()
                 f"{where}: {name} is {_short(tensor.dtype)} but {first} is {_short(wanted.dtype)}; "
                 f"give both one dtype, e.g. {name}.to({first}.dtype)"
             )
+        beside(where, wanted, **{name: tensor})
 
 
 def exactly(where: str, dtype: torch.dtype, like: Tensor, /, **tensors: Tensor) -> None:
@@ -109,6 +111,21 @@ convert it, e.g. count.to(torch.int64)
                 f"{where}: {name} is {_short(tensor.dtype)}, expected {_short(dtype)}; "
                 f"convert it, e.g. {name}.to({dtype})"
             )
+    beside(where, like, **tensors)
+
+
+def beside(where: str, like: Tensor, /, **tensors: Tensor) -> None:
+    """Require the device of `like`, the first sequence of a call, of other tensors.
+
+    Raises:
+        DtypeError: another device.
+
+    >>> beside("demo", torch.zeros(1), g=torch.zeros(1, device="meta"))
+    Traceback (most recent call last):
+    trilby.errors.DtypeError: demo: g is on meta but the sequence is on cpu; \
+move it, e.g. g.to('cpu')
+    """
+    for name, tensor in tensors.items():
         if tensor.device != like.device:
             raise DtypeError(
                 f"{where}: {name} is on {tensor.device} but the sequence is on {like.device}; "

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.mixers.rooms import FORMS, ROOMS, drawn, fields, laid_out, like, past
-from trilby.errors import DocumentError, DtypeError, ShapeError
 
 PACKED = {  # the lengths of the documents of two rows
     "short": ([3, 1, 1, 4], [1, 8]),
@@ -93,32 +92,6 @@ def test_one_document_is_none(mixer):
     same = torch.full((2, 9), 5, dtype=torch.int32)
     for form in mixer.forms.values():
         torch.testing.assert_close(form(*given, state, same), form(*given, state))
-
-
-WRONG = [
-    (torch.tensor([[0, 1, 0, 2, 2]] * 2), DocumentError,
-     "documents falls from 1 to 0 at [0, 2]; ids never decrease along a row, sort the documents "
-     "or number them anew"),
-    (torch.zeros(2, 4, dtype=torch.int64), ShapeError,
-     "documents is [2, 4], expected [B T] with T=5 (from {first})"),
-    (torch.zeros(2, dtype=torch.int64), ShapeError,
-     "documents is [2], expected rank 2 [B T]; add the missing axes"),
-    (torch.zeros(2, 5), DtypeError,
-     "documents is float32, expected int64 or int32; number the documents of a row 0, 1, 2, ..."),
-    ([[0] * 5] * 2, DtypeError,
-     "documents is a list, expected a tensor [B T]; "
-     "convert it first, e.g. torch.as_tensor(documents)"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("documents", "error", "sentence"), WRONG, ids=range(len(WRONG)))
-@pytest.mark.parametrize("mixer", ROOMS)
-def test_wrong_documents_are_named(mixer, documents, error, sentence):
-    first = {"mean": "x", "decay": "q"}[mixer.name]
-    for name in [*mixer.forms, "weights"]:
-        with pytest.raises(error) as caught:
-            getattr(mixer, name)(*drawn(mixer, T=5), None, documents)
-        assert str(caught.value) == f"{mixer.name}.{name}: {sentence.format(first=first)}"
 
 
 @pytest.mark.parametrize("mixer", ROOMS)

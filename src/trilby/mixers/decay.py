@@ -51,7 +51,7 @@ from ..algebra import scan as prefixes
 from ..card import Mixer
 from ..errors import FormError, ShapeError
 from ..kernels import ops
-from ..shapes import begins, bind, exactly, floating, groups, unmixed
+from ..shapes import begins, beside, bind, exactly, floating, groups, unmixed
 
 State = Tensor
 """What the past leaves behind: [B, H, K, V], float64 beside float64 and else float32."""
@@ -294,6 +294,7 @@ def _checked(
     wide = torch.float64 if q.dtype == torch.float64 else torch.float32
     if g.dtype not in (q.dtype, wide):
         floating(where, q=q, g=g)
+    beside(where, q, g=g)
     H, _ = groups(where, q=q, k=k, v=v, g=g)
     if state is None:
         state = v.new_zeros((), dtype=wide).expand(size["B"], H, size["K"], size["V"])
