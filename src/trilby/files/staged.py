@@ -100,10 +100,12 @@ class Staged:
             if mode is not None:
                 os.fchmod(descriptor, mode)
             return open(descriptor, "w+b")
-        except FileNotFoundError as error:
-            folder = os.path.dirname(self.target)
-            raise FileError(f"{self.path}: there is no folder {folder}; make it first") from error
         except OSError as error:
+            folder = os.path.dirname(self.target)
+            if not os.path.isdir(folder):
+                raise FileError(
+                    f"{self.path}: there is no folder {folder}; make it first"
+                ) from error
             raise FileError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another place"
             ) from error
