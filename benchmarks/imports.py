@@ -14,12 +14,16 @@ TORCH = "import torch"
 TRILBY = "import torch; import trilby; trilby.mean"
 NUMBA = "import torch; import trilby; import numba; trilby.mean"
 FIRST = NUMBA + "(torch.ones(1, 2, 1))"
+# As after `pip install trilby`, which brings no scipy; where there is one, numba imports it.
+ALONE = "import sys; sys.modules['scipy'] = None; "
+END = "; import os; os._exit(0)"  # the result is there; what taking down numba costs comes later
 HELP = "trilby --help"
 BARE = "python -c pass"
 
 
 def table(quick: bool) -> Table:
-    ways = {line: _python("-c", line) for line in (TORCH, TRILBY, NUMBA, FIRST)}
+    lines = (TORCH, TRILBY, NUMBA, FIRST, ALONE + NUMBA, ALONE + FIRST)
+    ways = {line: _python("-c", line + END) for line in lines}
     ways |= {HELP: _python("-m", "trilby", "--help"), BARE: _python("-c", "pass")}
     timings = interleaved(ways, rounds=1 if quick else 15, warmup=1)
     made = []
@@ -37,12 +41,17 @@ def table(quick: bool) -> Table:
         at_most(
             "s: the first fused call, warm cache, beyond importing numba",
             0.3,
+            _beyond(timings, ALONE + FIRST, ALONE + NUMBA),
+        ),
+        at_most(
+            "s: the same where scipy is installed",
+            0.3,
             _beyond(timings, FIRST, NUMBA),
         ),
     ]
     setup = (
-        f"Whole processes, {timings.rounds} rounds in turn, bytecode and kernels cached; "
-        "a difference is the median of the rounds' own differences."
+        f"Processes from their start to the end of the line, {timings.rounds} rounds in turn, bytecode "
+        "and kernels cached; a difference is the median of the rounds' own differences."
     )
     return Table("Start", setup, made, targets)
 
