@@ -50,8 +50,8 @@ def table(quick: bool) -> Table:
         ),
     ]
     setup = (
-        f"Processes from their start to the end of the line, {timings.rounds} rounds in turn, bytecode "
-        "and kernels cached; a difference is the median of the rounds' own differences."
+        f"Processes from their start to the end of the line, {timings.rounds} rounds in turn, "
+        "bytecode and kernels cached; a difference is the median of the rounds' own differences."
     )
     return Table("Start", setup, made, targets)
 
