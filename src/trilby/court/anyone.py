@@ -20,6 +20,7 @@ from .port import Port, signature
 from .recast import Recast
 from .subject import COARSE, FINE, Sequences, Subject, all_real
 from .sweep import Setting
+from .widened import widened
 
 POSITIONS = "position_ids"
 FORMS = {POSITIONS: restarting}  # of documents; any other keyword takes ids or cu_seqlens
@@ -113,23 +114,40 @@ class Anyone:
         return self._bound[key]
 
     def _made(self, dtype: torch.dtype, mode: str) -> Subject:
-        ways = [self._subject(dtype, mode, nullcontext)]
-        if dtype == torch.float64:
-            wide = Recast(torch.float64, torch.float32)
-            ways.append(self._subject(dtype, mode, wide.itself))
-        found: list[Subject] = []
-        problems: list[Exception] = []
-        for way in ways:
-            try:
-                found.append(replace(way, grain=self._grain(way, dtype)))
-            except Exception as error:
-                problems.append(error)
-            if found and found[-1].grain == FINE:
-                break
-        if not found:
+        """The subject; in float64 one that computes with all its digits, if there is a way.
+
+        It is widened where that changes the result, and recast where digits are lost all the same.
+        """
+        exact, problems = dtype == torch.float64, list[Exception]()
+        copy = self._copy(dtype, mode)
+        tried = lambda way: self._tried(self._bare(*copy, way), dtype, problems)
+        plain, wide = tried(nullcontext), tried(widened) if exact else None
+        known = [one for one in (wide, plain) if one is not None]
+        if len(known) == 2 and known[0].like(known[1]):
+            known = known[1:]
+        best = min(known, key=lambda one: one.subject.grain, default=None)
+        recorded = best.subject if best else None
+        if exact and (best is None or best.subject.grain != FINE):
+            other = tried(Recast(torch.float64, torch.float32).itself)
+            if other is not None and (best is None or other.subject.grain < best.subject.grain):
+                best = other
+        if best is None:
             raise problems[0]
-        best = self._going_on(min(found, key=lambda way: way.grain), dtype)
-        return replace(best, plain=None if best is found[0] and not problems else found[0])
+        found = self._going_on(best.subject, dtype)
+        return replace(found, plain=recorded, coarse=plain is not None and best is not plain)
+
+    def _tried(
+        self, subject: Subject, dtype: torch.dtype, problems: list[Exception]
+    ) -> "_Tried | None":
+        """The subject with its grain and what it gives; None, and what it raises."""
+        try:
+            B, T = self.port.size
+            sequences = subject.draw(Setting(T, B, 1, dtype))
+            y = checked(self.name, subject.run(sequences)[0], sequences)
+            return _Tried(replace(subject, grain=_grain(subject, dtype, sequences, y)), y)
+        except Exception as error:
+            problems.append(error)
+            return None
 
     def _going_on(self, subject: Subject, dtype: torch.dtype) -> Subject:
         """The subject, its first state cast where it does not go on from one as it is made."""
@@ -145,7 +163,8 @@ class Anyone:
                 return way
         return subject
 
-    def _subject(self, dtype: torch.dtype, mode: str, within: Within) -> Subject:
+    def _copy(self, dtype: torch.dtype, mode: str) -> tuple[Any, Port, Keeper]:
+        """What is called, what it is called with, and what puts it back."""
         thing = self.thing
         if self.owned:
             thing = convert(thing, dtype)
@@ -158,16 +177,14 @@ class Anyone:
             port = self.masked(port, all_real)
         if self.required(self.documents):
             port = self.told_of(port, ())
-        kept = modules_of(thing)
-        keeper = Keeper(
-            _all(kept), _all(modules_of(self.thing)) if mode != "redrawn" else _all(kept)
-        )
-        return self._bare(thing, port, within, keeper)
+        kept = _all(modules_of(thing))
+        source = _all(modules_of(self.thing)) if mode != "redrawn" else kept
+        return thing, port, Keeper(kept, source)
 
-    def _bare(self, thing: Any, port: Port, within: Within, keeper: Keeper) -> Subject:
+    def _bare(self, thing: Any, port: Port, keeper: Keeper, within: Within) -> Subject:
         carry = self.port.carry
         begin: Callable[[int], Any] = lambda B: carry.begin(thing, B) if carry else None
-        again = lambda other: self._bare(thing, other, within, keeper)
+        again = lambda other: self._bare(thing, other, keeper, within)
         return Subject(
             name=self.name,
             call=partial(invoked, thing, port),
@@ -184,6 +201,7 @@ class Anyone:
             probes=2 if self.large else PROBES,
             large=self.large,
             streams=carry is not None,
+            pieces=in_pieces,
             padded=lambda mask: again(self.masked(port, mask)),
             masked_only=self.required(self.padding),
             mask=None if self.padding is None else self.mask,
@@ -198,6 +216,9 @@ class Anyone:
         """It as it is, in the user's dtype, with what cannot be asked of it."""
         B, T = self.port.size
         unable = {"agrees": "there is no definition that it must agree with"}
+        if torch.float64 in self.without:
+            told = self.without[torch.float64]
+            unable["sound"] = f"there is no float64 to hold it against, {self.name} raises {told}"
         if self.port.carry is None:
             unable["resumes"] = "nobody said how it goes on; name it with carry="
         if self.padding is None:
@@ -224,23 +245,38 @@ class Anyone:
         takes = signature(self.thing).get(str(keyword))
         return takes is not None and takes.default is takes.empty
 
-    def _grain(self, subject: Subject, dtype: torch.dtype) -> float:
-        """FINE, or COARSE where float64 goes in and the result has the digits of float32.
 
-        It answers a change of 2^-40 with nothing, or with 2^-24.
-        """
-        B, T = self.port.size
-        sequences = subject.draw(Setting(T, B, 1, dtype))
-        y = checked(self.name, subject.run(sequences)[0], sequences)
-        if dtype != torch.float64:
-            return float(torch.finfo(dtype).eps)
-        if not y.is_floating_point() or not y.numel():
-            return FINE
-        if y.dtype != torch.float64:
-            return COARSE
-        z = _nudged(subject, sequences)
-        change = (y - z).abs().nan_to_num(0, 0, 0).max() / y.abs().nan_to_num(0, 0, 0).max()
-        return COARSE if float(change) == 0 or float(change) > 2.0**-28 else FINE
+@dataclass(frozen=True)
+class _Tried:
+    """A subject in one way of running in float64, and what it gives for the example."""
+
+    subject: Subject
+    y: Tensor
+
+    def like(self, other: "_Tried") -> bool:
+        """Whether two ways give the same, to the digits of float64."""
+        if self.y.dtype != other.y.dtype or self.y.shape != other.y.shape:
+            return False
+        a, b = (t.double().nan_to_num(0, 0, 0) for t in (self.y, other.y))
+        return bool((a - b).abs().amax() <= 2.0**-44 * b.abs().amax()) if a.numel() else True
+
+
+def _grain(subject: Subject, dtype: torch.dtype, sequences: Sequences, y: Tensor) -> float:
+    """FINE, or COARSE where float64 goes in and the result has the digits of float32.
+
+    A change of 2^-26 is twice that of 2^-27 for a function with the digits of float64. With those
+    of float32 it is a staircase, whose steps are larger than either.
+    """
+    if dtype != torch.float64:
+        return float(torch.finfo(dtype).eps)
+    if not y.is_floating_point() or not y.numel():
+        return FINE
+    if y.dtype != torch.float64:
+        return COARSE
+    far, near = (_nudged(subject, sequences, size) - y for size in (2.0**-26, 2.0**-27))
+    off = (far - 2 * near).abs().nan_to_num(0, 0, 0).amax()
+    change = far.abs().nan_to_num(0, 0, 0).amax()
+    return COARSE if float(change) == 0 or float(off) > 2.0**-10 * float(change) else FINE
 
 
 def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
@@ -250,13 +286,13 @@ def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
             m.eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
 
 
-def _nudged(subject: Subject, sequences: Sequences) -> Tensor:
-    """The result when every number, of the parameters too, is changed by a share of 2^-40."""
+def _nudged(subject: Subject, sequences: Sequences, size: float) -> Tensor:
+    """The result when every number, of the parameters too, is changed by about that share."""
     coins = torch.Generator().manual_seed(0)
 
     def nudge(x: Tensor) -> Tensor:
         noise = torch.randn(x.shape, generator=coins, dtype=torch.float64).to(x.device)
-        return x * (1 + 2.0**-40 * noise)
+        return x * (1 + size * noise)
 
     moved = tuple(nudge(x) if numbers(x) else x for x in sequences)
     owned = [] if subject.module is None else [p for p in subject.module.parameters() if numbers(p)]
@@ -272,6 +308,20 @@ def invoked(thing: Any, port: Port, sequences: Sequences, state: Any) -> tuple[A
         return port.pick(thing(*args, **kwargs)), None
     result, state = port.carry.call(thing, args, kwargs, port.slots, state)
     return port.pick(result), state
+
+
+def in_pieces(
+    call: partial[tuple[Any, Any]], lengths: tuple[int, ...], sequences: Sequences, state: Any
+) -> tuple[Any, Any]:
+    """What calls of `invoked` give piece after piece, from nothing."""
+    thing, port = call.args
+    if state is None and port.carry is not None:
+        state = port.carry.begin(thing, len(sequences[0]))
+    parts = []
+    for piece in zip(*(x.split(lengths, 1) for x in sequences), strict=True):
+        y, state = call(tuple(x.clone() for x in piece), state)
+        parts.append(y)
+    return torch.cat(parts, 1), state
 
 
 def modules_of(thing: Any) -> list[nn.Module]:

@@ -145,9 +145,10 @@ def gradients(
     y = weights.to(y.dtype).to(y.device) * y
     for t in at:
         tensors = [x for _, x in named]
-        grads = torch.autograd.grad(
-            y[:, t - 1].sum(), tensors, retain_graph=True, allow_unused=True
-        )
+        with subject.within():
+            grads = torch.autograd.grad(
+                y[:, t - 1].sum(), tensors, retain_graph=True, allow_unused=True
+            )
         for (name, x), grad in zip(named, grads, strict=True):
             known = torch.zeros_like(x) if grad is None else grad
             yield t, name, float(known.abs().nan_to_num(0, 0, 0).max()), known
