@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import trilby
-from trilby.court.carry import by_cache, by_methods, by_state
+from trilby.court.carry import by_cache, by_methods, by_past, by_state
 from trilby.errors import CallError
 
 
@@ -207,3 +207,18 @@ def test_wrong_input_is_one_line(subject, example, how, told):
         trilby.check(subject, example, **how)
     assert told in str(problem.value)
     assert "\n" not in str(problem.value)
+
+
+def test_a_cache_is_asked_for_only_where_something_goes_on():
+    class Cached(Block):
+        def forward(self, x, past_key_values=None, use_cache=False):
+            if use_cache and torch.is_grad_enabled():
+                raise RuntimeError("the cache is for inference")
+            past = empty(len(x)) if past_key_values is None else past_key_values
+            past = {k: t.to(x.dtype) for k, t in past.items()}
+            y = super().forward(x, cache=past)
+            return {"logits": y, "past_key_values": past} if use_cache else {"logits": y}
+
+    laws = ["causal", "resumes", "differentiates"]
+    report = trilby.check(Cached(), x(), laws=laws, effort="quick", carry=by_past())
+    assert [v.outcome for v in report] == ["holds"] * 3, str(report)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import CallError
 from ..shapes import what
+from .carry import FIRST
 from .entitled import PROBES, Within
 from .keeper import Keeper, valued
 from .kept import reached
@@ -183,7 +184,7 @@ class Anyone:
 
     def _bare(self, thing: Any, port: Port, keeper: Keeper, within: Within) -> Subject:
         carry = self.port.carry
-        begin: Callable[[int], Any] = lambda B: carry.begin(thing, B) if carry else None
+        begin: Callable[[int], Any] = lambda B: carry.first(thing, B) if carry else None
         again = lambda other: self._bare(thing, other, keeper, within)
         return Subject(
             name=self.name,
@@ -302,11 +303,15 @@ def _nudged(subject: Subject, sequences: Sequences, size: float) -> Tensor:
 
 
 def invoked(thing: Any, port: Port, sequences: Sequences, state: Any) -> tuple[Any, Any]:
-    """One call: the arguments filled in, the state handed over, the sequence picked."""
+    """One call: the arguments filled in, the state handed over, the sequence picked.
+
+    Without a state it is called as nobody calls it who wants to go on: that may be another path.
+    """
     args, kwargs = port.filled(sequences)
-    if port.carry is None:
+    if port.carry is None or state is None:
         return port.pick(thing(*args, **kwargs)), None
-    result, state = port.carry.call(thing, args, kwargs, port.slots, state)
+    past = None if state is FIRST else state
+    result, state = port.carry.call(thing, args, kwargs, port.slots, past)
     return port.pick(result), state
 
 
@@ -316,7 +321,7 @@ def in_pieces(
     """What calls of `invoked` give piece after piece, from nothing."""
     thing, port = call.args
     if state is None and port.carry is not None:
-        state = port.carry.begin(thing, len(sequences[0]))
+        state = port.carry.first(thing, len(sequences[0]))
     parts = []
     for piece in zip(*(x.split(lengths, 1) for x in sequences), strict=True):
         y, state = call(tuple(x.clone() for x in piece), state)

@@ -26,7 +26,7 @@ def embedded(module: nn.Module | None, inputs: list[Tensor]) -> Iterator[list[tu
             return None
         leaf = made.detach().requires_grad_()
         entered.append(("embedding of the tokens", leaf))
-        return leaf
+        return leaf.clone()  # a model may scale it in place, which nobody may do to a leaf
 
     found = [m for m in module.modules() if isinstance(m, nn.Embedding)]
     handles = [m.register_forward_hook(hook) for m in found]
