@@ -57,6 +57,7 @@ class Anyone:
     copies: bool = True
     made: bool = False
     _bound: dict[Any, Subject] = field(default_factory=dict)
+    _own: Keeper | None = None
 
     @property
     def size(self) -> int:
@@ -178,9 +179,17 @@ class Anyone:
             port = self.masked(port, all_real)
         if self.required(self.documents):
             port = self.told_of(port, ())
-        kept = _all(modules_of(thing))
-        source = _all(modules_of(self.thing)) if mode != "redrawn" else kept
-        return thing, port, Keeper(kept, source)
+        return thing, port, self._keeper(thing, mode)
+
+    def _keeper(self, thing: Any, mode: str) -> Keeper:
+        """What puts a copy back; where none is made, one keeper that knows how it came."""
+        own = _all(modules_of(self.thing))
+        if thing is not self.thing:
+            kept = _all(modules_of(thing))
+            return Keeper(kept, own if mode != "redrawn" else kept)
+        if self._own is None:
+            self._own = Keeper(own, own)
+        return self._own
 
     def _bare(self, thing: Any, port: Port, keeper: Keeper, within: Within) -> Subject:
         carry = self.port.carry
@@ -230,8 +239,8 @@ class Anyone:
 
     def leave(self) -> None:
         """Put the user's own modules back, where it was they that were run."""
-        for subject in self._bound.values():
-            subject.undo()
+        if self._own is not None:
+            self._own.restore(values=True)
 
     def limits(self) -> list[str]:
         """What it did not take, for the report."""
