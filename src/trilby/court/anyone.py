@@ -12,20 +12,26 @@ from torch import Tensor, nn
 from ..errors import CallError
 from ..shapes import what
 from .carry import FIRST
+from .digits import Tried
 from .entitled import PROBES, Within
-from .keeper import Keeper, valued
+from .keeper import Keeper
 from .kept import reached
 from .nest import convert, numbers
 from .packing import cumulative, ids, restarting
 from .port import Port, signature
 from .recast import Recast
-from .subject import COARSE, FINE, Sequences, Subject, all_real
+from .subject import FINE, Sequences, Subject, all_real
 from .sweep import Setting
 from .widened import widened
 
 POSITIONS = "position_ids"
 FORMS = {POSITIONS: restarting}  # of documents; any other keyword takes ids or cu_seqlens
 LARGE = 5_000_000  # parameters, above which only few sizes and few copies are made
+ITSELF = "not tried in other dtypes, in training mode or with other parameter values"
+SPARED = (
+    "training mode, other parameter values, half precision, more than three sizes for a law, and "
+    "gradients of more than four parameters"
+)
 
 
 @dataclass(eq=False)
@@ -40,7 +46,7 @@ class Anyone:
         lengths: the T that it takes, of those that were tried.
         refused: T -> what it said.
         without: dtype -> what it said.
-        copies: False where it cannot be copied, and is put back after each call.
+        single: why it cannot be copied and is put back after each call; empty if it can.
         made: whether it was made by a class or a factory that takes nothing.
         mask: the dtype in which it takes a mask.
     """
@@ -54,10 +60,11 @@ class Anyone:
     refused: dict[int, str] = field(default_factory=dict)
     without: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
-    copies: bool = True
+    single: str = ""
     made: bool = False
     _bound: dict[Any, Subject] = field(default_factory=dict)
     _own: Keeper | None = None
+    _wide: Within | None = None
 
     @property
     def size(self) -> int:
@@ -67,7 +74,7 @@ class Anyone:
     @property
     def owned(self) -> bool:
         """Whether it is a module of which copies are made: in modes, in dtypes, re-drawn."""
-        return self.copies and isinstance(self.thing, nn.Module)
+        return not self.single and isinstance(self.thing, nn.Module)
 
     @property
     def large(self) -> bool:
@@ -110,8 +117,9 @@ class Anyone:
         """The subject in one dtype and mode; made once, and the last few are kept."""
         key = setting.dtype, setting.mode
         if key not in self._bound:
-            while len(self._bound) >= (2 if self.large else 8):
-                del self._bound[next(iter(self._bound))]
+            base, most = (self.dtype, ""), 2 if self.large else 8
+            while len(self._bound) >= most:  # all laws hold on to the base
+                del self._bound[next(k for k in self._bound if k != base)]
             self._bound[key] = self._made(setting.dtype, setting.mode)
         return self._bound[key]
 
@@ -127,26 +135,30 @@ class Anyone:
         known = [one for one in (wide, plain) if one is not None]
         if len(known) == 2 and known[0].like(known[1]):
             known = known[1:]
+        known = [one.graded(dtype) for one in known]
         best = min(known, key=lambda one: one.subject.grain, default=None)
         recorded = best.subject if best else None
         if exact and (best is None or best.subject.grain != FINE):
             other = tried(Recast(torch.float64, torch.float32).itself)
+            other = other and other.graded(dtype)
             if other is not None and (best is None or other.subject.grain < best.subject.grain):
                 best = other
         if best is None:
             raise problems[0]
         found = self._going_on(best.subject, dtype)
-        return replace(found, plain=recorded, coarse=plain is not None and best is not plain)
+        coarse = plain is not None and best.subject.within is not nullcontext
+        return replace(found, plain=recorded, coarse=coarse)
 
     def _tried(
         self, subject: Subject, dtype: torch.dtype, problems: list[Exception]
-    ) -> "_Tried | None":
-        """The subject with its grain and what it gives; None, and what it raises."""
+    ) -> Tried | None:
+        """The subject and what it gives; None, and what it raises."""
         try:
             B, T = self.port.size
             sequences = subject.draw(Setting(T, B, 1, dtype))
-            y = checked(self.name, subject.run(sequences)[0], sequences)
-            return _Tried(replace(subject, grain=_grain(subject, dtype, sequences, y)), y)
+            return Tried(
+                subject, sequences, checked(self.name, subject.run(sequences)[0], sequences)
+            )
         except Exception as error:
             problems.append(error)
             return None
@@ -219,8 +231,13 @@ class Anyone:
         )
 
     def _twin(self) -> Within:
-        B, T = self.port.size
-        return self.at(Setting(T, B, dtype=torch.float64)).within
+        """What a float64 twin runs in; the copy that tells is not kept if it is large."""
+        if self._wide is None:
+            B, T = self.port.size
+            self._wide = self.at(Setting(T, B, dtype=torch.float64)).within
+        if self.large and self.dtype != torch.float64:
+            self._bound.pop((torch.float64, ""), None)
+        return self._wide
 
     def subject(self) -> Subject:
         """It as it is, in the user's dtype, with what cannot be asked of it."""
@@ -229,6 +246,8 @@ class Anyone:
         if torch.float64 in self.without:
             told = self.without[torch.float64]
             unable["sound"] = f"there is no float64 to hold it against, {self.name} raises {told}"
+        if self.single:
+            unable["sound"] = f"its float64 twin would be a copy, and {self.single}"
         if self.port.carry is None:
             unable["resumes"] = "nobody said how it goes on; name it with carry="
         if self.padding is None:
@@ -245,6 +264,14 @@ class Anyone:
     def limits(self) -> list[str]:
         """What it did not take, for the report."""
         told = [f"{str(d).removeprefix('torch.')}: {why}" for d, why in self.without.items()]
+        if self.single and isinstance(self.thing, nn.Module):
+            told.append(
+                f"it cannot be copied, {self.single}; it is run itself and put back, {ITSELF}"
+            )
+        if self.padding is not None and POSITIONS in signature(self.thing):
+            told.append(f"{POSITIONS} is given beside a mask, from 0 at the first real position")
+        if self.large:
+            told.append(f"for its size, {self.size / 1e6:.3g} M parameters: {SPARED}")
         by: dict[str, list[str]] = {}
         for length, why in self.refused.items():
             by.setdefault(why, []).append(str(length))
@@ -256,59 +283,11 @@ class Anyone:
         return takes is not None and takes.default is takes.empty
 
 
-@dataclass(frozen=True)
-class _Tried:
-    """A subject in one way of running in float64, and what it gives for the example."""
-
-    subject: Subject
-    y: Tensor
-
-    def like(self, other: "_Tried") -> bool:
-        """Whether two ways give the same, to the digits of float64."""
-        if self.y.dtype != other.y.dtype or self.y.shape != other.y.shape:
-            return False
-        a, b = (t.double().nan_to_num(0, 0, 0) for t in (self.y, other.y))
-        return bool((a - b).abs().amax() <= 2.0**-44 * b.abs().amax()) if a.numel() else True
-
-
-def _grain(subject: Subject, dtype: torch.dtype, sequences: Sequences, y: Tensor) -> float:
-    """FINE, or COARSE where float64 goes in and the result has the digits of float32.
-
-    A change of 2^-26 is twice that of 2^-27 for a function with the digits of float64. With those
-    of float32 it is a staircase, whose steps are larger than either.
-    """
-    if dtype != torch.float64:
-        return float(torch.finfo(dtype).eps)
-    if not y.is_floating_point() or not y.numel():
-        return FINE
-    if y.dtype != torch.float64:
-        return COARSE
-    far, near = (_nudged(subject, sequences, size) - y for size in (2.0**-26, 2.0**-27))
-    off = (far - 2 * near).abs().nan_to_num(0, 0, 0).amax()
-    change = far.abs().nan_to_num(0, 0, 0).amax()
-    return COARSE if float(change) == 0 or float(off) > 2.0**-10 * float(change) else FINE
-
-
 def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
     """An RMS norm without an epsilon takes that of its dtype; here it keeps that of the user's."""
     for m in module.modules():
         if isinstance(m, nn.RMSNorm) and m.eps is None:
             m.eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
-
-
-def _nudged(subject: Subject, sequences: Sequences, size: float) -> Tensor:
-    """The result when every number, of the parameters too, is changed by about that share."""
-    coins = torch.Generator().manual_seed(0)
-
-    def nudge(x: Tensor) -> Tensor:
-        noise = torch.randn(x.shape, generator=coins, dtype=torch.float64).to(x.device)
-        return x * (1 + size * noise)
-
-    moved = tuple(nudge(x) if numbers(x) else x for x in sequences)
-    owned = [] if subject.module is None else [p for p in subject.module.parameters() if numbers(p)]
-    with valued(owned, [nudge(p.data) for p in owned]):
-        y: Tensor = subject.run(moved)[0]
-    return y
 
 
 def invoked(thing: Any, port: Port, sequences: Sequences, state: Any) -> tuple[Any, Any]:

@@ -100,7 +100,9 @@ def _held(
 ) -> Verdict:
     """The verdict that nothing broke, with what came nearest to it."""
     if not found:
-        return _not_run(subject, law, "there was nothing to compare")
+        longest = max(setting.T for setting in settings)
+        reason = f"there was nothing to compare at T={longest}; give a longer example"
+        return _not_run(subject, law, reason)
     best = max(found, key=lambda f: f.ratio)
     notes: dict[str, float] = {}
     for one in found:

@@ -27,8 +27,10 @@ def plan(law: str, effort: str, thing: Anyone) -> list[Setting]:
         here = [replace(s, dtype=own) if s.dtype == WIDE else s for s in settings]
         settings = [replace(s, literal=True) for s in here]
     known = [s for s in settings if s.dtype not in thing.without]
-    if thing.large:
-        known = known[:3]
+    if thing.large:  # what `SPARED` says
+        known = [s for s in known if s.mode in ("", "masked") and s.dtype in (WIDE, thing.dtype)][
+            :3
+        ]
     return list(dict.fromkeys(known))
 
 

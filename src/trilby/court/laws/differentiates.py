@@ -18,7 +18,7 @@ from ..sweep import SMALL, Setting
 
 PROBES = 2
 DISCRETE = "piecewise constant, with a gradient of its own (straight through)"
-PARAMETERS = 24  # of a module that are tried, spread over it
+PARAMETERS, FEW = 24, 4  # of a module that are tried, spread over it; of a large one
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
 def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
     named = [*zip(subject.names, sequences, strict=False), *leaves((None, state))[1:]]
     points = [(path, t) for path, t in named if _floating(t)]
-    owned = [] if subject.module is None else _spread([*subject.module.named_parameters()])
+    most = FEW if subject.large else PARAMETERS
+    owned = [] if subject.module is None else _spread([*subject.module.named_parameters()], most)
     count = len(points)
 
     def call(tensors: list[Tensor]) -> Leaves:
@@ -114,10 +115,10 @@ def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
     return Graph(call, [*points, *owned], count, subject.grain, subject.within, spared)
 
 
-def _spread(parameters: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
-    """At most PARAMETERS of those that take gradients, evenly over the module."""
+def _spread(parameters: list[tuple[str, Tensor]], most: int) -> list[tuple[str, Tensor]]:
+    """At most that many of those that take gradients, evenly over the module."""
     known = [(name, p) for name, p in parameters if p.requires_grad and _floating(p)]
-    every = -(-len(known) // PARAMETERS) or 1
+    every = -(-len(known) // most) or 1
     return known[::every]
 
 
