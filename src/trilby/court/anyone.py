@@ -1,5 +1,6 @@
 """Anyone's module or function as a subject: copied, in every dtype and mode, and left alone."""
 
+import gc
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -117,9 +118,7 @@ class Anyone:
         """The subject in one dtype and mode; made once, and the last few are kept."""
         key = setting.dtype, setting.mode
         if key not in self._bound:
-            base, most = (self.dtype, ""), 2 if self.large else 8
-            while len(self._bound) >= most:  # all laws hold on to the base
-                del self._bound[next(k for k in self._bound if k != base)]
+            self._leave_room(2 if self.large else 8)
             self._bound[key] = self._made(setting.dtype, setting.mode)
         return self._bound[key]
 
@@ -128,6 +127,8 @@ class Anyone:
 
         It is widened where that changes the result, and recast where digits are lost all the same.
         """
+        if mode == "masked":
+            return self._masked(dtype)
         exact, problems = dtype == torch.float64, list[Exception]()
         copy = self._copy(dtype, mode)
         tried = lambda way: self._tried(self._bare(*copy, way), dtype, problems)
@@ -148,6 +149,13 @@ class Anyone:
         found = self._going_on(best.subject, dtype)
         coarse = plain is not None and best.subject.within is not nullcontext
         return replace(found, plain=recorded, coarse=coarse)
+
+    def _masked(self, dtype: torch.dtype) -> Subject:
+        """The subject with a mask of ones; the copy is the one that there is."""
+        B, T = self.port.size
+        whole = self.at(Setting(T, B, dtype=dtype))
+        told = lambda one: replace(one.padded(all_real), grain=one.grain, coarse=one.coarse)
+        return replace(told(whole), plain=None if whole.plain is None else told(whole.plain))
 
     def _tried(
         self, subject: Subject, dtype: torch.dtype, problems: list[Exception]
@@ -187,7 +195,7 @@ class Anyone:
             _fix_epsilon(thing, self.dtype)
             thing.train(mode == "train")
         port = convert(self.port, dtype)
-        if mode == "masked" or self.required(self.padding):
+        if self.required(self.padding):
             port = self.masked(port, all_real)
         if self.required(self.documents):
             port = self.told_of(port, ())
@@ -235,9 +243,19 @@ class Anyone:
         if self._wide is None:
             B, T = self.port.size
             self._wide = self.at(Setting(T, B, dtype=torch.float64)).within
-        if self.large and self.dtype != torch.float64:
-            self._bound.pop((torch.float64, ""), None)
+        if self.large:
+            self._leave_room(2)
         return self._wide
+
+    def _leave_room(self, most: int) -> None:
+        """Forget the oldest copies, of all but the base, to which every law holds on.
+
+        One that is large is not left for a collection to come.
+        """
+        while len(self._bound) >= most:
+            del self._bound[next(k for k in self._bound if k != (self.dtype, ""))]
+        if self.large:
+            gc.collect()
 
     def subject(self) -> Subject:
         """It as it is, in the user's dtype, with what cannot be asked of it."""

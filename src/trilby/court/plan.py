@@ -27,10 +27,9 @@ def plan(law: str, effort: str, thing: Anyone) -> list[Setting]:
         here = [replace(s, dtype=own) if s.dtype == WIDE else s for s in settings]
         settings = [replace(s, literal=True) for s in here]
     known = [s for s in settings if s.dtype not in thing.without]
-    if thing.large:  # what `SPARED` says
-        known = [s for s in known if s.mode in ("", "masked") and s.dtype in (WIDE, thing.dtype)][
-            :3
-        ]
+    if thing.large:  # what `SPARED` says; with a mask and without one are two paths
+        known = [s for s in known if s.mode in ("", "masked") and s.dtype in (WIDE, thing.dtype)]
+        known = [*known[:1], *sorted(known[1:], key=lambda s: s.mode != "masked")][:3]
     return list(dict.fromkeys(known))
 
 
