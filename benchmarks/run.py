@@ -1,7 +1,8 @@
 """Take the figures: `python benchmarks/run.py [--quick] [--only NAME] [--out FOLDER]`.
 
-Writes `mean-DATE.json` and `mean.md`. With `--only`, the other tables stay as they were taken
-last. `--quick` tries everything out on small sizes and writes only where `--out` says so.
+Writes `ROOM-DATE.json` and `ROOM.md` for each room. With `--only`, the other tables stay as they
+were taken last. `--quick` tries everything out on small sizes and writes only where `--out` says
+so.
 """
 
 import argparse
@@ -18,18 +19,35 @@ from table import markdown
 from trilby.env import machine
 
 RESULTS = Path(__file__).parent / "results"
-PEERS = ("pandas", "polars", "numbagg", "bottleneck")
-TABLES = {  # name -> module and function, imported when it is taken
-    "copy": ("copies", "single"),
-    "peers": ("forward", "table"),
-    "backward": ("gradient", "table"),
-    "bfloat16": ("copies", "brain"),
-    "step": ("step", "table"),
-    "growth": ("growth", "time"),
-    "stream": ("growth", "memory"),
-    "imports": ("imports", "table"),
-    "layouts": ("layouts", "table"),
+PEERS = ("pandas", "polars", "numbagg", "bottleneck", "transformers")
+ROOMS = {  # room -> title, and name -> module and function, imported when the table is taken
+    "mean": (
+        "Figures of the running mean",
+        {
+            "copy": ("copies", "single"),
+            "peers": ("forward", "table"),
+            "backward": ("gradient", "table"),
+            "bfloat16": ("copies", "brain"),
+            "step": ("step", "table"),
+            "growth": ("growth", "time"),
+            "stream": ("growth", "memory"),
+            "imports": ("imports", "table"),
+            "layouts": ("layouts", "table"),
+        },
+    ),
+    "decay": (
+        "Figures of decay",
+        {
+            "decay": ("fading", "forward"),
+            "decay-backward": ("fading", "backward"),
+            "decay-linear": ("fading", "linear"),
+            "decay-token": ("fading", "token"),
+            "decay-bfloat16": ("fading", "brain"),
+            "decay-growth": ("fading", "growth"),
+        },
+    ),
 }
+TABLES = {name: where for _, tables in ROOMS.values() for name, where in tables.items()}
 
 
 def main() -> None:
@@ -39,12 +57,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the results [benchmarks/results]")
     given = parser.parse_args()
     folder = given.out or (None if given.quick else RESULTS)
-    found = latest(folder) if folder else {}
-    for name in given.only or TABLES:
-        found[name] = taken(name, given.quick)
-        print(markdown(name, found[name]), end="\n\n", flush=True)
-    if folder:
-        write(folder, {name: found[name] for name in TABLES if name in found})
+    for room, (title, tables) in ROOMS.items():
+        wanted = [name for name in tables if not given.only or name in given.only]
+        found = latest(folder, room) if folder else {}
+        for name in wanted:
+            found[name] = taken(name, given.quick)
+            print(markdown(name, found[name]), end="\n\n", flush=True)
+        if folder and wanted:
+            write(folder, room, title, {name: found[name] for name in tables if name in found})
 
 
 def taken(name: str, quick: bool) -> dict[str, Any]:
@@ -62,24 +82,24 @@ def taken(name: str, quick: bool) -> dict[str, Any]:
     return made | {"quick": quick, "taken": moment, "load": load, "machine": here}
 
 
-def latest(folder: Path) -> dict[str, Any]:
+def latest(folder: Path, room: str) -> dict[str, Any]:
     """The tables of the newest results, each of which carries its own date."""
-    files = sorted(folder.glob("mean-*.json"))
+    files = sorted(folder.glob(f"{room}-*.json"))
     return json.loads(files[-1].read_text("utf-8"))["tables"] if files else {}
 
 
-def write(folder: Path, tables: dict[str, Any]) -> None:
+def write(folder: Path, room: str, title: str, tables: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     today = datetime.now(UTC).date().isoformat()
     told = {"schema": "trilby.benchmarks/1", "tables": tables}
-    (folder / f"mean-{today}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    (folder / "mean.md").write_text(page(tables), "utf-8")
+    (folder / f"{room}-{today}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    (folder / f"{room}.md").write_text(page(title, tables), "utf-8")
 
 
-def page(tables: dict[str, Any]) -> str:
+def page(title: str, tables: dict[str, Any]) -> str:
     """The Markdown page: machines first, then the tables."""
     machines = {_told(table["machine"]) for table in tables.values()}
-    parts = ["# Figures of the running mean", *sorted(machines)]
+    parts = [f"# {title}", *sorted(machines)]
     parts += [markdown(name, table) for name, table in tables.items()]
     return "\n\n".join(parts) + "\n"
 

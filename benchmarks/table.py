@@ -47,13 +47,18 @@ class Table:
 
 
 def judged(x: Tensor, dy: Tensor | None = None) -> list[str]:
-    """The sentences of the verdicts on what is about to be timed; a red one ends the table."""
-    form = trilby.mean.best(x)
-    verdicts = prove(trilby.mean, form, (x,), dy=dy)
+    """The sentences of the verdicts on the running mean of what is about to be timed."""
+    return proven(trilby.mean, (x,), dy)
+
+
+def proven(mixer: trilby.Mixer, arguments: tuple[Any, ...], dy: Tensor | None = None) -> list[str]:
+    """The same for any mixer; a red verdict ends the table."""
+    form = mixer.best(*arguments)
+    verdicts = prove(mixer, form, arguments, dy=dy)
     for verdict in verdicts:
         if not verdict:
-            raise SystemExit(f"refused to time mean.{form}: {verdict}")
-    return [f"mean.{form} {verdict}" for verdict in verdicts]
+            raise SystemExit(f"refused to time {mixer.name}.{form}: {verdict}")
+    return [f"{mixer.name}.{form} {verdict}" for verdict in verdicts]
 
 
 def rows(

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data
+    from .algebra import scan
     from .card import FORMS, Mixer
     from .court import Report, Verdict, check, same
     from .kernels.pages import release as release_memory
     from .mixers import MIXERS
+    from .mixers.decay import MIXER as decay
     from .mixers.mean import MIXER as mean
 
 # What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
@@ -26,9 +28,11 @@ _BEHIND = {
     "Verdict": ("court", "Verdict"),
     "check": ("court", "check"),
     "data": ("data", ""),
+    "decay": ("mixers.decay", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "release_memory": ("kernels.pages", "release"),
     "same": ("court", "same"),
+    "scan": ("algebra", "scan"),
 }
 
 __all__ = [
@@ -39,9 +43,11 @@ __all__ = [
     "Verdict",
     "check",
     "data",
+    "decay",
     "mean",
     "release_memory",
     "same",
+    "scan",
 ]
 
 

@@ -62,6 +62,11 @@ class Mixer:
         self._fit(form, arguments, keywords)
         return way(*arguments, **keywords)
 
+    def drawn(self, *, B: int, T: int, C: int, **how: Any) -> tuple[Any, ...]:
+        """`draw`, with C for every size of the mixer's own: channels, or heads, keys and values."""
+        own = (n for n in inspect.signature(self.draw).parameters if len(n) == 1 and n not in "BT")
+        return self.draw(B=B, T=T, **dict.fromkeys(own, C), **how)
+
     def form(self, name: str) -> Callable[..., Any]:
         """The form of that name; a FormError says which there are, or why there is none."""
         if not isinstance(name, str) or name not in self.forms:

@@ -20,6 +20,10 @@ class StateError(TrilbyError, ValueError):
     """A state that no past could have left behind, or that belongs to another call."""
 
 
+class DocumentError(TrilbyError, ValueError):
+    """Ids of documents that decrease along a row, so that a document would come back."""
+
+
 class CallError(TrilbyError, TypeError):
     """Arguments that the call does not take, or that it lacks."""
 

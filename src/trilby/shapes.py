@@ -1,9 +1,11 @@
 """The contract of a call: axes, dtypes and devices are checked here, or named in an error."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
-from .errors import DtypeError, ShapeError
+from .errors import DocumentError, DtypeError, ShapeError
 
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """The dtypes in which a sequence may arrive."""
@@ -14,7 +16,8 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
 
     Args:
         where: the call as the user knows it, quoted in the error.
-        **arguments: `name=(tensor, "B T C")`; what was not given is left out.
+        **arguments: `name=(tensor, "B T C")`; what was not given is left out. The sizes of an axis
+            that is written `:` are free: `groups` compares heads that some arguments share.
 
     Returns:
         The size of every axis letter, e.g. `{"B": 2, "T": 7}`.
@@ -40,9 +43,11 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
                 else "give one"
             )
             raise DtypeError(
-                f"{where}: {name} is {what(tensor)}, expected a tensor [{pattern}]; {how}"
+                f"{where}: {name} is {what(tensor)}, expected a tensor "
+                f"[{pattern.replace(':', 'H')}]; {how}"
             )
         axes, shape = pattern.split(), tensor.shape
+        pattern = pattern.replace(":", "H")
         if len(axes) != len(shape):
             mend = "add the missing" if len(shape) < len(axes) else "index or merge the extra"
             raise ShapeError(
@@ -50,6 +55,8 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
                 f"{mend} axes"
             )
         for axis, n in zip(axes, shape, strict=True):
+            if axis == ":":
+                continue
             if size.setdefault(axis, n) != n:
                 raise ShapeError(
                     f"{where}: {name} is {list(shape)}, expected [{pattern}] "
@@ -60,10 +67,11 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
 
 
 def floating(where: str, /, **tensors: Tensor) -> None:
-    """Require a dtype of `FLOATING` of each tensor, and the same one of all.
+    """Require a dtype of `FLOATING` of each tensor, and one dtype and one device of all.
 
     Raises:
-        DtypeError: integers, complex, bool, or two dtypes in one call; nothing is cast silently.
+        DtypeError: integers, complex, bool, two dtypes or two devices in one call; nothing is cast
+            or moved silently.
 
     >>> floating("demo", x=torch.arange(3))
     Traceback (most recent call last):
@@ -83,6 +91,7 @@ convert it first, e.g. x.float()
                 f"{where}: {name} is {_short(tensor.dtype)} but {first} is {_short(wanted.dtype)}; "
                 f"give both one dtype, e.g. {name}.to({first}.dtype)"
             )
+        beside(where, wanted, **{name: tensor})
 
 
 def exactly(where: str, dtype: torch.dtype, like: Tensor, /, **tensors: Tensor) -> None:
@@ -102,11 +111,107 @@ convert it, e.g. count.to(torch.int64)
                 f"{where}: {name} is {_short(tensor.dtype)}, expected {_short(dtype)}; "
                 f"convert it, e.g. {name}.to({dtype})"
             )
+    beside(where, like, **tensors)
+
+
+def beside(where: str, like: Tensor, /, **tensors: Tensor) -> None:
+    """Require the device of `like`, the first sequence of a call, of other tensors.
+
+    Raises:
+        DtypeError: another device.
+
+    >>> beside("demo", torch.zeros(1), g=torch.zeros(1, device="meta"))
+    Traceback (most recent call last):
+    trilby.errors.DtypeError: demo: g is on meta but the sequence is on cpu; \
+move it, e.g. g.to('cpu')
+    """
+    for name, tensor in tensors.items():
         if tensor.device != like.device:
             raise DtypeError(
                 f"{where}: {name} is on {tensor.device} but the sequence is on {like.device}; "
                 f"move it, e.g. {name}.to('{like.device}')"
             )
+
+
+def groups(where: str, /, **tensors: Tensor) -> tuple[int, int]:
+    """How many heads a call has, and in how many groups some of its tensors share them.
+
+    Heads stand on axis 2. A tensor has all H heads, or one for each of G groups of H / G heads that
+    follow each other; G is the same for all tensors of a call and divides H.
+
+    Returns:
+        (H, G); G is H where nothing is shared.
+
+    Raises:
+        ShapeError: two numbers of groups in one call, or one that does not divide the heads.
+
+    >>> groups("demo", q=torch.zeros(1, 5, 6, 4), k=torch.zeros(1, 5, 2, 4))
+    (6, 2)
+    >>> groups("demo", q=torch.zeros(1, 5, 6, 4), k=torch.zeros(1, 5, 4, 4))
+    Traceback (most recent call last):
+    trilby.errors.ShapeError: demo: heads are q 6, k 4; expected one number for all, or two of \
+which one divides the other, e.g. q 6, k 3
+    """
+    heads = {name: tensor.shape[2] for name, tensor in tensors.items()}
+    H, G = max(heads.values()), min(heads.values())
+    if any(n not in (H, G) for n in heads.values()) or (G != H and (not G or H % G)):
+        least = max(n for n in range(1, H) if H % n == 0) if H > 1 else 1
+        told = ", ".join(f"{name} {n}" for name, n in heads.items())
+        mended = ", ".join(f"{name} {H if n == H else least}" for name, n in heads.items())
+        raise ShapeError(
+            f"{where}: heads are {told}; expected one number for all, or two of which one divides "
+            f"the other, e.g. {mended}"
+        )
+    return H, G
+
+
+def begins(where: str, documents: Tensor, like: Tensor) -> Tensor:
+    """Where a document of a packed row begins after another one.
+
+    Args:
+        documents: [B, T] int64 or int32 ids that never decrease along a row; bound before.
+        like: a sequence of the same call.
+
+    Returns:
+        [B, T] bool, false at position 0.
+
+    Raises:
+        DtypeError: not integers, or on another device than the sequence.
+        DocumentError: an id that is less than the one before it.
+
+    >>> begins("demo", torch.tensor([[3, 3, 7]]), torch.zeros(1, 3, 1)).tolist()
+    [[False, False, True]]
+    """
+    if documents.dtype not in (torch.int64, torch.int32):
+        raise DtypeError(
+            f"{where}: documents is {_short(documents.dtype)}, expected int64 or int32; "
+            "number the documents of a row 0, 1, 2, ..."
+        )
+    exactly(where, documents.dtype, like, documents=documents)
+    changes = documents[:, 1:] != documents[:, :-1]  # [B, T - 1]
+    if readable(documents):
+        back = documents[:, 1:] < documents[:, :-1]
+        if bool(back.any()):
+            b, t = back.nonzero()[0].tolist()
+            raise DocumentError(
+                f"{where}: documents falls from {int(documents[b, t])} to "
+                f"{int(documents[b, t + 1])} at [{b}, {t + 1}]; ids never decrease along a row, "
+                "sort the documents or number them anew"
+            )
+    return torch.cat([torch.zeros_like(documents[:, :1], dtype=torch.bool), changes], 1)
+
+
+def unmixed(x: Tensor) -> AbstractContextManager[object]:
+    """A context without autocast, where products of float32 stay float32.
+
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), unmixed(torch.zeros(1)):
+    ...     (torch.zeros(1, 1) @ torch.zeros(1, 1)).dtype
+    torch.float32
+    """
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 def readable(*tensors: Tensor) -> bool:

@@ -22,7 +22,7 @@ def test_the_table(capsys):
     assert code == 0
     assert out.startswith("mean [2, 16, 4] float32, forward and backward: median of 2 rounds\n")
     assert "of copy's speed" in out
-    assert "step: against scan at [2, 16, 4]" in out
+    assert "step: against chunk at [2, 16, 4]" in out
     assert err == "judging the forms of mean, then timing them in turn\n"
 
 

@@ -44,11 +44,11 @@ def test_every_form_is_timed_beside_the_copy_and_cumsum():
     assert list(found.timings.seconds) == ["y.copy_(x)", "cumsum(x, 1) / n", *trilby.mean.forms]
     assert all(len(verdicts) == (form != "loop") + 1 for form, verdicts in found.verdicts.items())
     assert "against the loop at [2, 13, 3]" in str(found)
-    assert "against scan at [2, 16, 4]" in str(found)
+    assert "against chunk at [2, 16, 4]" in str(found)
     assert "against chunk at [2, 16, 4]" in str(found.verdicts["scan"][1])
 
 
-@pytest.mark.parametrize(("wrong", "against"), [(late, "the loop at"), (far, "scan at")])
+@pytest.mark.parametrize(("wrong", "against"), [(late, "the loop at"), (far, "chunk at")])
 @pytest.mark.parametrize("whole", [proof.WHOLE, 0])  # judged by `same`, and by one comparison
 def test_a_wrong_form_is_refused(monkeypatch, wrong, against, whole):
     monkeypatch.setattr(proof, "WHOLE", whole)

@@ -38,7 +38,9 @@ def test_step_needs_a_terminal(capsys, monkeypatch):
 
 
 def test_list_and_show(capsys):
-    assert "mean  loop matrix softmax scan chunk step - fused" in run(capsys, "list")[1]
+    listed = [line.split() for line in run(capsys, "list")[1].splitlines()]
+    assert ["mean", "loop", "matrix", "softmax", "scan", "chunk", "step", "-", "fused"] in listed
+    assert ["decay", "loop", "matrix", "-", "scan", "chunk", "step", "-", "fused"] in listed
     _, out, _ = run(capsys, "show", "mean", "-T", "3")
     assert "y_t = (x_0 + ... + x_t) / (t + 1)" in out
     assert "    1  0.500  0.500      ·" in out

@@ -15,6 +15,7 @@ CALLS = {
     "same": ["mean.loop", "mean.chunk"],
     "check": ["mean", "--form", "step", "--law", "repeats"],
     "gallery": [],
+    "audit": ["tests.audit.toys:ADAPTER", "--only", "sum", "--jobs", "1"],
     "bench": ["mean", "--shape", "1,8,2", "--rounds", "1"],
     "env": [],
 }
@@ -31,7 +32,8 @@ def test_there_is_a_schema_for_each_command_and_no_other():
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_output_is_of_its_schema(capsys, name):
+def test_the_output_is_of_its_schema(capsys, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)  # the audit keeps a file
     assert main([name, *CALLS[name], "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == f"trilby.{name}/1"

@@ -307,3 +307,33 @@ def test_a_law_that_needs_a_longer_example_says_so():
     report = trilby.check(One(), x(1), laws=["resumes", "causal"], carry=by_state())
     assert [v.outcome for v in report] == ["holds", "not run"], str(report)
     assert "nothing to compare at T=1; give a longer example" in report.verdicts[1].sentence
+
+
+class Embedded(nn.Module):
+    """Tokens whose embedding is scaled in place, and places that are handed the tokens."""
+
+    class Places(nn.Embedding):
+        def forward(self, ids):
+            return super().forward(torch.arange(ids.shape[1]))
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.places, self.block = nn.Embedding(9, 8), self.Places(20, 8), Block()
+
+    def forward(self, ids):
+        embedded = self.embed(ids)
+        embedded *= 8**0.5
+        return self.block(embedded + self.places(ids))
+
+
+def test_what_an_embedding_gives_out_may_be_changed_in_place():
+    report = trilby.check(Embedded(), torch.randint(0, 9, (2, 16)), laws=["causal"])
+    assert report, str(report)
+
+
+def test_the_noise_of_differences_is_that_of_a_unit_in_every_number():
+    from trilby.court.laws.differentiates import Graph
+
+    x = torch.linspace(1, 2, 9, dtype=torch.float64)
+    graph = Graph(lambda tensors: [("y", tensors[0])], [("x", x)], 1, 2.0**-52)
+    assert 2.0**-52 <= graph.noise(lambda tensors: tensors[0]) <= 2 * 2.0**-52

@@ -4,7 +4,8 @@ import pytest
 from tests.court.page import JUDGED, PAGE, beside, judged
 
 import trilby
-from trilby.court.mutants import MUTANTS
+from trilby.court.mutants import MUTANTS, Mutant
+from trilby.court.mutants.documents import apart
 from trilby.court.mutants.page import head, row
 from trilby.court.mutants.wrong import healthy
 
@@ -44,8 +45,7 @@ def test_healthy_forms_beside_a_mutant_are_not_blamed(name):
     assert {v.subject for v in report if v.ok} >= {"mean.loop", "mean.matrix", "mean.fused"}
 
 
-def test_what_the_mutants_are_made_of_is_healthy():
-    from trilby.court.mutants import Mutant
-
-    report = judged(Mutant(healthy, "", ""))
+@pytest.mark.parametrize("form", [healthy, apart])
+def test_what_the_mutants_are_made_of_is_healthy(form):
+    report = judged(Mutant(form, "", ""))
     assert report, str(report)

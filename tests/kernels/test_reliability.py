@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import trilby
-from trilby.kernels import threads
+from trilby.kernels import team, threads
 
 LARGE = (8, 512, 64)  # more elements than one thread takes alone
 
@@ -182,17 +183,79 @@ print("right")
     assert result(process)[:2] == (0, "right")
 
 
-def test_an_error_in_one_part_ends_the_others_before_it_is_raised():
-    ended = []
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["the team of torch", "a pool"])
+def crew(request, monkeypatch, two_threads):
+    if request.param == "a pool":
+        monkeypatch.setattr(team, "there", lambda: False)
+    elif not team.there():
+        pytest.skip("torch has no team of GNU OpenMP here")
+    return request.param
+
+
+def test_an_error_in_one_part_ends_the_others_before_it_is_raised(crew):
+    ended, begun = [], threading.Event()
 
     def slow() -> None:
-        time.sleep(0.3)
+        begun.set()
+        time.sleep(0.2)
         ended.append(1)
 
     def fails() -> None:
-        time.sleep(0.1)
+        begun.wait(60)
         raise RuntimeError("one part")
 
     with pytest.raises(RuntimeError, match="one part"):
-        threads.spread([fails, slow])
+        threads.spread([fails, slow, lambda: ended.append(2)])
+    assert ended[:1] == [1]
+
+
+def test_every_part_runs_once_whoever_takes_it(crew):
+    done = []
+    for n in (1, 2, 3, 64):
+        threads.spread([partial(done.append, i) for i in range(n)])
+        assert sorted(done) == list(range(n))
+        done.clear()
+
+
+def test_an_interrupt_ends_the_parts_that_run_and_begins_no_other(crew):
+    begun, ended = threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        time.sleep(0.2)
+        ended.append(1)
+
+    def interrupted() -> None:
+        begun.wait(60)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.spread([interrupted, slow])
     assert ended == [1]
+
+
+def test_a_fork_after_the_team_ran_leaves_parent_and_child_able_to_use_torch():
+    code = """
+import os, signal, torch, trilby
+torch.set_num_threads(2)
+x = torch.randn(8, 4096, 512)
+wanted = trilby.mean.fused(x)[0], (x + 1).sum()  # large enough for threads, ours and torch's
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+    good = torch.equal(trilby.mean.fused(x)[0], wanted[0]) and (x + 1).sum() == wanted[1]
+    if child == 0:
+        os._exit(0 if good else 1)
+    assert good and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("right")
+"""
+    assert result(child(code))[:2] == (0, "right")

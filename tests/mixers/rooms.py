@@ -1,6 +1,7 @@
 """What every room is swept with: its forms, a state that some past left, layouts of x."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -18,15 +19,31 @@ FORMS = [
 ROOMS = [pytest.param(mixer, id=mixer.name) for mixer in MIXERS.values()]
 
 
-def past(mixer: Mixer, *, seed: int = 9, **sizes: Any) -> Any:
+def drawn(mixer: Mixer, *, B: int = 2, T: int = 5, C: int = 4, **how: Any) -> tuple[Tensor, ...]:
+    """Arguments of a mixer with C for every size that is its own: channels, heads, keys."""
+    takes = inspect.signature(mixer.draw).parameters
+    own = {letter: C for letter in takes if len(letter) == 1 and letter not in "BT"}
+    return mixer.draw(B=B, T=T, **own, **({"dtype": torch.float64} | how))
+
+
+def past(mixer: Mixer, *, B: int = 2, C: int = 4, seed: int = 9, **how: Any) -> Any:
     """The state after three positions, computed by the definition."""
-    arguments = mixer.draw(**(dict(B=2, C=4, dtype=torch.float64) | sizes | dict(T=3, seed=seed)))
-    return mixer.forms["loop"](*arguments)[1]
+    return mixer.forms["loop"](*drawn(mixer, B=B, T=3, C=C, seed=seed, **how))[1]
+
+
+def fields(state: Any) -> tuple[Tensor, ...]:
+    """The tensors of a state, which may be one tensor."""
+    return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def like(state: Any, tensors: Iterable[Tensor]) -> Any:
+    """Other tensors as a state of the same kind."""
+    return next(iter(tensors)) if isinstance(state, Tensor) else type(state)(*tensors)
 
 
 def floats(state: Any) -> list[Tensor]:
     """The tensors of a state that have a gradient."""
-    return [t for t in state if t.is_floating_point()]
+    return [t for t in fields(state) if t.is_floating_point()]
 
 
 def leaves_of(form: Callable[..., Any], arguments: Any, state: Any) -> tuple[Any, list[Tensor]]:
@@ -35,8 +52,8 @@ def leaves_of(form: Callable[..., Any], arguments: Any, state: Any) -> tuple[Any
 
     def function(*leaves: Tensor) -> tuple[Tensor, ...]:
         given = iter(leaves[n:])
-        start = type(state)(*(next(given) if t.is_floating_point() else t for t in state))
-        y, after = form(*leaves[:n], start)
+        whole = [next(given) if t.is_floating_point() else t for t in fields(state)]
+        y, after = form(*leaves[:n], like(state, whole))
         return y, *floats(after)
 
     return function, [*arguments, *floats(state)]

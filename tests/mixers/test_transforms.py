@@ -9,7 +9,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
-from tests.mixers.rooms import FORMS, ROOMS, leaves_of, past
+import trilby
+from tests.mixers.rooms import FORMS, ROOMS, drawn, fields, leaves_of, like, past
 
 N = 3
 pytestmark = [
@@ -19,18 +20,19 @@ pytestmark = [
 
 
 def _drawn(mixer, seed=0, T=5):
-    return mixer.draw(B=2, T=T, C=4, seed=seed, dtype=torch.float64)
+    return drawn(mixer, T=T, seed=seed)
 
 
 def _many(mixer):
     """N argument tuples as one, and N states as one, on a new first axis."""
     arguments = [torch.stack(t) for t in zip(*(_drawn(mixer, s) for s in range(N)), strict=True)]
     states = [past(mixer, seed=10 + s) for s in range(N)]
-    return arguments, type(states[0])(*map(torch.stack, zip(*states, strict=True)))
+    stacked = map(torch.stack, zip(*map(fields, states), strict=True))
+    return arguments, like(states[0], stacked)
 
 
 def _one(state, i):
-    return type(state)(*(t[i] for t in state))
+    return like(state, [t[i] for t in fields(state)])
 
 
 def _equal(got, wanted):
@@ -40,14 +42,14 @@ def _equal(got, wanted):
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 @pytest.mark.parametrize(("mixer", "form"), FORMS)
 def test_vmap_over_sequences(mixer, form, axis):
-    (*arguments,), states = _many(mixer)
+    arguments, states = _many(mixer)
     state = _one(states, 0)
     wanted = [form(*(a[i] for a in arguments), state) for i in range(N)]
     moved = [a.movedim(0, axis) for a in arguments]
     y, after = vmap(lambda *a: form(*a, state), in_dims=axis)(*moved)
     for i in range(N):
         _equal(y[i], wanted[i][0])
-        for got, right in zip(after, wanted[i][1], strict=True):
+        for got, right in zip(fields(after), fields(wanted[i][1]), strict=True):
             _equal(got[i], right)
     _equal(vmap(lambda *a: form(*a)[0], in_dims=axis, out_dims=1)(*moved)[:, 1],
            form(*(a[1] for a in arguments))[0])  # fmt: skip
@@ -60,14 +62,14 @@ def test_vmap_over_sequences_and_states(mixer, form):
     for i in range(N):
         wanted, state = form(*(a[i] for a in arguments), _one(states, i))
         _equal(y[i], wanted)
-        for got, right in zip(_one(after, i), state, strict=True):
+        for got, right in zip(fields(_one(after, i)), fields(state), strict=True):
             _equal(got, right)
 
 
 @pytest.mark.parametrize(("mixer", "form"), FORMS)
 def test_vmap_over_states_alone(mixer, form):
     arguments, states = _drawn(mixer), _many(mixer)[1]
-    if form.__name__ == "loop":  # it writes into a clone of x, as its docstring says
+    if form is trilby.mean.loop:  # it writes into a clone of x, as its docstring says
         with pytest.raises(RuntimeError, match="vmap: inplace arithmetic"):
             vmap(lambda s: form(*arguments, s)[0])(states)
         return
@@ -164,14 +166,17 @@ def test_exported(mixer, form):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize(("mixer", "form"), FORMS)
 def test_shapes_without_values(mixer, form, dtype):
-    drawn, state = mixer.draw(B=2, T=5, C=4, dtype=dtype), past(mixer, dtype=dtype)
-    real = form(*drawn, state)
-    on_meta = form(*(x.to("meta") for x in drawn), type(state)(*(t.to("meta") for t in state)))
+    given, state = drawn(mixer, dtype=dtype), past(mixer, dtype=dtype)
+    real = form(*given, state)
+    on_meta = form(
+        *(x.to("meta") for x in given), like(state, [t.to("meta") for t in fields(state)])
+    )
     with FakeTensorMode() as mode:
-        fake = form(*map(mode.from_tensor, drawn), type(state)(*map(mode.from_tensor, state)))
+        whole = like(state, map(mode.from_tensor, fields(state)))
+        fake = form(*map(mode.from_tensor, given), whole)
     for got in (on_meta, fake):
-        assert [(t.shape, t.dtype) for t in (got[0], *got[1])] == [
-            (t.shape, t.dtype) for t in (real[0], *real[1])
+        assert [(t.shape, t.dtype) for t in (got[0], *fields(got[1]))] == [
+            (t.shape, t.dtype) for t in (real[0], *fields(real[1]))
         ]
 
 

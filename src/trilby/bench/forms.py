@@ -34,7 +34,7 @@ def mixer(
 
     Args:
         mixer: whose forms.
-        B, T, C: sizes for `mixer.draw`.
+        B, T, C: sizes for `mixer.drawn`: C is every size of the mixer's own.
         dtype: of what is drawn.
         forms: those and no others, however long they take; None is every form but those whose
             call would take longer than a second, which are left out with that reason.
@@ -54,7 +54,7 @@ def mixer(
     (True, 1, ['y.copy_(x)', 'cumsum(x, 1) / n', 'scan', 'step'])
     """
     names = list(mixer.forms) if forms is None else _known(mixer, forms)
-    arguments = mixer.draw(B=B, T=T, C=C, seed=seed, dtype=dtype)
+    arguments = mixer.drawn(B=B, T=T, C=C, seed=seed, dtype=dtype)
     x = arguments[0]
     dy = _like(x, seed + 1) if backward else None
     ways, verdicts, left_out = _limits(x, dy), {}, {}

@@ -17,7 +17,7 @@ from ..court.nest import convert, leaves
 
 WHOLE = 1 << 20  # elements up to which `same` judges the inputs that are timed, in about a second
 SMALL = dict(B=2, T=13, C=3)  # what the loop can do in no time
-REFERENCES = ("scan", "chunk", "matrix", "loop")  # the first that the mixer has and that is another
+REFERENCES = ("chunk", "scan", "matrix", "loop")  # the first that the mixer has and that is another
 
 Form = Callable[..., Any]
 
@@ -44,7 +44,7 @@ def prove(
         First against the loop at a small size drawn by the mixer, then against another form at
         the arguments themselves. Both sentences begin with what was compared.
     """
-    small = mixer.draw(**SMALL, dtype=arguments[0].dtype)
+    small = mixer.drawn(**SMALL, dtype=arguments[0].dtype)
     back = () if dy is None else (torch.ones_like(mixer.forms["loop"](*small)[0]),)
     way = _way(mixer.forms[form], backward=dy is not None)
     loop = _way(mixer.forms["loop"], backward=dy is not None)

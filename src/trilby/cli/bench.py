@@ -1,5 +1,6 @@
 """`trilby bench mean`: the forms of a mixer timed in turn, each after its verdict."""
 
+import inspect
 from typing import Any
 
 import click
@@ -11,7 +12,11 @@ from .screen import Screen, print_json, talk
 
 @click.command()
 @click.argument("mixer", type=MixerName())
-@click.option("--shape", type=Shape(), default="4,2048,512", show_default=True, help="B,T,C")
+@click.option(
+    "--shape",
+    type=Shape(),
+    help="B,T,C; with heads C is their number and size.  [default: 4,2048,512; heads: 1,1024,16]",
+)
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
 @click.option(
     "--forms", help="Only these, however slow, e.g. fused,scan.  [default: the fast ones]"
@@ -33,7 +38,9 @@ def bench(
 
     from ..bench import mixer as measure
 
-    shape, element = how.pop("shape"), getattr(torch, dtype)
+    plain = "C" in inspect.signature(mixer.draw).parameters
+    usual = dict(B=4, T=2048, C=512) if plain else dict(B=1, T=1024, C=16)
+    shape, element = how.pop("shape") or usual, getattr(torch, dtype)
     named = [form_of(mixer, name.strip()) for name in forms.split(",")] if forms else None
     talk(f"judging the forms of {mixer.name}, then timing them in turn")
     found = measure(mixer, **shape, dtype=element, forms=named, **how)

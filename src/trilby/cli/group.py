@@ -39,6 +39,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "The forms of a mixer timed in turn, each after its verdict.",
         lambda: import_module(".bench", __package__).bench,
     ),
+    "audit": (
+        "Every causal language model type of a library, shrunk and judged.",
+        lambda: import_module(".audit", __package__).audit,
+    ),
     "mix": (
         "A mixer over your own file, however long.",
         lambda: import_module(".mix", __package__).mix,

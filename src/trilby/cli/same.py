@@ -25,7 +25,7 @@ def same(
     from ..court import same as judge
 
     (mixer, first), (rival, second) = one, other
-    arguments = mixer.draw(**shape, seed=seed, dtype=getattr(torch, dtype))
+    arguments = mixer.drawn(**shape, seed=seed, dtype=getattr(torch, dtype))
     verdict = judge(mixer.forms[first], rival.forms[second], *arguments)
     names = f"{mixer.name}.{first}", f"{rival.name}.{second}"
     if as_json:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 @contextmanager
 def embedded(module: nn.Module | None, inputs: list[Tensor]) -> Iterator[list[tuple[str, Tensor]]]:
-    """Within, what an embedding of these very tokens gives out is a leaf with a gradient.
+    """Within, what an embedding of these very tokens gives out comes from a leaf with a gradient.
 
     Yields a list that fills with (name, leaf) as the module runs; empty without an embedding, and
-    where the inputs are no tokens.
+    where the inputs are no tokens. An embedding of positions that is handed the tokens for their
+    number alone, and gives out [T, C], is none of tokens.
     """
     entered: list[tuple[str, Tensor]] = []
     tokens = [x for x in inputs if not x.is_floating_point()]
@@ -24,9 +25,11 @@ def embedded(module: nn.Module | None, inputs: list[Tensor]) -> Iterator[list[tu
         of_tokens = bool(given) and isinstance(given[0], Tensor)
         if not of_tokens or not any(_same(given[0], x) for x in tokens):
             return None
+        if not isinstance(made, Tensor) or made.shape[:-1] != given[0].shape:
+            return None
         leaf = made.detach().requires_grad_()
         entered.append(("embedding of the tokens", leaf))
-        return leaf.clone()  # a model may scale it in place, which nobody may do to a leaf
+        return leaf.clone()  # the module may change what it was given in place
 
     found = [m for m in module.modules() if isinstance(m, nn.Embedding)]
     handles = [m.register_forward_hook(hook) for m in found]

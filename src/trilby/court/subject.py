@@ -16,6 +16,7 @@ from ..card import Mixer
 from .choices import followed
 from .entitled import FACTOR, PROBES, Entitled, Within, entitled
 from .nest import clone, copied, leaves, numbers, replaced
+from .packing import ids
 from .sweep import BLOCK, SMALL, Setting
 
 Sequences = tuple[Tensor, ...]
@@ -25,6 +26,7 @@ QUADRATIC = ("loop", "matrix", "softmax")  # forms whose time or memory grows wi
 STEPWISE = ("loop", "step")  # forms whose graph grows with T
 FARTHER = 4  # probes of anyone's module that go as far as is allowed: a choice may flip there
 LONG, LONGER = 1030, 5000
+WIDEST, DEEP = 192, 40  # channels; the same where C^3 numbers are kept for each row
 FINE, COARSE = 2.0**-52, 2.0**-23
 
 
@@ -40,6 +42,7 @@ class Subject:
         truth: the definition it must agree with; None: there is none, or this is it.
         longest: the largest T that it is asked to run at.
         traced: the largest T that it is asked to be compiled at.
+        widest: the largest C: enough elements that kernels split them over threads.
         unable: law -> why it cannot be run on this subject.
         strict: a form of ours: what it returns is equal bit for bit where it must be equal, and
             its state is part of its contract. Anyone else's module may round, and its state is
@@ -93,6 +96,7 @@ class Subject:
     masked_only: bool = False
     packed: "Callable[[tuple[int, ...]], Subject]" = lambda _lengths: _never()
     pieces: Callable[..., tuple[Any, Any]] = lambda *_: _never()
+    widest: int = WIDEST
 
     def at(self, setting: Setting) -> "Subject":
         """This subject in the dtype and the mode of a setting."""
@@ -221,26 +225,31 @@ def _never() -> Any:
 
 def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
     """The forms of a mixer as subjects, each held against its loop."""
-    takes = inspect.signature(mixer.draw).parameters
-    letters = [name for name in takes if len(name) == 1 and name not in "BT"]
+    takes = [*inspect.signature(mixer.forms["loop"]).parameters]
+    sequences = tuple(takes[: takes.index("state")])
+    widest = WIDEST if "C" in inspect.signature(mixer.draw).parameters else DEEP
+    unable = {"padding": "a room takes no masks"}
 
     def draw(setting: Setting) -> Sequences:
-        sizes = dict.fromkeys(letters, setting.C)
-        drawn = mixer.draw(
-            B=setting.B, T=setting.T, seed=setting.seed, dtype=setting.dtype, **sizes
+        drawn = mixer.drawn(
+            B=setting.B, T=setting.T, C=setting.C, seed=setting.seed, dtype=setting.dtype
         )
-        scaled = (x * setting.scale if numbers(x) else x for x in drawn)
-        return tuple(_turned(x) if setting.turned else x for x in scaled)
-
-    sequences = tuple(inspect.signature(mixer.forms["loop"]).parameters)[:-1]
-    unable = dict.fromkeys(("padding", "documents"), "a room takes neither masks nor document ids")
+        moved = (x * setting.scale if numbers(x) else x for x in drawn)
+        return tuple(_turned(x) if setting.turned else x for x in moved)
 
     def subject(name: str, truth: Subject | None, unable: dict[str, str]) -> Subject:
+        if "documents" not in inspect.signature(mixer.forms[name]).parameters:
+            unable = {**unable, "documents": "it takes no documents"}
         longest = LONG if name in QUADRATIC else LONGER
         traced = SMALL if name in STEPWISE else BLOCK + 1
         way = f"{mixer.name}.{name}"
         call = _call(mixer.forms[name], way)
-        return Subject(way, call, draw, sequences, truth, longest, traced, unable)
+        found = Subject(way, call, draw, sequences, truth, longest, traced, unable, widest=widest)
+
+        def packed(lengths: tuple[int, ...]) -> Subject:
+            return replace(found, call=_call(mixer.forms[name], way, lengths))
+
+        return replace(found, packed=packed)
 
     loop = subject("loop", None, {**unable, "agrees": "it is the definition"})
     return [loop if name == "loop" else subject(name, loop, unable) for name in names]
@@ -251,9 +260,14 @@ def _turned(x: Tensor) -> Tensor:
     return x.transpose(1, -1).contiguous().transpose(1, -1)
 
 
-def _call(form: Callable[..., Any], name: str) -> Callable[[Sequences, Any], tuple[Any, Any]]:
+def _call(
+    form: Callable[..., Any], name: str, lengths: tuple[int, ...] | None = None
+) -> Callable[[Sequences, Any], tuple[Any, Any]]:
+    """A form as a function of sequences and state, told of documents where there are lengths."""
+
     def call(sequences: Sequences, state: Any) -> tuple[Any, Any]:
-        return form(*sequences, state)
+        told = {} if lengths is None else {"documents": ids(lengths, len(sequences[0]))}
+        return form(*sequences, state, **told)
 
     call.__name__ = call.__qualname__ = name
     return call

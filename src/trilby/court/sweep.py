@@ -12,7 +12,7 @@ LENGTHS = {
 LENGTHS["thorough"] = (*LENGTHS["default"], 191, 193, 255, 256, 257, 511, 512, 513)
 BLOCK = 64
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-WIDE = (65, 3, 192)  # T, B, C: enough elements that kernels split them over threads
+WIDE = (65, 3)  # T, B beside the largest C of a subject
 SMALL = 9  # lengths up to which every cut, every row and every position is tried
 
 

@@ -20,14 +20,14 @@ from torch import Tensor, contiguous_format
 from . import threads
 from .numba_jit import Kernel
 from .numba_lanes import ELEMENT, decode, divide, encode, fetch, flat
+from .numba_packed import packed_mean
+from .numba_vector import minus, plus
 from .numba_wide import (
     LANES,
     climbing,
     last,
     load,
-    minus,
     misfit,
-    plus,
     ramp,
     same,
     settle,
@@ -42,6 +42,7 @@ from .pages import empty_like
 
 SEGMENT = 1 << 14  # positions of a series; a multiple of a group, which is as long as a vector
 SMALL = 1 << 15  # elements, below which starting a thread costs more than it saves
+LARGE = 1 << 20  # elements, from which on pieces of the work cost nothing
 AHEAD = 4  # rows asked for in advance on the way back
 WIDE = 128  # channels, below which the asking costs more than the waiting
 LINE = 16  # elements of float32 in a line of the cache
@@ -49,13 +50,21 @@ GRAIN = 1024  # channels per thread at least: shorter pieces of a row defeat the
 PAST = 1 << 24  # bytes of a result that no cache keeps anyway, so it is written past them
 
 
-def prefix_mean(x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def prefix_mean(
+    x: Tensor, total: Tensor, count: Tensor, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The operator `trilby::prefix_mean` on a CPU."""
+    if first is not None:
+        return packed_mean(x, total, count, first, back=False)
     return _launch(False, x, total, count)
 
 
-def prefix_mean_backward(dy: Tensor, dtotal: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def prefix_mean_backward(
+    dy: Tensor, dtotal: Tensor, count: Tensor, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The operator `trilby::prefix_mean_backward` on a CPU."""
+    if first is not None:
+        return packed_mean(dy, dtotal, count, first, back=True)
     return _launch(True, dy, dtotal, count)
 
 
@@ -68,7 +77,7 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
     given, counts = (flat(x), x.stride(), flat(y), y.stride()), count.contiguous().numpy()
     past = y.numel() * y.element_size() >= PAST
     wanted = threads.count() if x.numel() >= SMALL else 1
-    parts = _parts(B, C, wanted)
+    parts = _parts(B, C, wanted, threads.pieces(wanted, x.numel(), LARGE))
     if C > 1 and x.stride(2) == 1 and y.stride(2) == 1:
         program = (_suffix_rows if back else _prefix_rows).of(ELEMENT[x.dtype])
         _run([partial(program, *given, total.numpy(), counts, T, part, past) for part in parts])
@@ -114,9 +123,9 @@ def _run(work: list[Callable[[], None]]) -> None:
         threads.spread(work)
 
 
-def _parts(B: int, C: int, wanted: int) -> list[tuple[int, int, int, int]]:
-    """(b0, b1, c0, c1) for each thread: whole rows where there are enough of them."""
-    rows = threads.shares(B, wanted)
+def _parts(B: int, C: int, wanted: int, pieces: int) -> list[tuple[int, int, int, int]]:
+    """(b0, b1, c0, c1) of each piece: whole rows where there are enough of them for each thread."""
+    rows = threads.shares(B, pieces)
     return [(*b, *c) for b in rows for c in threads.shares(C, wanted // len(rows), GRAIN)]
 
 

@@ -6,29 +6,18 @@ SSE or NEON. Loads and stores convert between float64 and the element in memory.
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, register_model
-from numba.np.arrayobj import make_array
+from numba.extending import intrinsic
 
 from .numba_lanes import F32, F64, I32, I64, alike, decoded, encoded, filled
+from .numba_vector import Vector, address, everywhere, shuffled
 
 LANES = 16
 
 _ALL = ir.VectorType(F64, LANES)
 
 
-class _Wide(types.Type):
-    def __init__(self):
-        super().__init__(name="Wide")
-
-
-WIDE = _Wide()
+WIDE = Vector(types.float64, LANES)
 """The type of sixteen float64."""
-
-
-@register_model(_Wide)
-class _WideModel(models.PrimitiveModel):
-    def __init__(self, manager, kind):
-        super().__init__(manager, kind, _ALL)
 
 
 @intrinsic
@@ -96,7 +85,7 @@ def misfit(context, line, index):
 @intrinsic
 def same(context, value):
     """The value sixteen times."""
-    return WIDE(types.float64), lambda _c, build, _s, args: _spread(build, args[0])
+    return WIDE(types.float64), lambda _c, build, _s, args: everywhere(build, args[0], LANES)
 
 
 @intrinsic
@@ -107,24 +96,14 @@ def ramp(context):
 
 
 @intrinsic
-def plus(context, a, b):
-    return WIDE(WIDE, WIDE), lambda _c, build, _s, args: build.fadd(*args)
-
-
-@intrinsic
-def minus(context, a, b):
-    return WIDE(WIDE, WIDE), lambda _c, build, _s, args: build.fsub(*args)
-
-
-@intrinsic
 def share(context, value, n, reciprocal, line):
     """value / n; where the elements of `line` are coarser than float64, value * reciprocal."""
 
     def generate(context, build, signature, args):
         value, n, reciprocal, _ = args
         if line.dtype == types.float64:
-            return build.fdiv(value, _spread(build, n))
-        return build.fmul(value, _spread(build, reciprocal))
+            return build.fdiv(value, everywhere(build, n, LANES))
+        return build.fmul(value, everywhere(build, reciprocal, LANES))
 
     return WIDE(WIDE, types.float64, types.float64, line), generate
 
@@ -160,7 +139,7 @@ def last(context, value):
 def turned(context, value):
     """The last first."""
     order = list(range(LANES - 1, -1, -1))
-    return WIDE(WIDE), lambda _c, build, _s, args: _picked(build, args[0], args[0], order)
+    return WIDE(WIDE), lambda _c, build, _s, args: shuffled(build, args[0], args[0], order)
 
 
 @intrinsic
@@ -171,7 +150,7 @@ def climbing(context, value):
         sums, nothing = args[0], filled(args[0], F64, 0.0)
         for step in (1, 2, 4, 8):
             order = [LANES - 1] * step + list(range(LANES, 2 * LANES - step))
-            sums = build.fadd(sums, _picked(build, nothing, sums, order))
+            sums = build.fadd(sums, shuffled(build, nothing, sums, order))
         return sums
 
     return WIDE(WIDE), generate
@@ -185,8 +164,8 @@ def summed(context, value):
         sums = args[0]
         while isinstance(sums.type, ir.VectorType) and sums.type.count > 1:
             count = sums.type.count
-            odd = _picked(build, sums, sums, range(1, count, 2))
-            sums = build.fadd(odd, _picked(build, sums, sums, range(0, count, 2)))
+            odd = shuffled(build, sums, sums, range(1, count, 2))
+            sums = build.fadd(odd, shuffled(build, sums, sums, range(0, count, 2)))
         return build.extract_element(sums, I32(0))
 
     return types.float64(WIDE), generate
@@ -194,21 +173,8 @@ def summed(context, value):
 
 def _place(context, build, signature, args):
     """The type of the line in args[0], and the address of its element args[1] as one of sixteen."""
-    kind = signature.args[0]
-    data = make_array(kind)(context, build, args[0]).data
-    many = ir.VectorType(context.get_data_type(kind.dtype), LANES)
-    return kind, build.bitcast(build.gep(data, [args[1]]), many.as_pointer())
+    return signature.args[0], address(context, build, signature.args[0], *args[:2], LANES)
 
 
 def _size(kind):
     return kind.dtype.bitwidth // 8
-
-
-def _picked(build, first, second, order):
-    mask = [I32(i) for i in order]
-    return build.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, len(mask)), mask))
-
-
-def _spread(build, value):
-    alone = build.insert_element(ir.Constant(_ALL, ir.Undefined), value, I32(0))
-    return _picked(build, alone, alone, [0] * LANES)

@@ -1,17 +1,22 @@
 """A few threads for kernels that release the lock of the interpreter. Imports no compiler.
 
-Two Python threads may launch at once, and a forked child starts a pool of its own: numba's own
-thread layers abort the process in the first case (`workqueue`) or in the second (GNU OpenMP).
+They are torch's own where these can be reached, else a pool. Two Python threads may launch at once,
+and a child may fork: numba's own thread layers abort the process in the first case (`workqueue`) or
+in the second (GNU OpenMP).
 """
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import torch
 
+from . import team
+
+PIECES = 4  # parts for each thread, where there is enough to do
 _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
 
@@ -26,7 +31,10 @@ def count() -> int:
 
 
 def spread(parts: Sequence[Callable[[], None]]) -> None:
-    """Run all parts, the first on the calling thread, and return when every one has ended.
+    """Run all parts, `count()` at a time, and return when every one has ended.
+
+    Each thread takes the next part that nobody has begun, the calling one too, so one that is late
+    costs little, and nothing is waited for that has not begun.
 
     After an interrupt or an error no part is left running: nobody writes into memory that the
     caller is about to give up.
@@ -36,20 +44,53 @@ def spread(parts: Sequence[Callable[[], None]]) -> None:
     >>> sorted(done)
     [1, 2]
     """
+    queue = deque(parts)
+
+    def work() -> None:
+        try:
+            while queue:
+                try:
+                    part = queue.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                part()
+        except BaseException:
+            queue.clear()
+            raise
+
+    wanted = min(len(parts), count())
+    if wanted < 2:
+        work()
+    elif team.there():
+        team.run(work, wanted)
+    else:
+        _pooled(work, wanted)
+
+
+def _pooled(work: Callable[[], None], wanted: int) -> None:
+    """`work` on so many threads, those of the pool and the calling one."""
     others: list[Future[None]] = []
     try:
-        if len(parts) > 1:
-            pool = _threads()
-            others.extend(pool.submit(part) for part in parts[1:])
-        if parts:
-            parts[0]()
+        pool = _threads()
+        others.extend(pool.submit(work) for _ in range(wanted - 1))
+        work()
         for other in others:
-            other.result()
+            if not other.cancel():
+                other.result()
     except BaseException:
         for other in others:
             other.cancel()
         wait(others)
         raise
+
+
+def pieces(threads: int, work: int, enough: int) -> int:
+    """How many parts to cut work into: some for each thread, if there is enough of it.
+
+    >>> pieces(2, 1000, 100), pieces(2, 50, 100), pieces(1, 1000, 100)
+    (8, 2, 1)
+    """
+    return threads * (PIECES if threads > 1 and work >= enough else 1)
 
 
 def shares(length: int, parts: int, grain: int = 1) -> list[tuple[int, int]]:

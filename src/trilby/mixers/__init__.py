@@ -3,9 +3,9 @@
 from types import ModuleType
 
 from ..card import Mixer
-from . import mean
+from . import decay, mean
 
-_ROOMS = (mean,)
+_ROOMS = (mean, decay)
 
 MIXERS: dict[str, Mixer] = {room.MIXER.name: room.MIXER for room in _ROOMS}
 

@@ -8,18 +8,20 @@ As a triangle `y = wei @ x`, row t of `wei` is 1/(t+1) up to the diagonal and 0 
 
 Contract (all forms take and return exactly this)::
 
-    x      [B, T, C]   float64, float32, bfloat16 or float16; any strides, any size, 0 too
-    state  (total [B, C] float64, count [B] int64)   what came before x; default nothing
-    ->     y [B, T, C] in the dtype of x, with strides that may differ from form to form, state
+    x          [B, T, C]   float64, float32, bfloat16 or float16; any strides, any size, 0 too
+    state      (total [B, C] float64, count [B] int64)   what came before x; default nothing
+    documents  [B, T] int64 or int32 ids that never decrease: positions average their own document
+    ->         y [B, T, C] in the dtype of x, with strides that may differ from form to form, state
 
-Two calls joined by the state equal one call. Every form adds up in float64 and rounds once, to
-the dtype of x; the state stays float64, so that a stream in bfloat16 loses nothing between calls.
-Autocast changes none of it. Sums of float64 beyond its maximum are infinite, except in `matrix` and
-`softmax`, which divide first.
+The state enters the first document of a row and leaves from the last one. Two calls joined by the
+state equal one call. Every form adds up in float64 and rounds once, to the dtype of x; the state
+stays float64, so that a stream in bfloat16 loses nothing between calls. Autocast changes none of
+it. Sums of float64 beyond its maximum are infinite, except in `matrix` and `softmax`, which divide
+first.
 
 NaN and infinity in x reach every later position. They reach *earlier* ones in `matrix` and
-`softmax`, and in `chunk` inside one chunk, where a weight of zero times NaN is NaN; `loop`, `scan`,
-`step` and `fused` never read the future and keep it out.
+`softmax`, and in `chunk` inside one chunk, where a weight of zero times NaN is NaN, and there they
+reach other documents too; `loop`, `scan`, `step` and `fused` never read either and keep it out.
 
 Reading order: loop, matrix, softmax, scan, chunk, step, fused, weights. Source: Karpathy, "Let's
 build GPT" (2023), the mathematical trick in self-attention.
@@ -30,10 +32,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..algebra import firsts
+from ..algebra import scan as prefixes
 from ..card import Mixer
 from ..errors import FormError, ShapeError, StateError
 from ..kernels import ops
-from ..shapes import bind, exactly, floating, readable, what
+from ..shapes import begins, bind, exactly, floating, readable, what
 
 
 class State(NamedTuple):
@@ -50,19 +54,24 @@ class Weights(NamedTuple):
     past: Tensor  # [B, T, 1] the share of the mean that the state holds
 
 
-def loop(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+def loop(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None
+) -> tuple[Tensor, State]:
     """The definition: the mean of `x[b, :t+1]` for every b and t.
 
     Args:
         x: [B, T, C] the sequence, floating point.
         state: what came before x, `State(total [B, C] float64, count [B] int64)`; None is nothing.
+        documents: [B, T] ids that never decrease; only positions of one id are averaged. None is
+            one document for each row.
 
     Returns:
         y: [B, T, C], in the dtype of x.
-        state: the same after the last position; give it to the next call.
+        state: the same after the last position, of its document; give it to the next call.
 
     Raises:
-        ShapeError, DtypeError, StateError: one line that names the argument and what to do.
+        ShapeError, DtypeError, StateError, DocumentError: one line that names the argument and
+            what to do.
 
     Cost: time O(B T^2 C), memory O(T C) beyond the output, B T steps in sequence.
     Numerics: each mean is added up in float64 and rounded once to the dtype of x.
@@ -73,118 +82,151 @@ def loop(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
     [2.0, 3.0, 5.0]
     >>> loop(torch.tensor([[[1.0]]]), state)[0].item()  # (15 + 1)/4
     4.0
+    >>> packed = torch.tensor([[0, 0, 1]])
+    >>> loop(torch.tensor([[[2.0], [4.0], [9.0]]]), documents=packed)[0].flatten().tolist()
+    [2.0, 3.0, 9.0]
     """
-    total, count = _start("mean.loop", x, state)
+    (total, count), first = _start("mean.loop", x, state, documents)
     B, T, _ = x.shape
     xbow = x.clone()  # [B, T, C], every entry is replaced
+    after = []
     for b in range(B):
         row = x[b].double()  # [T, C], once, so that gradients add up in float64 too
+        sums, n = total[b], count[b]
         for t in range(T):
-            xprev = row[: t + 1]  # [t + 1, C]
-            xbow[b, t] = (total[b] + torch.sum(xprev, 0)) / (count[b] + t + 1)
-    return xbow, State(total + x.double().sum(1), count + T)
+            xprev, before, length = row[: t + 1], total[b], count[b] + t + 1
+            if first is not None:
+                since, place = first[b, t], torch.arange(t + 1, device=x.device)
+                xprev = xprev.masked_fill((place < since)[:, None], 0)
+                before = before.masked_fill(since > 0, 0)
+                length = count[b].masked_fill(since > 0, 0) + t + 1 - since
+            sums, n = before + torch.sum(xprev, 0), length
+            xbow[b, t] = sums / n
+        after.append((sums, n))
+    if not after:
+        return xbow, State(total, count)
+    return xbow, State(*(torch.stack(parts) for parts in zip(*after, strict=True)))
 
 
-def matrix(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+def matrix(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None
+) -> tuple[Tensor, State]:
     """A lower-triangular matrix of ones, its rows divided by their length, times x.
 
     Cost: time O(B T^2 C), memory O(B T^2).
     """
-    total, count = _start("mean.matrix", x, state)
-    T = x.shape[1]
-    length = count[:, None] + torch.arange(1, T + 1, device=x.device)  # [B, T]
-    wei = torch.ones(T, T, dtype=torch.float64, device=x.device).tril() / length[..., None]
-    y = wei @ x.double() + total[:, None] / length[..., None]
-    return y.to(x.dtype), State(total + x.double().sum(1), count + T)
+    held, first = _start("mean.matrix", x, state, documents)
+    total, length = _before(held, first, x.shape[1])
+    wei = _own(first, x).double() / length[..., None]  # [B, T, T]
+    y = wei @ x.double() + total / length[..., None]
+    return y.to(x.dtype), _after(x, held, first)
 
 
-def softmax(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+def softmax(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None
+) -> tuple[Tensor, State]:
     """Attention with every score zero: the future masked with -inf, rows normalised by softmax.
 
     The state is one more column whose score is the logarithm of its count.
 
     Cost: time O(B T^2 C), memory O(B T^2).
     """
-    total, count = _start("mean.softmax", x, state)
+    held, first = _start("mean.softmax", x, state, documents)
     B, T, _ = x.shape
-    future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
     score = torch.zeros(T, T, dtype=torch.float64, device=x.device)
-    score = score.masked_fill(future, -torch.inf)
-    old = count.double().log()[:, None, None].expand(B, T, 1)
-    wei = torch.cat([old, score.expand(B, T, T)], -1).softmax(-1)  # [B, T, 1 + T]
-    past = total / count.clamp(min=1)[:, None]  # [B, C], the mean that the state holds
+    score = score.masked_fill(~_own(first, x), -torch.inf)
+    old = held.count.double().log()[:, None].expand(B, T)
+    old = old if first is None else old.masked_fill(first > 0, -torch.inf)
+    wei = torch.cat([old[..., None], score.expand(B, T, T)], -1).softmax(-1)  # [B, T, 1 + T]
+    past = held.total / held.count.clamp(min=1)[:, None]  # [B, C], the mean that the state holds
     y = wei @ torch.cat([past[:, None], x.double()], 1)
-    return y.to(x.dtype), State(total + x.double().sum(1), count + T)
+    return y.to(x.dtype), _after(x, held, first)
 
 
-def scan(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-    """Prefix sums of x over prefix counts.
+def scan(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """Prefix sums of x over prefix counts; with documents an associative scan that starts anew.
 
     Cost: work O(B T C), memory O(B T C), depth O(log T) where prefix sums run in parallel.
     """
-    total, count = _start("mean.scan", x, state)
-    T = x.shape[1]
-    sums = total[:, None] + x.double().cumsum(1)  # [B, T, C]
-    length = count[:, None] + torch.arange(1, T + 1, device=x.device)  # [B, T]
-    return (sums / length[..., None]).to(x.dtype), State(total + x.double().sum(1), count + T)
+    held, first = _start("mean.scan", x, state, documents)
+    total, length = _before(held, first, x.shape[1])
+    sums = x.double().cumsum(1) if first is None else _restarted(x.double(), first)
+    return ((sums + total) / length[..., None]).to(x.dtype), _after(x, held, first)
 
 
-def chunk(x: Tensor, state: State | None = None, *, size: int = 64) -> tuple[Tensor, State]:
+def chunk(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None, *, size: int = 64
+) -> tuple[Tensor, State]:
     """A small triangle of ones inside each chunk of `size` positions, the sum carried between.
 
-    Cost: time O(B T size C), memory O(B T C + size^2), T / size steps in sequence.
+    Cost: time O(B T size C), memory O(B T C + B size^2), T / size steps in sequence.
     """
-    total, count = _start("mean.chunk", x, state)
+    held, first = _start("mean.chunk", x, state, documents)
     if not isinstance(size, int) or size < 1:
         raise ShapeError(
             f"mean.chunk: size is {size!r}, expected a whole number of positions, at least 1"
         )
-    ones = torch.ones(size, size, dtype=torch.float64, device=x.device).tril()
-    place = torch.arange(1, size + 1, device=x.device)
     y = [x[:, :0].double()]
-    for block in x.split(size, 1) if x.shape[1] else ():
-        n = block.shape[1]
-        sums = total[:, None] + ones[:n, :n] @ block.double()  # [B, n, C]
-        length = count[:, None] + place[:n]  # [B, n]
+    for start in range(0, x.shape[1], size):
+        block, here = x[:, start : start + size], None
+        if first is not None:
+            here = (first[:, start : start + size] - start).clamp(min=0)
+            new = first[:, start] == start if start else first[:, start] < 0
+            held = State(held.total.masked_fill(new[:, None], 0), held.count.masked_fill(new, 0))
+        total, length = _before(held, here, block.shape[1])
+        sums = total + _own(here, block).double() @ block.double()  # [B, n, C]
         y.append(sums / length[..., None])
-        total, count = total + block.double().sum(1), count + n
-    return torch.cat(y, 1).to(x.dtype), State(total, count)  # autocast would touch what is cast
+        held = _after(block, held, here)
+    return torch.cat(y, 1).to(x.dtype), held  # autocast would touch what is cast
 
 
-def step(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+def step(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None
+) -> tuple[Tensor, State]:
     """One position at a time, as a stream delivers them: add, count, divide.
 
     Cost: time O(C) and memory O(C) per position and row, for ever.
     """
-    total, count = _start("mean.step", x, state)
+    (total, count), first = _start("mean.step", x, state, documents)
     y = []
-    for now in x.unbind(1):  # [B, C]
+    for t, now in enumerate(x.unbind(1)):  # [B, C]
+        if first is not None:
+            new = first[:, t] == t if t else first[:, t] < 0  # the state enters position 0
+            total, count = total.masked_fill(new[:, None], 0), count.masked_fill(new, 0)
         total, count = total + now, count + 1
         y.append(total / count[:, None])
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, count)
 
 
-def fused(x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+def fused(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None
+) -> tuple[Tensor, State]:
     """One compiled pass that reads x once and writes y once; its backward is another.
 
-    Cost: time O(B T C), bound by memory; memory O(B C) beyond the output.
+    Cost: time O(B T C), bound by memory; memory O(B C) beyond the output, and where the series of a
+    short batch are cut for threads one number for each piece.
     """
-    total, count = _start("mean.fused", x, state)
+    (total, count), first = _start("mean.fused", x, state, documents)
     if x.device.type not in ops.DEVICES:
         raise FormError(
             f"mean.fused: x is on {x.device}, the kernel runs on {' '.join(ops.DEVICES)}; "
             "move x, or take form='scan'"
         )
-    y, total = ops.prefix_mean(x, total, count)
-    return y, State(total, count + x.shape[1])
+    y, total = ops.prefix_mean(x, total, count, first)
+    if first is None:
+        return y, State(total, count + x.shape[1])
+    return y, State(total, _after(x[..., :0], State(total[:, :0], count), first).count)
 
 
-def weights(x: Tensor, state: State | None = None) -> Weights:
+def weights(x: Tensor, state: State | None = None, documents: Tensor | None = None) -> Weights:
     """The triangle of the running mean: what every position takes from every position.
 
     Args:
         x: [B, T, C], of which only the shape matters: the weights of a mean are the same for all x.
         state: what came before x; its count takes its share of each row.
+        documents: [B, T] ids; a row takes nothing from another document.
 
     Returns:
         wei: [B, T, T], row = the position that reads, column = the position read.
@@ -193,35 +235,79 @@ def weights(x: Tensor, state: State | None = None) -> Weights:
     A row of `past` and `wei` together adds up to 1.
 
     Raises:
-        ShapeError, DtypeError, StateError: as for every form.
+        ShapeError, DtypeError, StateError, DocumentError: as for every form.
 
     Cost: memory O(B T^2).
 
     >>> weights(torch.zeros(1, 2, 1)).wei.tolist()
     [[[1.0, 0.0], [0.5, 0.5]]]
     """
-    _, count = _start("mean.weights", x, state)
-    T = x.shape[1]
-    length = count[:, None] + torch.arange(1, T + 1, device=x.device)  # [B, T]
+    held, first = _start("mean.weights", x, state, documents)
+    before, length = _before(State(held.count[:, None].double(), held.count), first, x.shape[1])
     share = 1 / length.double()[..., None]  # [B, T, 1]
-    wei = torch.ones(T, T, dtype=torch.float64, device=x.device).tril() * share
-    return Weights(wei.to(x.dtype), (count[:, None, None] * share).to(x.dtype))
+    wei = _own(first, x).double() * share
+    return Weights(wei.to(x.dtype), (before * share).to(x.dtype))
 
 
-def _start(where: str, x: Tensor, state: State | None) -> State:
-    """Check the contract and return the state to start from."""
+def _own(first: Tensor | None, x: Tensor) -> Tensor:
+    """[T, T] or [B, T, T] bool: row t is true from the beginning of its document to itself."""
+    place = torch.arange(x.shape[1], device=x.device)
+    past = place[:, None] >= place
+    return past if first is None else past & (place >= first[..., None])
+
+
+def _before(held: State, first: Tensor | None, T: int) -> tuple[Tensor, Tensor]:
+    """What the state adds to every sum, [B, T, C] or [B, 1, C], and the counts [B, T]."""
+    total, count = held
+    place = torch.arange(1, T + 1, device=count.device)
+    if first is None:
+        return total[:, None], count[:, None] + place
+    other = first > 0  # [B, T], the state is of another document
+    total = total[:, None].expand(-1, T, -1).masked_fill(other[..., None], 0)
+    return total, count[:, None].expand(-1, T).masked_fill(other, 0) + place - first
+
+
+def _after(x: Tensor, held: State, first: Tensor | None) -> State:
+    """The state after the last position, of its document alone."""
+    (total, count), T = held, x.shape[1]
+    if first is None or not T:
+        return State(total + x.double().sum(1), count + T)
+    since = first[:, -1:]  # [B, 1]
+    strange = torch.arange(T, device=x.device) < since  # [B, T]
+    sums = x.double().masked_fill(strange[..., None], 0).sum(1)
+    total, count = total.masked_fill(since > 0, 0), count.masked_fill(since[:, 0] > 0, 0)
+    return State(total + sums, count + T - since[:, 0])
+
+
+def _restarted(x: Tensor, first: Tensor) -> Tensor:
+    """Prefix sums [B, T, C] that begin anew with every document."""
+    place = torch.arange(x.shape[1], device=x.device)
+    goes_on = (first < place)[..., None]  # [B, T, 1]
+
+    def join(earlier: tuple[Tensor, Tensor], later: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        (on, sums), (goes, more) = earlier, later
+        return on & goes, more + sums.masked_fill(~goes, 0)
+
+    return prefixes(join, (goes_on, x))[1]
+
+
+def _start(
+    where: str, x: Tensor, state: State | None, documents: Tensor | None
+) -> tuple[State, Tensor | None]:
+    """Check the contract; return the state to start from and where each document began."""
+    packed = {} if documents is None else {"documents": (documents, "B T")}
     if state is None:
-        size = bind(where, x=(x, "B T C"))
+        size = bind(where, x=(x, "B T C"), **packed)
         floating(where, x=x)
         total = x.new_zeros(size["B"], size["C"], dtype=torch.float64)
-        return State(total, x.new_zeros(size["B"], dtype=torch.int64))
+        return State(total, x.new_zeros(size["B"], dtype=torch.int64)), _firsts(where, documents, x)
     if not isinstance(state, tuple) or len(state) != 2:
         raise StateError(
             f"{where}: state is {what(state)}, expected the pair (total [B, C], count [B]) "
             "that an earlier call returned"
         )
     total, count = state
-    bind(where, x=(x, "B T C"), total=(total, "B C"), count=(count, "B"))
+    bind(where, x=(x, "B T C"), total=(total, "B C"), count=(count, "B"), **packed)
     floating(where, x=x)
     exactly(where, torch.float64, x, total=total)
     exactly(where, torch.int64, x, count=count)
@@ -233,10 +319,14 @@ def _start(where: str, x: Tensor, state: State | None) -> State:
             )
         if bool(total[count == 0].any()):
             raise StateError(f"{where}: total is not 0 where count is 0; start from state=None")
-    return State(total, count)
+    return State(total, count), _firsts(where, documents, x)
 
 
-def _best(x: Tensor, *_state: object, **_named: object) -> str:
+def _firsts(where: str, documents: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if documents is None else firsts(begins(where, documents, x))
+
+
+def _best(x: Tensor, *_others: object, **_named: object) -> str:
     """`fused` where its kernel runs (a CPU, any floating dtype), `scan` elsewhere; but for one
     position `step`.
 

@@ -44,15 +44,15 @@ def _values(effort: str, _subject: Subject) -> list[Setting]:
 
 
 def _parallel(effort: str, subject: Subject) -> list[Setting]:
-    return [*_values(effort, subject), *_wide(effort)]
+    return [*_values(effort, subject), *_wide(effort, subject)]
 
 
-def _batches(effort: str, _subject: Subject) -> list[Setting]:
-    return [*sizes(effort, dtypes=DTYPES, rows=2), *_wide(effort)]
+def _batches(effort: str, subject: Subject) -> list[Setting]:
+    return [*sizes(effort, dtypes=DTYPES, rows=2), *_wide(effort, subject)]
 
 
-def _wide(effort: str) -> list[Setting]:
-    return [] if effort == "quick" else [Setting(*WIDE)]
+def _wide(effort: str, subject: Subject) -> list[Setting]:
+    return [] if effort == "quick" else [Setting(*WIDE, subject.widest)]
 
 
 def _exact(lengths: Mapping[str, tuple[int, ...]]) -> Settings:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ class Graph:
     tensors: Leaves
     inputs: int
     grain: float
-    within: Within
-    spared: dict[int, int]
+    within: Within = nullcontext
+    spared: dict[int, int] = field(default_factory=dict)
 
     def along(self, i: int, direction: Tensor) -> Tensor:
         """A direction of tensor i, without the row to which no gradient is meant to flow."""
@@ -65,6 +66,7 @@ class Graph:
         """How far a result moves when every number moves by one unit: what cancels inside shows."""
         here = [t.detach() for _, t in self.tensors]
         coins = torch.Generator().manual_seed(0)
+        # in the dtype of t: an integer sign times a float is float32, where 1 + 2**-52 is 1
         sign = lambda t: torch.randint(0, 2, t.shape, generator=coins).to(t) * 2 - 1
         with torch.no_grad():
             y = way([t.clone() for t in here])

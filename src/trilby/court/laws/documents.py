@@ -1,8 +1,7 @@
 """Law 4, continued: documents packed into one row do not see each other."""
 
 from collections.abc import Iterator
-
-from torch import Tensor
+from typing import Any
 
 from ..change import change, rounded
 from ..finding import Finding, compare
@@ -12,10 +11,15 @@ from ..sweep import Setting
 
 
 def documents(subject: Subject, setting: Setting) -> Iterator[Finding]:
-    """Each document equals the document run alone, and the others may be rewritten (float64)."""
+    """Each document equals the document run alone, and the others may be rewritten (float64).
+
+    In a form of ours the state enters the first document and leaves from the last, and what comes
+    out of a document alone is what comes of it without any word of documents.
+    """
     judged, exact = subject.exact(setting)
-    for lengths in _cuts(setting.T):
-        yield from _packed(judged, exact, lengths)
+    for state in judged.pasts(exact) if judged.strict else [None]:
+        for lengths in _cuts(setting.T):
+            yield from _packed(judged, exact, lengths, state)
 
 
 def _cuts(T: int) -> list[tuple[int, ...]]:
@@ -28,33 +32,39 @@ def _cuts(T: int) -> list[tuple[int, ...]]:
     return [lengths for lengths in uneven if min(lengths) > 0]
 
 
-def _packed(subject: Subject, setting: Setting, lengths: tuple[int, ...]) -> Iterator[Finding]:
+def _packed(
+    subject: Subject, setting: Setting, lengths: tuple[int, ...], state: Any
+) -> Iterator[Finding]:
     sequences = subject.draw(setting)
     packed = subject.packed(lengths)
-    y = packed.run(sequences)[0]
-    start = 0
+    together = packed.leaves(sequences, state)
+    y, start = together[0][1], 0
     for i, n in enumerate(lengths):
         here = slice(start, start + n)
         start += n
-        alone = tuple(x[:, here].clone() for x in sequences)
         than = f", as alone; document {i} of lengths {' '.join(map(str, lengths))}"
+        alone = subject if subject.strict else subject.packed((n,))
         try:
-            wanted = subject.packed((n,)).run(alone)[0]
+            wanted = alone.leaves(tuple(x[:, here] for x in sequences), None if i else state)
         except Exception as error:
+            if subject.strict:
+                raise
             told = f"it does not take a document of {n} alone, {type(error).__name__}"
             yield Finding("document", note=told)
             continue
-        yield compare("document", [("y", y[:, here])], [("y", wanted)], subject.logic, than)
-        yield _others(packed, setting, here, y, than)
+        left = subject.strict and start == setting.T  # the state leaves from the last
+        got = [("y", y[:, here]), *(together[1:] if left else [])]
+        yield compare("document", got, wanted if left else wanted[:1], subject.logic, than)
+        yield _others(packed, setting, here, state, than)
 
 
-def _others(packed: Subject, setting: Setting, here: slice, y: Tensor, than: str) -> Finding:
+def _others(packed: Subject, setting: Setting, here: slice, state: Any, than: str) -> Finding:
     """The same document among others that were rewritten."""
     sequences, fresh = packed.draw(setting), packed.draw(setting.again(1))
     mixed = clone(fresh)
     for x, kept in zip(mixed, sequences, strict=True):
         x[:, here] = kept[:, here]
-    after = packed.run(mixed)[0]
+    y, after = packed.run(sequences, state)[0], packed.run(mixed, state)[0]
     moved = change(after, y, after[:, here], y[:, here])
     if moved.size == 0 or moved.tainted:
         return Finding("document")

@@ -28,9 +28,10 @@ def isolated(subject: Subject, setting: Setting) -> Iterator[Finding]:
         if not exact.draws(wide):
             yield from _alone(exact, wide, None)
         return
-    for state in subject.pasts(setting):
+    wide = replace(setting, dtype=torch.float64)
+    for state, exact in zip(subject.pasts(setting), subject.pasts(wide), strict=True):
         yield from _rewritten(subject, setting, state)
-        yield from _alone(subject, replace(setting, dtype=torch.float64), state)
+        yield from _alone(subject, wide, exact)
 
 
 def _rewritten(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:

@@ -1,13 +1,21 @@
 """Wrong running means, each with one fault: what the laws of the court are seen to fail on."""
 
-from . import agrees, causal, compiles, differentiates, isolated, repeats, resumes, sound
+from . import (
+    agrees,
+    causal,
+    compiles,
+    differentiates,
+    documents,
+    isolated,
+    repeats,
+    resumes,
+    sound,
+)
 from .wrong import Mutant
 
-MUTANTS: dict[str, Mutant] = {
-    mutant.name: mutant
-    for law in (repeats, causal, resumes, isolated, differentiates, agrees, sound, compiles)
-    for mutant in law.MUTANTS
-}
+_LAWS = (repeats, causal, resumes, isolated, documents, differentiates, agrees, sound, compiles)
+
+MUTANTS: dict[str, Mutant] = {mutant.name: mutant for law in _LAWS for mutant in law.MUTANTS}
 """Name -> mutant, in the order of the laws that they break first."""
 
 __all__ = ["MUTANTS", "Mutant"]

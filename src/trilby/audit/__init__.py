@@ -1,0 +1,11 @@
+"""The audit: every type of model in somebody's library, shrunk, built and judged."""
+
+from .adapter import Adapter, Built, NoLibrary, NotBuilt
+from .ledger import Ledger
+from .report import Audit
+from .runner import ADAPTERS, adapter_of, audited
+
+__all__ = [
+    "ADAPTERS", "Adapter", "Audit", "Built", "Ledger", "NoLibrary", "NotBuilt", "adapter_of",
+    "audited",
+]  # fmt: skip

@@ -1,0 +1,81 @@
+"""One type before all laws, in the process that may die of it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from ..court import Verdict, check
+from ..errors import CallError
+from .adapter import Adapter, Built, NotBuilt
+
+GROUPS = (
+    (("repeats", "causal", "isolated", "padding", "differentiates"), ("carry",)),
+    (("documents",), ("carry", "padding")),
+    (("resumes", "sound"), ()),
+)
+"""Laws that are judged in one call, and what that call is not told: a cache is for streams, and
+a packed row has neither a cache nor a mask."""
+
+LAWS = tuple(law for group, _ in GROUPS for law in group)
+Tell = Callable[[str, Any], None]
+
+
+def judge(adapter: Adapter, kind: str, effort: str, seconds: float, tell: Tell) -> None:
+    """Build one type and judge it, telling each thing as soon as it is known.
+
+    Told are ("built", facts), ("verdict", fields of a verdict) and ("not built", reason).
+    """
+    torch.set_num_threads(1)
+    try:
+        built, dtype = _built(adapter, kind)
+    except NotBuilt as reason:
+        tell("not built", str(reason))
+        return
+    tell("built", {**built.facts, "dtype": str(dtype).removeprefix("torch.")})
+    try:
+        for verdict in _verdicts(adapter, built, effort, seconds):
+            limit = built.limit(verdict) if verdict.outcome == "broken" else ""
+            tell("verdict", {**verdict.as_dict(), "limit": limit})
+    except CallError as refused:
+        tell("not built", f"it is built, and cannot be called: {refused}")
+
+
+def _built(adapter: Adapter, kind: str) -> tuple[Built, torch.dtype]:
+    """In float64, or in float32 where the type takes no other."""
+    reasons = []
+    for dtype in (torch.float64, torch.float32):
+        try:
+            return adapter.build(kind, dtype), dtype
+        except NotBuilt:
+            raise
+        except Exception as reason:
+            reasons.append(_told(reason))
+    raise NotBuilt(reasons[-1])
+
+
+def _verdicts(adapter: Adapter, built: Built, effort: str, seconds: float) -> Iterator[Verdict]:
+    """By the laws of the court, then by those of the library."""
+    for group, spared in GROUPS:
+        how = {name: value for name, value in built.how.items() if name not in spared}
+        wanted = [law for law in group if law not in built.faults]
+        try:
+            yield from check(
+                built.module, built.example, laws=wanted, effort=effort, seconds=seconds, **how
+            )
+        except CallError:
+            raise
+        except Exception as problem:  # of the model, where it was called to see what it is
+            for law in wanted:
+                yield Verdict(built.kind, law, "not run", sentence=_told(problem))
+    for law, told in built.faults.items():
+        yield Verdict(built.kind, law, "broken", "raises", sentence=told)
+    for law, probe in adapter.probes():
+        try:
+            yield probe(built)
+        except Exception as problem:
+            yield Verdict(built.kind, law, "broken", "raises", sentence=_told(problem))
+
+
+def _told(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {' '.join(str(problem).split()):.200}"

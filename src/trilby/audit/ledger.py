@@ -1,0 +1,65 @@
+"""What has been judged so far, on disk: written whole or not at all, picked up again."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError
+
+Row = dict[str, Any]
+
+
+class Ledger:
+    """The rows of one audit in one file.
+
+    Args:
+        path: of the file; it need not exist.
+        header: what was audited and how; rows of another header are not picked up.
+
+    Raises:
+        FileError: the file is not one of ours, or holds another audit; its folder is not there.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.path, self.header = path, dict(header)
+        self.rows: dict[str, Row] = {}
+        if not path.parent.is_dir():
+            raise FileError(f"audit: cannot write the results to {path}: there is no such folder")
+        if path.exists():
+            self.rows = self._read()
+
+    def settled(self, kind: str) -> bool:
+        """Whether a type has a row that the next call keeps: any but one that ran out of time."""
+        return self.rows.get(kind, {}).get("status", "out of time") != "out of time"
+
+    def add(self, row: Row) -> None:
+        """Keep a row; the file is replaced in one step, so an interrupt leaves the old one."""
+        self.rows[row["kind"]] = row
+        text = json.dumps({**self.header, "rows": self.rows}, indent=1, sort_keys=True)
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            beside.write_text(text + "\n", encoding="utf-8")
+            os.replace(beside, self.path)
+        except OSError as problem:
+            beside.unlink(missing_ok=True)
+            why = problem.strerror or problem
+            raise FileError(f"audit: cannot write the results to {self.path}: {why}") from problem
+
+    def _read(self) -> dict[str, Row]:
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            rows = found.pop("rows")
+        except OSError as problem:
+            why = problem.strerror or problem
+            raise FileError(f"audit: cannot read the results in {self.path}: {why}") from problem
+        except (ValueError, KeyError, AttributeError, TypeError) as problem:
+            raise FileError(f"audit: {self.path} holds no results of an audit") from problem
+        for key, value in self.header.items():
+            if found.get(key) != value:
+                raise FileError(
+                    f"audit: {self.path} holds results with {key} {found.get(key)!r}, and this is "
+                    f"{value!r}; name another file with --results, or take --fresh"
+                )
+        return dict(rows)

@@ -1,0 +1,190 @@
+"""Every type in a process of its own: forked from one that has imported everything, and timed."""
+
+import contextlib
+import multiprocessing
+import os
+import pkgutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from ..errors import CallError
+from .adapter import Adapter, NoLibrary
+from .ledger import Row
+
+GRACE = 5.0  # seconds over the limit that a process keeps to by itself
+ADAPTERS: dict[str, Callable[[], Any]] = {
+    "transformers": lambda: import_module(".transformers", __package__),
+    "x-transformers": lambda: import_module(".x_transformers", __package__),
+}
+"""The libraries with an adapter of ours; any other is named `module:adapter`."""
+PARTS = ("name", "preload", "version", "kinds", "build", "probes")  # of an `Adapter`
+
+
+def adapter_of(name: str) -> Adapter:
+    """The adapter of a library, by the library's name or as `package.module:name`.
+
+    Raises:
+        CallError: there is no such adapter, or it is none.
+        NoLibrary: its module cannot be imported.
+    """
+    if name in ADAPTERS:
+        return ADAPTERS[name]().ADAPTER
+    if ":" not in name:
+        known = " ".join(ADAPTERS)
+        raise CallError(f"audit: there is no adapter {name!r}; take one of {known}, or MODULE:NAME")
+    try:
+        found = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as missing:
+        raise NoLibrary(f"audit: there is no adapter {name!r} ({missing})") from missing
+    if lacks := [part for part in PARTS if not hasattr(found, part)]:
+        raise CallError(f"audit: {name!r} is no adapter, it has no {', '.join(lacks)}")
+    return found
+
+
+@dataclass
+class Running:
+    """One process: what it judges, since when, and what it has told."""
+
+    kind: str
+    process: BaseProcess
+    ear: Connection
+    began: float
+    complaints: str
+    deaf: bool = False
+    row: Row = field(default_factory=dict)
+
+
+def audited(
+    name: str, kinds: list[str], *, jobs: int, effort: str, seconds: float,
+    judged: Callable[..., None] | None = None,
+) -> Iterator[Row]:  # fmt: skip
+    """Judge types and yield their rows, in the order in which they are done.
+
+    Args:
+        name: of the adapter.
+        kinds: names of types.
+        jobs: processes at a time.
+        effort: of `trilby.check`.
+        seconds: after which a process is ended; what it had told by then is kept.
+        judged: what judges; for tests.
+
+    Interrupting it ends the processes that it started, and no other.
+    """
+    context = multiprocessing.get_context("forkserver")
+    preload = ["trilby.audit.judge", *adapter_of(name).preload]
+    context.set_forkserver_preload(preload)
+    waiting = list(kinds)
+    running: list[Running] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                work = (name, waiting.pop(0), effort, seconds, judged)
+                running.append(_start(context, *work))
+            wait([one.ear for one in running if not one.deaf], timeout=0.2)
+            for one in list(running):
+                if _done(one, seconds):
+                    running.remove(one)
+                    yield one.row
+    finally:
+        for one in running:
+            _end(one)
+
+
+def _start(context: Any, name: str, kind: str, effort: str, seconds: float, judged: Any) -> Running:
+    ear, mouth = context.Pipe(duplex=False)
+    handle, complaints = tempfile.mkstemp(prefix="trilby-audit-")
+    os.close(handle)
+    work = (mouth, complaints, name, kind, effort, seconds, judged)
+    process = context.Process(target=_work, args=work, daemon=True)
+    process.start()
+    mouth.close()
+    row = {
+        "kind": kind,
+        "status": "",
+        "reason": "",
+        "facts": {},
+        "verdicts": [],
+        "seconds": 0.0,
+        "cpu": 0.0,
+    }
+    return Running(kind, process, ear, time.monotonic(), complaints, row=row)
+
+
+def _work(
+    mouth: Connection, complaints: str, name: str, kind: str, effort: str, seconds: float,
+    judged: Any,
+) -> None:  # fmt: skip
+    """What the process does; whatever a library prints goes to a file."""
+    signal.alarm(int(seconds + GRACE) + 5)  # ends it, should nobody be left to do so
+    with open(complaints, "wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if judged is None:
+        from .judge import judge as judged
+    judged(adapter_of(name), kind, effort, seconds, lambda what, told: mouth.send((what, told)))
+    mouth.send(("done", round(time.process_time(), 2)))
+
+
+def _done(one: Running, seconds: float) -> bool:
+    """Hear what a process has to say; whether nothing more is to come."""
+    row, took = one.row, time.monotonic() - one.began
+    row["seconds"] = round(took, 2)
+    try:
+        while not one.deaf and one.ear.poll():
+            _hear(row, *one.ear.recv())
+    except (EOFError, OSError):
+        one.deaf = True  # it has closed its mouth
+    if row["status"] == "judged" or (row["status"] and one.deaf):
+        _end(one)
+        return True
+    if took > seconds + GRACE:
+        row["status"], row["reason"] = "out of time", f"stopped after {took:.0f} s"
+        _end(one)
+        return True
+    if one.deaf or not (one.process.is_alive() or one.ear.poll()):
+        one.process.join()
+        row["status"], row["reason"] = "crashed", _epitaph(one)
+        _end(one)
+        return True
+    return False
+
+
+def _hear(row: Row, what: str, told: Any) -> None:
+    if what == "built":
+        row["facts"] = told
+    elif what == "verdict":
+        row["verdicts"].append(told)
+    elif what == "not built":
+        row["status"], row["reason"] = "not built", told
+    elif what == "done":
+        row["cpu"] = told
+        row["status"] = row["status"] or "judged"
+
+
+def _end(one: Running) -> None:
+    """End one process of ours and forget what it printed."""
+    if one.process.is_alive():
+        one.process.kill()
+    one.process.join()
+    one.ear.close()
+    with contextlib.suppress(OSError):
+        os.unlink(one.complaints)
+
+
+def _epitaph(one: Running) -> str:
+    """How a process ended, and the last line that it wrote."""
+    code = one.process.exitcode or 0
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    try:
+        with open(one.complaints, encoding="utf-8", errors="replace") as file:
+            lines = [line.strip() for line in file if line.strip()]
+    except OSError:
+        lines = []
+    return f"{how}: {lines[-1]:.200}" if lines else how

@@ -1,0 +1,99 @@
+"""`trilby audit transformers`: every causal language model type of a library before every law."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .group import unknown
+from .names import EFFORTS
+from .screen import Screen, print_json, talk
+
+
+@click.command()
+@click.argument("library")
+@click.option("--only", help="Only these types, e.g. llama,mamba.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True,
+              help="Processes at a time, one thread each.")  # fmt: skip
+@click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True,
+              help="How much `trilby check` tries on each type.")  # fmt: skip
+@click.option("--seconds", type=click.IntRange(1), default=120, show_default=True,
+              help="Time limit for one type.")  # fmt: skip
+@click.option("--results", type=click.Path(dir_okay=False, path_type=Path),
+              help="File that keeps rows.  [default: audit-LIBRARY-VERSION.json]")  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Forget what the results file holds.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.audit/1.")
+@click.option("--markdown", is_flag=True, help="The table in Markdown.")
+@click.pass_context
+def audit(
+    ctx: click.Context, library: str, only: str | None, results: Path | None, fresh: bool,
+    as_json: bool, markdown: bool, **how: Any,
+) -> None:  # fmt: skip
+    """Judge every type of model in LIBRARY: transformers, x-transformers, or MODULE:ADAPTER.
+
+    Each type is made small with random weights, offline, in a process of its own. What is judged
+    is kept in a file: an interrupted audit goes on where it was, and a type that ran out of time
+    is tried again. Exit 1 if a law is broken that
+    the library's documentation does not except.
+    """
+    from ..audit import Audit, Ledger, adapter_of, audited
+
+    adapter = adapter_of(library)
+    kinds = _chosen(adapter.kinds(), only)
+    header = _header(library, adapter.version(), how)
+    path = results or Path(f"audit-{library.replace(':', '-')}-{header['version']}.json")
+    if fresh:
+        path.unlink(missing_ok=True)
+    ledger = Ledger(path, header)
+    left = [kind for kind in kinds if not ledger.settled(kind)]
+    kept = f"{len(kinds) - len(left)} of them are in {path}"
+    talk(f"{library} {header['version']}: {len(kinds)} types, {kept}")
+    for row in _told(audited(library, left, **how), len(left)):
+        ledger.add(row)
+    found = Audit(header, [ledger.rows[kind] for kind in kinds])
+    if as_json:
+        print_json("trilby.audit/1", found.as_dict())
+    elif markdown:
+        click.echo(found.markdown(), nl=False)
+    else:
+        screen = Screen()
+        for line in found.lines():
+            screen.line(line)
+    ctx.exit(0 if found else 1)
+
+
+def _chosen(kinds: list[str], only: str | None) -> list[str]:
+    """The types that were named, or all of them."""
+    if only is None:
+        return kinds
+    named = [name.strip() for name in only.split(",") if name.strip()]
+    for name in named:
+        if name not in kinds:
+            near = get_close_matches(name, kinds, n=5) or kinds[:8]  # of some two hundred
+            raise click.UsageError(unknown("type", name, near))
+    if not named:
+        raise click.UsageError("--only names no type; give e.g. --only llama,mamba")
+    return list(dict.fromkeys(named))
+
+
+def _header(library: str, version: str, how: dict[str, Any]) -> dict[str, Any]:
+    from ..env import machine
+
+    here = machine()
+    return {
+        "adapter": library,
+        "version": version,
+        "torch": here["versions"]["torch"],
+        "effort": how["effort"],
+    }
+
+
+def _told(rows: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    """The same rows; each is said on standard error when it is done."""
+    for n, row in enumerate(rows, 1):
+        broken = [v["law"] for v in row["verdicts"] if v["outcome"] == "broken" and not v["limit"]]
+        said = row["reason"] or (f"broken: {', '.join(broken)}" if broken else "holds")
+        talk(f"{n} of {total}  {row['kind']}  {row['status']}, {row['seconds']:.1f} s, {said}")
+        yield row

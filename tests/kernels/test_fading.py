@@ -1,0 +1,104 @@
+"""The operators of fading memories: torch's own checker, threads, machines with short vectors."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import trilby
+from trilby.kernels import ops  # noqa: F401, it defines them
+
+FORWARD = torch.ops.trilby.fading_memory.default
+BACKWARD = torch.ops.trilby.fading_memory_backward.default
+MEAN = torch.ops.trilby.prefix_mean.default, torch.ops.trilby.prefix_mean_backward.default
+
+
+def arguments(dtype, heads=(4, 4), grad=False, T=9):
+    q, k, v, g = trilby.decay.draw(B=2, T=T, H=4, K=3, V=5, dtype=dtype)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    state = torch.randn(2, 4, 3, 5, dtype=wide)
+    given = q[:, :, : heads[0]], k[:, :, : heads[0]], v[:, :, : heads[1]], g, state
+    return [x.detach().clone().requires_grad_(grad) for x in given]
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (2, 4), (4, 1)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_opcheck(dtype, heads):
+    torch.library.opcheck(FORWARD, arguments(dtype, heads, grad=dtype == torch.float64))
+    y, after = FORWARD(*arguments(dtype, heads))
+    given = arguments(dtype, heads, grad=dtype == torch.float64)
+    torch.library.opcheck(BACKWARD, (torch.randn_like(y), torch.randn_like(after), *given))
+
+
+@pytest.mark.parametrize("operator", MEAN, ids=["forward", "backward"])
+def test_opcheck_of_packed_means(operator):
+    x = torch.randn(2, 9, 3, dtype=torch.float64, requires_grad=True)
+    total = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    first = torch.tensor([[0, 0, 0, 3, 3, 3, 6, 6, 6], [0] * 9])
+    torch.library.opcheck(operator, (x, total, torch.tensor([3, 0]), first))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_the_operator_for_gradients_has_one_itself():
+    given = arguments(torch.float64, grad=True, T=3)
+    seeds = [torch.randn_like(t).requires_grad_() for t in FORWARD(*given)]
+    assert torch.autograd.gradcheck(BACKWARD, (*seeds, *given))
+
+
+def test_a_gradient_is_the_same_with_and_without_a_graph_of_it():
+    given = arguments(torch.float64, heads=(2, 4), grad=True, T=150)
+    y, after = FORWARD(*given)
+    loss = y.pow(2).sum() + after.sin().sum()
+    plain = torch.autograd.grad(loss, given, retain_graph=True)
+    graph = torch.autograd.grad(loss, given, create_graph=True)
+    for one, other in zip(plain, graph, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (1, 4)])
+def test_threads_change_nothing(heads):
+    given = [x.detach() for x in trilby.decay.draw(B=2, T=300, H=4, K=33, V=130)]
+    given[:2] = [x[:, :, : heads[0]] for x in given[:2]]
+    before, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 5):
+            torch.set_num_threads(n)
+            leaves = [x.clone().requires_grad_() for x in given]
+            y, after = trilby.decay.fused(*leaves)
+            found.append([y, after, *torch.autograd.grad(y.sum() + after.sum(), leaves)])
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
+
+
+SMALL_MACHINE = """
+import torch, trilby
+from trilby.kernels import numba_vector
+assert numba_vector.REGISTER == {register}, numba_vector.REGISTER
+given = [x.requires_grad_() for x in trilby.decay.draw(B=1, T=21, H=2, K=5, V=37)]
+for form in ("fused", "chunk"):
+    y, after = trilby.decay(*given, form=form)
+    found = y, after, *torch.autograd.grad(y.sin().sum(), given)
+    if form == "chunk":
+        for a, b in zip(found, wanted):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    wanted = found
+print("right")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of processors are those of x86")
+@pytest.mark.parametrize(
+    ("name", "features", "register"), [("x86-64", "+sse2", 16), ("haswell", "+avx,+avx2,+fma", 32)]
+)
+def test_a_machine_with_shorter_vectors(name, features, register, tmp_path):
+    told = dict(NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_MACHINE.format(register=register)],
+        check=False, capture_output=True, text=True, timeout=110, env=os.environ | told,
+    )  # fmt: skip
+    assert done.stdout.strip() == "right", done.stderr

@@ -1,0 +1,109 @@
+"""docs/coming.md: in every group of lines the rest does what the first one does."""
+
+import ast
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.signal import lfilter
+from torch.nn.functional import silu, softplus
+
+import trilby
+from tests.mixers import peers
+
+PAGE = (Path(__file__).parents[2] / "docs" / "coming.md").read_text("utf-8")
+B, T, H, K, V = 2, 11, 4, 6, 5
+
+
+def pairs():
+    """(section, their statement, our statements), as they stand on the page."""
+    for section in PAGE.split("\n## ")[1:]:
+        name = section.partition("\n")[0]
+        for block in re.findall(r"```python\n(.*?)```", section, re.S):
+            for pair in block.strip().split("\n\n"):
+                first, *rest = map(ast.unparse, ast.parse(pair).body)
+                yield pytest.param(name, first, "\n".join(rest), id=f"{name}: {first[:60]}")
+
+
+def names():
+    """What the lines of the page speak of, in float64."""
+    rng = torch.Generator().manual_seed(0)
+
+    def normal(*size):
+        return torch.randn(*size, generator=rng, dtype=torch.float64)
+
+    q, k, v, g = trilby.decay.draw(B=B, T=T, H=H, K=K, V=V, dtype=torch.float64)
+    dt, A = softplus(normal(B, T, H)), -softplus(normal(H))
+    a = normal(B, T, 3)
+    u, h0 = normal(T).numpy(), normal(B, H, K, V)
+    raw, bias, D = normal(B, T, H), normal(H), normal(H)
+    return dict(
+        B=B, T=T, H=H, K=K, V=V, q=q, k=k, v=v, g=g, h0=h0, dt=dt, A=A,
+        gamma=-softplus(normal(H)), offsets=torch.tensor([0, 3, 4, T]),
+        qh=q.transpose(1, 2), kh=k.transpose(1, 2), vh=v.transpose(1, 2), gh=g.transpose(1, 2),
+        k2=normal(B, T, 2, K), v2=normal(B, T, 2, V), t=torch.arange(T),
+        raw=raw, bias=bias, D=D, z=normal(B, T, H, V),
+        x=normal(B, T, H, V), Bs=normal(B, T, 2, K), Cs=normal(B, T, 2, K),
+        steps=raw[:, 0, :, None].expand(B, H, V), rates=A[:, None, None].expand(H, V, K),
+        skips=D[:, None].expand(H, V), biases=bias[:, None].expand(H, V), old=h0.mT,
+        documents=torch.tensor([[0] * T, [0] * 3 + [1] * (T - 3)], dtype=torch.int32),
+        one=torch.ones(1, T, 1, 1, dtype=torch.float64), a=a.numpy(), frame=pd.DataFrame(a[0]),
+        s=a[:1, :, None], u=u, zi=np.array([1.5]),
+        np=np, torch=torch, trilby=trilby, lfilter=lfilter, softplus=softplus, silu=silu,
+    )  # fmt: skip
+
+
+def run(lines, given, wanted):
+    """What the lines leave under the names that are wanted."""
+    known = given | {"old": given["old"].clone()}
+    exec(lines, known)
+    return {name: torch.tensor(np.asarray(known[name])) for name in wanted}
+
+
+def inside(given, monkeypatch):
+    """The functions of transformers; its layer computes in float32, here in float64."""
+    from transformers.models.llama.modeling_llama import repeat_kv
+    from transformers.models.mamba2 import modeling_mamba2
+
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    theirs = ("mamba2_chunk_scan", "mamba2_selective_state_update")
+    return given | {n: getattr(modeling_mamba2, n) for n in theirs} | {"repeat_kv": repeat_kv}
+
+
+def decoded(given, monkeypatch):
+    """A layer of transformers after a prefill: its cache, and what it computed inside."""
+    from tests.mixers.test_outside import Layer, hidden, of_prefill
+
+    layer = Layer(monkeypatch)
+    (Cs, Bs, v, g), _ = of_prefill(layer(hidden(T=T))[0])
+    Cs, Bs, v, g = (t.detach() for t in (Cs, Bs, v, g))
+    one = torch.ones_like(g)  # x * dt is v already, and dt * A is g
+    return given | dict(cache=layer.cache, Cs=Cs, Bs=Bs, x=v, dt=one, A=g)
+
+
+@pytest.mark.parametrize(("name", "theirs", "ours"), list(pairs()))
+def test_a_pair_of_lines_is_one_function(name, theirs, ours, monkeypatch):
+    given = names()
+    if name == "transformers":
+        given = inside(given, monkeypatch)
+    if "cache." in theirs:
+        given = decoded(given, monkeypatch)
+    if name in ("torch", "numpy", "pandas"):
+        given["x"] = torch.from_numpy(given["a"])
+    if name in ("flash-linear-attention", "mamba-ssm"):
+        given |= {n: getattr(peers, n) for n in dir(peers)}
+    assert "trilby." in ours
+    wanted = [name for name in theirs.partition(" = ")[0].strip("()").split(", ") if name != "_"]
+    wanted += ["old"] * ("(old, " in theirs)  # a state that is written in place
+    found, right = (run(lines, given, wanted) for lines in (ours, theirs))
+    for name in wanted:
+        torch.testing.assert_close(found[name], right[name], rtol=1e-11, atol=1e-11)
+
+
+def test_every_peer_that_is_named_has_lines():
+    sections = {p.values[0] for p in pairs()}
+    assert sections == {"flash-linear-attention", "mamba-ssm", "transformers", "torch", "numpy",
+                        "pandas", "scipy"}  # fmt: skip
