@@ -49,6 +49,8 @@ def test_an_exhibit_of_the_gallery(capsys):
         ("torch.nn:Tnah", "there is no name in torch.nn 'Tnah'"),
         ("no.such.module:x", "no.such.module cannot be imported, it raises ModuleNotFoundError"),
         ("nowhere.py:x", "nowhere.py is not a file"),
+        ("mine", "there is no mixer 'mine'"),
+        (":x", "':x' is no target; write a mixer, gallery:NAME"),
         ("hf:nowhere", "nowhere is not a folder; give that of a checkpoint on disk"),
         ("gallery:convolution_smae", "there is no exhibit 'convolution_smae'; did you mean"),
     ],
@@ -58,3 +60,73 @@ def test_a_wrong_target_is_one_line(target, told, capsys):
     complaint = capsys.readouterr().err
     assert told in complaint
     assert complaint.count("\n") == 1
+
+
+ODD = """
+import torch
+class Loud(torch.nn.Module):
+    def forward(self, x):
+        print("called")
+        return x.tanh()
+class Summed(torch.nn.Module):
+    def forward(self, x):
+        return x.sum(1)
+class Narrow(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(3, 3)
+class Empty(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(8, 8, device="meta")
+class Words(torch.nn.Embedding):
+    def __init__(self):
+        super().__init__(4, 8)
+def factory():
+    raise OSError("no weights here")
+"""
+
+
+@pytest.fixture
+def odd(tmp_path):
+    path = tmp_path / "odd.py"
+    path.write_text(ODD)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "told"),
+    [
+        ("Nobody", [], "there is no name in"),
+        ("factory", [], "factory() was to make the subject and raises OSError: no weights here"),
+        ("Summed", [], "returns [2, 8] for B=2 and T=16, expected [B, T, ...]"),
+        ("Narrow", [], "Narrow.forward(float32 [2, 16, 8]) raises RuntimeError: mat1"),
+        ("Empty", [], "parameter weight is on meta; give it memory first"),
+        (
+            "Words",
+            ["--tokens", "9"],
+            "raises IndexError: index out of range in self; tokens 0 to 8",
+        ),
+    ],
+)
+def test_what_cannot_be_judged_is_one_line_and_exit_2(odd, name, more, told, capsys):
+    assert main(["check", f"{odd}:{name}", "--effort", "quick", *more]) == 2
+    complaint = capsys.readouterr().err
+    assert told in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_a_file_that_is_no_python_is_one_line(tmp_path, capsys):
+    path = tmp_path / "torn.py"
+    path.write_text("def (")
+    assert main(["check", f"{path}:x"]) == 2
+    complaint = capsys.readouterr().err
+    assert "torn.py was run and raises SyntaxError" in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_what_a_module_prints_is_left_out_and_counted(odd, capsys):
+    laws = ["--law", "repeats", "--law", "causal"]
+    assert main(["check", f"{odd}:Loud", "--effort", "quick", "--json", *laws]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["ok"] is True
+    assert err.startswith(f"note: {odd}:Loud prints, ")
+    assert "lines were left out, the first of them 'called'" in err

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import trilby
-from trilby.court.carry import by_cache, by_methods, by_state
+from trilby.court.carry import by_cache, by_methods, by_past, by_state
 from trilby.errors import CallError
 
 
@@ -75,6 +75,10 @@ class Gate(nn.Module):
 
     def forward(self, x):
         return x + self.gate * x.mean(1, keepdim=True)
+
+
+def broken_factory():
+    raise OSError("no weights here")
 
 
 def x(T=16):
@@ -193,7 +197,24 @@ def test_a_law_can_be_waived_and_the_time_limited():
     [
         (Block(), None, {}, "check: example is missing; give the arguments of one call"),
         (Block(), torch.randn(8), {}, "without a tensor [B, T, ...]"),
-        (Block(), x()[..., :5], {}, "check: Block.forward refuses the example, it raises Runtime"),
+        (
+            Block(),
+            x()[..., :5],
+            {},
+            "refuses the example, Block.forward(float32 [2, 16, 5]) raises RuntimeError: Given",
+        ),
+        (
+            nn.Embedding(4, 8),
+            torch.randint(0, 4, (2, 16)),
+            dict(vocabulary=9),
+            "raises IndexError: index out of range in self; tokens 0 to 8 were drawn, vocabulary=",
+        ),
+        (
+            broken_factory,
+            x(),
+            {},
+            "broken_factory() was to make the subject and raises OSError: no",
+        ),
         (lambda x: x.sum(), x(), {}, "returns [] for B=2 and T=16, expected [B, T, ...]"),
         (lambda x: None, x(), {}, "returns None where a tensor [B, T, ...] is expected"),
         (Block(), x(), dict(paddin="mask"), "did you mean padding?"),
@@ -207,6 +228,85 @@ def test_wrong_input_is_one_line(subject, example, how, told):
         trilby.check(subject, example, **how)
     assert told in str(problem.value)
     assert "\n" not in str(problem.value)
+
+
+def test_a_cache_is_asked_for_only_where_something_goes_on():
+    class Cached(Block):
+        def forward(self, x, past_key_values=None, use_cache=False):
+            if use_cache and torch.is_grad_enabled():
+                raise RuntimeError("the cache is for inference")
+            past = empty(len(x)) if past_key_values is None else past_key_values
+            past = {k: t.to(x.dtype) for k, t in past.items()}
+            y = super().forward(x, cache=past)
+            return {"logits": y, "past_key_values": past} if use_cache else {"logits": y}
+
+    laws = ["causal", "resumes", "differentiates"]
+    report = trilby.check(Cached(), x(), laws=laws, effort="quick", carry=by_past())
+    assert [v.outcome for v in report] == ["holds"] * 3, str(report)
+
+
+class Odd(nn.Module):
+    """A running mean with a habit."""
+
+    def __init__(self, habit):
+        super().__init__()
+        self.out, self.habit, self.last = nn.Linear(8, 8), habit, None
+
+    def forward(self, x):
+        if self.habit == "writes":
+            x[:, 0] = 0
+        if self.habit == "differs":
+            x = x + random.SystemRandom().random()
+        if self.habit == "item" and x.abs().max().item() > 1e9:
+            raise ValueError("too large")
+        y = self.out(x.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None])
+        if self.habit == "keeps":
+            self.last = y
+        return y
+
+
+@pytest.mark.parametrize(
+    ("habit", "told"),
+    [
+        ("writes", "writes to its arguments  Odd.forward  argument 0[0, 0, 0] is 0, not "),
+        ("differs", "it differs from call to call, whatever the seed"),
+    ],
+)
+def test_a_habit_that_is_a_fault_is_one_sentence(habit, told):
+    [verdict] = trilby.check(Odd(habit), x(), laws=["repeats"], effort="quick")
+    assert verdict.outcome == "broken"
+    assert told in verdict.sentence
+    assert "\n" not in verdict.sentence
+
+
+def test_a_habit_that_is_none_is_left_alone():
+    for habit in ("item", "keeps"):
+        report = trilby.check(Odd(habit), x(), effort="quick")
+        assert report, str(report)
+
+
+def test_a_module_that_keeps_a_graph_is_run_itself_and_says_so():
+    module = Odd("keeps")
+    y = module(x())
+    report = trilby.check(module, x(), effort="quick")
+    assert report, str(report)
+    assert [v.outcome for v in report if v.law == "sound"] == ["not run"]
+    assert module.last is y
+    [line] = [line for line in report.limits if "it cannot be copied" in line]
+    assert "RuntimeError: Only Tensors created explicitly" in line
+    assert "not tried in other dtypes" in line
+
+
+def test_a_law_that_needs_a_longer_example_says_so():
+    class One(nn.Module):
+        def forward(self, x, state=None):
+            if x.shape[1] != 1:
+                raise ValueError("one position at a time")
+            return x, x
+
+    report = trilby.check(One(), x(1), laws=["resumes", "causal"], carry=by_state())
+    assert [v.outcome for v in report] == ["holds", "not run"], str(report)
+    assert "nothing to compare at T=1; give a longer example" in report.verdicts[1].sentence
 
 
 class Embedded(nn.Module):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..court import Verdict
+from ..court.widened import widened
 from .adapter import Built
-from .widened import widened
 
 FACTOR = 8  # the allowance over the largest response seen, as in the law "sound"
 DRAWS = 3

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..court.carry import by_past
+from ..court.widened import widened
 from .adapter import Built, NoLibrary, Probe, redraw, tokens
 from .probes import attention
-from .widened import widened
 
 DRAWN, LENGTH = 64, 128
 OPTIONS: dict[str, dict[str, Any]] = {

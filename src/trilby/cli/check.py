@@ -1,5 +1,7 @@
 """`trilby check TARGET`: a mixer's forms, or anyone's module, before every law."""
 
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import click
 from .group import unknown
 from .names import EFFORTS, MixerName, form_of
 from .screen import Screen, print_json
-from .target import drawn, loaded
+from .target import drawn, loaded, usual
 
 FORMATS = ("table", "github")
 
@@ -38,9 +40,14 @@ def check(ctx: click.Context, target: str, **said: Any) -> None:
 
     TARGET is a mixer (mean), gallery:NAME, package.module:name, path/to/file.py:name (a class, a
     factory or a function), or hf:DIRECTORY, a checkpoint on disk. Loading a module or a file runs
-    it: check only what you trust. Weights are read without pickle.
+    it: check only what you trust. Weights are read without pickle. Of a checkpoint the vocabulary,
+    the cache and the padding mask are read off its configuration and its arguments.
     """
-    report = _judged(target, said)
+    said["printed"] = Printed()
+    with redirect_stdout(said["printed"]):
+        report = _judged(target, said)
+    if said["printed"].lines:
+        click.echo(f"note: {target} prints, {said['printed']}", err=True)
     if said["junit"] is not None:
         _write(said["junit"], report)
     if said["as_json"]:
@@ -51,6 +58,25 @@ def check(ctx: click.Context, target: str, **said: Any) -> None:
         for line in text.splitlines():
             screen.line(line)
     ctx.exit(0 if report else 1)
+
+
+class Printed(io.TextIOBase):
+    """What a module prints while it is judged: how many lines, and the first."""
+
+    lines, first = 0, ""
+
+    def writable(self) -> bool:
+        """It takes everything."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Count the lines and forget them."""
+        self.first = self.first or text.strip()[:60]
+        self.lines += text.count("\n")
+        return len(text)
+
+    def __str__(self) -> str:
+        return f"{self.lines} lines were left out, the first of them {self.first!r}"
 
 
 def _judged(target: str, said: dict[str, Any]) -> Any:
@@ -77,7 +103,10 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
     if said["tokens"] is not None:
         how["vocabulary"] = said["tokens"]
     how |= _carried(said)
-    return judge(subject, drawn(said["example"], said["tokens"]), **common, **how)
+    if target.startswith("hf:"):
+        how = {**usual(subject), **how}
+    example = drawn(said["example"], how.get("vocabulary"))
+    return judge(subject, example, **common, **how)
 
 
 def _carried(said: dict[str, Any]) -> dict[str, Any]:

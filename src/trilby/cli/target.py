@@ -1,6 +1,7 @@
 """What `trilby check` is pointed at: something importable, a file, a checkpoint."""
 
 import importlib.util
+import inspect
 import pkgutil
 import re
 import sys
@@ -12,6 +13,8 @@ import click
 from ..errors import FileError
 from .group import unknown
 
+PAST = ("cache", "past_key_values", "cache_params")  # what transformers calls it, newest first
+PADDING = "attention_mask"
 SIZES = re.compile(r"^\s*B=(\d+)\s*,\s*T=(\d+)\s*(?:,\s*C=(\d+)\s*)?$")
 
 
@@ -82,6 +85,18 @@ def _checkpoint(folder: Path) -> Any:
     except Exception as problem:
         told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
         raise FileError(f"check: {folder} cannot be loaded, it raises {told:.200}") from problem
+
+
+def usual(model: Any) -> dict[str, Any]:
+    """What a checkpoint says of itself: its vocabulary, its cache, its padding mask."""
+    from ..court.carry import by_past
+
+    takes = inspect.signature(model.forward).parameters
+    past = next((name for name in PAST if name in takes), None)
+    found: dict[str, Any] = {"vocabulary": model.config.get_text_config().vocab_size}
+    if past is not None:
+        found["carry"] = by_past(past)
+    return {**found, **({"padding": PADDING} if PADDING in takes else {})}
 
 
 def drawn(sizes: str, tokens: int | None) -> Any:

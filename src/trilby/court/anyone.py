@@ -1,5 +1,6 @@
 """Anyone's module or function as a subject: copied, in every dtype and mode, and left alone."""
 
+import gc
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -11,19 +12,27 @@ from torch import Tensor, nn
 
 from ..errors import CallError
 from ..shapes import what
+from .carry import FIRST
+from .digits import Tried
 from .entitled import PROBES, Within
-from .keeper import Keeper, valued
+from .keeper import Keeper
 from .kept import reached
 from .nest import convert, numbers
 from .packing import cumulative, ids, restarting
 from .port import Port, signature
 from .recast import Recast
-from .subject import COARSE, FINE, Sequences, Subject, all_real
+from .subject import FINE, Sequences, Subject, all_real
 from .sweep import Setting
+from .widened import widened
 
 POSITIONS = "position_ids"
 FORMS = {POSITIONS: restarting}  # of documents; any other keyword takes ids or cu_seqlens
 LARGE = 5_000_000  # parameters, above which only few sizes and few copies are made
+ITSELF = "not tried in other dtypes, in training mode or with other parameter values"
+SPARED = (
+    "training mode, other parameter values, half precision, more than three sizes for a law, and "
+    "gradients of more than four parameters"
+)
 
 
 @dataclass(eq=False)
@@ -38,7 +47,7 @@ class Anyone:
         lengths: the T that it takes, of those that were tried.
         refused: T -> what it said.
         without: dtype -> what it said.
-        copies: False where it cannot be copied, and is put back after each call.
+        single: why it cannot be copied and is put back after each call; empty if it can.
         made: whether it was made by a class or a factory that takes nothing.
         mask: the dtype in which it takes a mask.
     """
@@ -52,9 +61,11 @@ class Anyone:
     refused: dict[int, str] = field(default_factory=dict)
     without: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
-    copies: bool = True
+    single: str = ""
     made: bool = False
     _bound: dict[Any, Subject] = field(default_factory=dict)
+    _own: Keeper | None = None
+    _wide: Within | None = None
 
     @property
     def size(self) -> int:
@@ -64,7 +75,7 @@ class Anyone:
     @property
     def owned(self) -> bool:
         """Whether it is a module of which copies are made: in modes, in dtypes, re-drawn."""
-        return self.copies and isinstance(self.thing, nn.Module)
+        return not self.single and isinstance(self.thing, nn.Module)
 
     @property
     def large(self) -> bool:
@@ -107,29 +118,58 @@ class Anyone:
         """The subject in one dtype and mode; made once, and the last few are kept."""
         key = setting.dtype, setting.mode
         if key not in self._bound:
-            while len(self._bound) >= (2 if self.large else 8):
-                del self._bound[next(iter(self._bound))]
+            self._leave_room(2 if self.large else 8)
             self._bound[key] = self._made(setting.dtype, setting.mode)
         return self._bound[key]
 
     def _made(self, dtype: torch.dtype, mode: str) -> Subject:
-        ways = [self._subject(dtype, mode, nullcontext)]
-        if dtype == torch.float64:
-            wide = Recast(torch.float64, torch.float32)
-            ways.append(self._subject(dtype, mode, wide.itself))
-        found: list[Subject] = []
-        problems: list[Exception] = []
-        for way in ways:
-            try:
-                found.append(replace(way, grain=self._grain(way, dtype)))
-            except Exception as error:
-                problems.append(error)
-            if found and found[-1].grain == FINE:
-                break
-        if not found:
+        """The subject; in float64 one that computes with all its digits, if there is a way.
+
+        It is widened where that changes the result, and recast where digits are lost all the same.
+        """
+        if mode == "masked":
+            return self._masked(dtype)
+        exact, problems = dtype == torch.float64, list[Exception]()
+        copy = self._copy(dtype, mode)
+        tried = lambda way: self._tried(self._bare(*copy, way), dtype, problems)
+        plain, wide = tried(nullcontext), tried(widened) if exact else None
+        known = [one for one in (wide, plain) if one is not None]
+        if len(known) == 2 and known[0].like(known[1]):
+            known = known[1:]
+        known = [one.graded(dtype) for one in known]
+        best = min(known, key=lambda one: one.subject.grain, default=None)
+        recorded = best.subject if best else None
+        if exact and (best is None or best.subject.grain != FINE):
+            other = tried(Recast(torch.float64, torch.float32).itself)
+            other = other and other.graded(dtype)
+            if other is not None and (best is None or other.subject.grain < best.subject.grain):
+                best = other
+        if best is None:
             raise problems[0]
-        best = self._going_on(min(found, key=lambda way: way.grain), dtype)
-        return replace(best, plain=None if best is found[0] and not problems else found[0])
+        found = self._going_on(best.subject, dtype)
+        coarse = plain is not None and best.subject.within is not nullcontext
+        return replace(found, plain=recorded, coarse=coarse)
+
+    def _masked(self, dtype: torch.dtype) -> Subject:
+        """The subject with a mask of ones; the copy is the one that there is."""
+        B, T = self.port.size
+        whole = self.at(Setting(T, B, dtype=dtype))
+        told = lambda one: replace(one.padded(all_real), grain=one.grain, coarse=one.coarse)
+        return replace(told(whole), plain=None if whole.plain is None else told(whole.plain))
+
+    def _tried(
+        self, subject: Subject, dtype: torch.dtype, problems: list[Exception]
+    ) -> Tried | None:
+        """The subject and what it gives; None, and what it raises."""
+        try:
+            B, T = self.port.size
+            sequences = subject.draw(Setting(T, B, 1, dtype))
+            return Tried(
+                subject, sequences, checked(self.name, subject.run(sequences)[0], sequences)
+            )
+        except Exception as error:
+            problems.append(error)
+            return None
 
     def _going_on(self, subject: Subject, dtype: torch.dtype) -> Subject:
         """The subject, its first state cast where it does not go on from one as it is made."""
@@ -145,7 +185,8 @@ class Anyone:
                 return way
         return subject
 
-    def _subject(self, dtype: torch.dtype, mode: str, within: Within) -> Subject:
+    def _copy(self, dtype: torch.dtype, mode: str) -> tuple[Any, Port, Keeper]:
+        """What is called, what it is called with, and what puts it back."""
         thing = self.thing
         if self.owned:
             thing = convert(thing, dtype)
@@ -154,20 +195,26 @@ class Anyone:
             _fix_epsilon(thing, self.dtype)
             thing.train(mode == "train")
         port = convert(self.port, dtype)
-        if mode == "masked" or self.required(self.padding):
+        if self.required(self.padding):
             port = self.masked(port, all_real)
         if self.required(self.documents):
             port = self.told_of(port, ())
-        kept = modules_of(thing)
-        keeper = Keeper(
-            _all(kept), _all(modules_of(self.thing)) if mode != "redrawn" else _all(kept)
-        )
-        return self._bare(thing, port, within, keeper)
+        return thing, port, self._keeper(thing, mode)
 
-    def _bare(self, thing: Any, port: Port, within: Within, keeper: Keeper) -> Subject:
+    def _keeper(self, thing: Any, mode: str) -> Keeper:
+        """What puts a copy back; where none is made, one keeper that knows how it came."""
+        own = _all(modules_of(self.thing))
+        if thing is not self.thing:
+            kept = _all(modules_of(thing))
+            return Keeper(kept, own if mode != "redrawn" else kept)
+        if self._own is None:
+            self._own = Keeper(own, own)
+        return self._own
+
+    def _bare(self, thing: Any, port: Port, keeper: Keeper, within: Within) -> Subject:
         carry = self.port.carry
-        begin: Callable[[int], Any] = lambda B: carry.begin(thing, B) if carry else None
-        again = lambda other: self._bare(thing, other, within, keeper)
+        begin: Callable[[int], Any] = lambda B: carry.first(thing, B) if carry else None
+        again = lambda other: self._bare(thing, other, keeper, within)
         return Subject(
             name=self.name,
             call=partial(invoked, thing, port),
@@ -184,6 +231,7 @@ class Anyone:
             probes=2 if self.large else PROBES,
             large=self.large,
             streams=carry is not None,
+            pieces=in_pieces,
             padded=lambda mask: again(self.masked(port, mask)),
             masked_only=self.required(self.padding),
             mask=None if self.padding is None else self.mask,
@@ -191,13 +239,33 @@ class Anyone:
         )
 
     def _twin(self) -> Within:
-        B, T = self.port.size
-        return self.at(Setting(T, B, dtype=torch.float64)).within
+        """What a float64 twin runs in; the copy that tells is not kept if it is large."""
+        if self._wide is None:
+            B, T = self.port.size
+            self._wide = self.at(Setting(T, B, dtype=torch.float64)).within
+        if self.large:
+            self._leave_room(2)
+        return self._wide
+
+    def _leave_room(self, most: int) -> None:
+        """Forget the oldest copies, of all but the base, to which every law holds on.
+
+        One that is large is not left for a collection to come.
+        """
+        while len(self._bound) >= most:
+            del self._bound[next(k for k in self._bound if k != (self.dtype, ""))]
+        if self.large:
+            gc.collect()
 
     def subject(self) -> Subject:
         """It as it is, in the user's dtype, with what cannot be asked of it."""
         B, T = self.port.size
         unable = {"agrees": "there is no definition that it must agree with"}
+        if torch.float64 in self.without:
+            told = self.without[torch.float64]
+            unable["sound"] = f"there is no float64 to hold it against, {self.name} raises {told}"
+        if self.single:
+            unable["sound"] = f"its float64 twin would be a copy, and {self.single}"
         if self.port.carry is None:
             unable["resumes"] = "nobody said how it goes on; name it with carry="
         if self.padding is None:
@@ -208,12 +276,20 @@ class Anyone:
 
     def leave(self) -> None:
         """Put the user's own modules back, where it was they that were run."""
-        for subject in self._bound.values():
-            subject.undo()
+        if self._own is not None:
+            self._own.restore(values=True)
 
     def limits(self) -> list[str]:
         """What it did not take, for the report."""
         told = [f"{str(d).removeprefix('torch.')}: {why}" for d, why in self.without.items()]
+        if self.single and isinstance(self.thing, nn.Module):
+            told.append(
+                f"it cannot be copied, {self.single}; it is run itself and put back, {ITSELF}"
+            )
+        if self.padding is not None and POSITIONS in signature(self.thing):
+            told.append(f"{POSITIONS} is given beside a mask, from 0 at the first real position")
+        if self.large:
+            told.append(f"for its size, {self.size / 1e6:.3g} M parameters: {SPARED}")
         by: dict[str, list[str]] = {}
         for length, why in self.refused.items():
             by.setdefault(why, []).append(str(length))
@@ -224,24 +300,6 @@ class Anyone:
         takes = signature(self.thing).get(str(keyword))
         return takes is not None and takes.default is takes.empty
 
-    def _grain(self, subject: Subject, dtype: torch.dtype) -> float:
-        """FINE, or COARSE where float64 goes in and the result has the digits of float32.
-
-        It answers a change of 2^-40 with nothing, or with 2^-24.
-        """
-        B, T = self.port.size
-        sequences = subject.draw(Setting(T, B, 1, dtype))
-        y = checked(self.name, subject.run(sequences)[0], sequences)
-        if dtype != torch.float64:
-            return float(torch.finfo(dtype).eps)
-        if not y.is_floating_point() or not y.numel():
-            return FINE
-        if y.dtype != torch.float64:
-            return COARSE
-        z = _nudged(subject, sequences)
-        change = (y - z).abs().nan_to_num(0, 0, 0).max() / y.abs().nan_to_num(0, 0, 0).max()
-        return COARSE if float(change) == 0 or float(change) > 2.0**-28 else FINE
-
 
 def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
     """An RMS norm without an epsilon takes that of its dtype; here it keeps that of the user's."""
@@ -250,28 +308,31 @@ def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
             m.eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
 
 
-def _nudged(subject: Subject, sequences: Sequences) -> Tensor:
-    """The result when every number, of the parameters too, is changed by a share of 2^-40."""
-    coins = torch.Generator().manual_seed(0)
-
-    def nudge(x: Tensor) -> Tensor:
-        noise = torch.randn(x.shape, generator=coins, dtype=torch.float64).to(x.device)
-        return x * (1 + 2.0**-40 * noise)
-
-    moved = tuple(nudge(x) if numbers(x) else x for x in sequences)
-    owned = [] if subject.module is None else [p for p in subject.module.parameters() if numbers(p)]
-    with valued(owned, [nudge(p.data) for p in owned]):
-        y: Tensor = subject.run(moved)[0]
-    return y
-
-
 def invoked(thing: Any, port: Port, sequences: Sequences, state: Any) -> tuple[Any, Any]:
-    """One call: the arguments filled in, the state handed over, the sequence picked."""
+    """One call: the arguments filled in, the state handed over, the sequence picked.
+
+    Without a state it is called as nobody calls it who wants to go on: that may be another path.
+    """
     args, kwargs = port.filled(sequences)
-    if port.carry is None:
+    if port.carry is None or state is None:
         return port.pick(thing(*args, **kwargs)), None
-    result, state = port.carry.call(thing, args, kwargs, port.slots, state)
+    past = None if state is FIRST else state
+    result, state = port.carry.call(thing, args, kwargs, port.slots, past)
     return port.pick(result), state
+
+
+def in_pieces(
+    call: partial[tuple[Any, Any]], lengths: tuple[int, ...], sequences: Sequences, state: Any
+) -> tuple[Any, Any]:
+    """What calls of `invoked` give piece after piece, from nothing."""
+    thing, port = call.args
+    if state is None and port.carry is not None:
+        state = port.carry.first(thing, len(sequences[0]))
+    parts = []
+    for piece in zip(*(x.split(lengths, 1) for x in sequences), strict=True):
+        y, state = call(tuple(x.clone() for x in piece), state)
+        parts.append(y)
+    return torch.cat(parts, 1), state
 
 
 def modules_of(thing: Any) -> list[nn.Module]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 Start = str | Callable[..., Any] | None
+FIRST: Any = ...  # what a stream goes on from where there is nothing yet; copies of it are it
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Carry:
     begin: Callable[[Any, int], Any]
     call: Callable[..., tuple[Any, Any]]
     lines: Callable[[Callable[..., str], int, int, int], list[str]]
+
+    def first(self, subject: Any, B: int) -> Any:
+        """What carries the past before the first position, or FIRST."""
+        past = self.begin(subject, B)
+        return FIRST if past is None else past
 
 
 def by_state(name: str = "state", start: Start = None) -> Carry:

@@ -32,11 +32,16 @@ class Entitled:
     answer: Any  # what the twin returned
     response: Tensor | None  # answer's leading min(2, rank - 1) axes, then 1s; None: not floating
 
-    def allowance(self, dtype: torch.dtype) -> Tensor:
-        """The error allowed of each element, for an output of `dtype`; broadcasts to answer."""
+    def allowance(self, dtype: torch.dtype, whole: bool = False) -> Tensor:
+        """The error allowed of each element, for an output of `dtype`; broadcasts to answer.
+
+        `whole`: a unit is that of the largest element at a (row, position), as the response is,
+        and not that of each by itself.
+        """
         if self.response is None:
             return torch.zeros(())
-        return FACTOR * (self.response + unit(self.answer, dtype))
+        units = unit(self.answer, dtype)
+        return FACTOR * (self.response + (reduced(units) if whole else units))
 
     def or_farther(self, far: "Entitled") -> "Entitled":
         """With the response to inputs that moved FACTOR units where that is more for each unit.
@@ -117,13 +122,13 @@ def entitled(
     given = (f, args, kwargs)
     answers = run(clone(given) if dtype is None else convert(given, dtype), dtype, within)
     answers = [(path, precise(leaf) if real(leaf) else leaf) for path, leaf in answers]
-    moved = [torch.zeros_like(a) if real(a) else None for _, a in answers]
+    far = [torch.zeros_like(a) if real(a) else None for _, a in answers]
     signs = torch.Generator().manual_seed(0)
     for _ in range(probes):
         with suppress(Exception):
-            probe = dict(run(_moved(given, signs, dtype, reach), dtype, within))
-            moved = [_farther(m, a, probe.get(p)) for m, (p, a) in zip(moved, answers, strict=True)]
-    pairs = zip(answers, moved, strict=True)
+            probe = dict(run(moved(given, signs, dtype, reach), dtype, within))
+            far = [_farther(m, a, probe.get(p)) for m, (p, a) in zip(far, answers, strict=True)]
+    pairs = zip(answers, far, strict=True)
     return [Entitled(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]
 
 
@@ -142,7 +147,7 @@ def _farther(moved: Tensor | None, answer: Any, probe: Any) -> Tensor | None:
     return torch.maximum(moved, (precise(probe) - answer).abs().nan_to_num(0, 0, 0))
 
 
-def _moved(given: Any, signs: torch.Generator, dtype: torch.dtype | None, reach: float) -> Any:
+def moved(given: Any, signs: torch.Generator, dtype: torch.dtype | None, reach: float) -> Any:
     """A copy of everything given in `dtype`, each number moved by `reach` units of its own."""
 
     def move(t: Tensor) -> Tensor:

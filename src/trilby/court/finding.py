@@ -91,9 +91,9 @@ def rounding(_path: str, wanted: Tensor) -> Tensor:
     return 8 * unit(wanted, wanted.dtype)
 
 
-def within(limits: dict[str, Entitled]) -> Allow:
-    """What rounding entitles each leaf to."""
-    return lambda path, wanted: limits[path].allowance(_of(wanted))
+def within(limits: dict[str, Entitled], whole: bool = False) -> Allow:
+    """What rounding entitles each leaf to; `whole` as in `Entitled.allowance`."""
+    return lambda path, wanted: limits[path].allowance(_of(wanted), whole)
 
 
 def _of(wanted: Tensor) -> torch.dtype:

@@ -59,6 +59,7 @@ def judge(
             for one in probed(subject, law, setting):
                 if one.broken and not _confirmed(subject, law, setting, one):
                     found.append(Finding(one.kind, note=f"{one.kind} in float64 alone, {NOT_HERE}"))
+                    done += 1
                     break
                 if one.broken:
                     worst = _smallest(subject, law, setting, one, clock)
@@ -70,6 +71,8 @@ def judge(
                 done += 1
     except NotRun as reason:
         return _not_run(subject, law, str(reason))
+    if not done and clock.limit is None:
+        return _not_run(subject, law, "there was nothing to compare")
     if not done:
         return _not_run(subject, law, f"the time limit of {clock.limit:g} s was reached")
     return _held(subject, law, settings[:done], settings[done:], found)
@@ -97,7 +100,10 @@ def _held(
 ) -> Verdict:
     """The verdict that nothing broke, with what came nearest to it."""
     if not found:
-        return _not_run(subject, law, "there was nothing to compare")
+        longest = max(setting.T for setting in settings)
+        reason = "there was nothing to compare"
+        more = "" if subject.strict else f" at T={longest}; give a longer example"
+        return _not_run(subject, law, reason + more)
     best = max(found, key=lambda f: f.ratio)
     notes: dict[str, float] = {}
     for one in found:

@@ -4,17 +4,15 @@ A module that is handed over is copied. One that stands in a closure, in a defau
 of the file or in a bound method cannot be swapped for its copy, so it is run itself.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
-import torch
 from torch import nn
 
-TABLES = ("_parameters", "_buffers", "_modules")
+from .keeper import Keeper
 
 
 @contextmanager
@@ -24,16 +22,11 @@ def kept(way: Callable[..., Any]) -> Iterator[None]:
     Also after an exception. What an attribute points at is not copied, only the attribute.
     """
     modules = [m for top in reached(way) for m in top.modules()]
-    before = [(m, {k: _shallow(k, v) for k, v in vars(m).items()}) for m in modules]
-    values = [(t, t.data, t.data.clone()) for m in modules for t in _own(m)]
+    keeper = Keeper(modules, modules)
     try:
         yield
     finally:
-        for module, attributes in before:
-            vars(module).clear()
-            vars(module).update(attributes)
-        for tensor, memory, value in values:
-            tensor.data = memory if torch.equal(memory, value) else memory.copy_(value)
+        keeper.restore(values=True)
 
 
 def reached(way: Any) -> list[nn.Module]:
@@ -85,12 +78,3 @@ def _content(cell: CellType) -> list[Any]:
         return [cell.cell_contents]
     except ValueError:  # a name that is bound later
         return []
-
-
-def _own(module: nn.Module) -> list[torch.Tensor]:
-    tables = (module._parameters, module._buffers)
-    return [t for table in tables for t in table.values() if t is not None]
-
-
-def _shallow(name: str, value: Any) -> Any:
-    return copy.copy(value) if name in TABLES else value

@@ -22,9 +22,14 @@ COUNTED = 300  # positions that bfloat16 cannot count: 257 is 256 there
 def plan(law: str, effort: str, thing: Anyone) -> list[Setting]:
     """The settings of one law, the example's own size first; none where the law cannot be tried."""
     settings = _PLANS[law](effort, thing)
+    if WIDE in thing.without and law != "compiles":  # what it runs in itself, then
+        own = thing.dtype if thing.dtype != WIDE else torch.float32
+        here = [replace(s, dtype=own) if s.dtype == WIDE else s for s in settings]
+        settings = [replace(s, literal=True) for s in here]
     known = [s for s in settings if s.dtype not in thing.without]
-    if thing.large:
-        known = known[:3]
+    if thing.large:  # what `SPARED` says; with a mask and without one are two paths
+        known = [s for s in known if s.mode in ("", "masked") and s.dtype in (WIDE, thing.dtype)]
+        known = [*known[:1], *sorted(known[1:], key=lambda s: s.mode != "masked")][:3]
     return list(dict.fromkeys(known))
 
 

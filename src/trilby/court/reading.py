@@ -12,7 +12,7 @@ from ..errors import CallError
 from ..shapes import what
 from .anyone import Anyone, checked, modules_of
 from .carry import Carry
-from .case import label, told
+from .case import described, label, told
 from .nest import convert
 from .port import port, signature
 from .subject import Subject, all_real
@@ -49,7 +49,7 @@ def anyone(
     aside = tuple(k for k in (padding, documents) if k)
     read = port(thing, example, output=output, carry=carry, vocabulary=vocabulary, aside=aside)
     found = Anyone(name, thing, read, padding, documents)
-    found.copies, found.made = _copies(thing), thing is not given
+    found.single, found.made = _single(thing), thing is not given
     _try(found)
     return found
 
@@ -90,12 +90,13 @@ def _present(thing: Any, name: str) -> None:
                 )
 
 
-def _copies(thing: Any) -> bool:
+def _single(thing: Any) -> str:
+    """Why no copy can be made; empty if one can."""
     try:
         convert(thing, torch.float32)
-    except Exception:
-        return False
-    return True
+    except Exception as error:
+        return f"{' '.join(told(error).split()):.90}"
+    return ""
 
 
 def _try(found: Anyone) -> None:
@@ -106,11 +107,13 @@ def _try(found: Anyone) -> None:
     except CallError:
         raise
     except Exception as error:
+        call = f"{found.name}({_described(found)})"
         raise CallError(
-            f"check: {found.name} refuses the example, it raises {told(error)}"
+            f"check: {found.name} refuses the example, {call} raises {told(error)}{_hint(found)}"
         ) from error
     found.lengths = tuple(sorted({T, *_lengths(found, subject)}))
-    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+    others = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+    for dtype in others[:1] if found.large else others:
         if dtype != found.dtype:
             try:
                 found.at(Setting(T, B, dtype=dtype))
@@ -118,6 +121,23 @@ def _try(found: Anyone) -> None:
                 found.without[dtype] = told(error)
     if found.padding is not None:
         _try_mask(found, subject)
+
+
+def _described(found: Anyone) -> str:
+    """The arguments of the call that is made first: `float32 [2, 16, 8]`, `mask=None`."""
+    B, T = found.port.size
+    args, kwargs = found.port.filled(found.port.draw(Setting(T, B, dtype=found.dtype)))
+    return ", ".join([*map(described, args), *(f"{k}={described(v)}" for k, v in kwargs.items())])
+
+
+def _hint(found: Anyone) -> str:
+    """What may be wrong where tokens were drawn."""
+    ports = [found.port.sequence(i) for i in range(len(found.port.slots))]
+    tokens = [x for x in ports if not x.is_floating_point() and x.dtype != torch.bool]
+    if not tokens or found.port.example is not None:
+        return ""
+    top = found.port.vocabulary or max(int(x.max()) + 1 for x in tokens)
+    return f"; tokens 0 to {top - 1} were drawn, vocabulary= says how many there are"
 
 
 def _lengths(found: Anyone, subject: Subject) -> Iterator[int]:

@@ -122,7 +122,7 @@ class Report:
         for title, told in (("not run", self._missing()), ("note", self._notes())):
             for text, names in told.items():
                 yield f"{title}  {_short(names)}: {text}"
-        yield from (f"refused  {line}" for line in self.limits)
+        yield from (f"limit  {line}" for line in self.limits)
         yield from (f"sizes  {line}" for line in self.sizes())
 
     def _missing(self) -> dict[str, list[str]]:

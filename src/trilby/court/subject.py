@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..card import Mixer
+from .choices import followed
 from .entitled import FACTOR, PROBES, Entitled, Within, entitled
 from .nest import clone, copied, leaves, numbers, replaced
 from .packing import ids
@@ -53,13 +55,16 @@ class Subject:
         grain: the rounding of what it computes in: in float64 2^-52, or 2^-23 where it has the
             digits of float32 all the same.
         module: the module that is called, where it is one.
-        plain: the same without `within`, for gradients; None: this one.
+        plain: the same as it stands or widened, for gradients; None: it runs in neither way.
+        coarse: in float64 as it stands, its result has the digits of float32.
         twin: gives what its float64 twin runs in.
         probes: how many times inputs are moved to see what rounding entitles it to.
         large: whether a call is so dear that threads speed it up.
         streams: whether it can go on from a state.
         padded: a function sequence -> mask [B, T], True is real -> the subject that is given it.
         mask: the dtype in which a mask is taken.
+        pieces: (call, lengths, sequences, state) -> what `call` gives piece after piece; unlike
+            `joined` a function that can be converted with the module in it.
         masked_only: it cannot be called without a mask.
         packed: the lengths of documents -> the subject that is told of them.
     """
@@ -81,6 +86,7 @@ class Subject:
     grain: float = FINE
     module: nn.Module | None = None
     plain: "Subject | None" = None
+    coarse: bool = False
     twin: Callable[[], Within] = lambda: nullcontext
     probes: int = PROBES
     large: bool = False
@@ -89,6 +95,7 @@ class Subject:
     mask: torch.dtype | None = None
     masked_only: bool = False
     packed: "Callable[[tuple[int, ...]], Subject]" = lambda _lengths: _never()
+    pieces: Callable[..., tuple[Any, Any]] = lambda *_: _never()
     widest: int = WIDEST
 
     def at(self, setting: Setting) -> "Subject":
@@ -96,7 +103,7 @@ class Subject:
         return self if self.bound is None else self.bound(setting)
 
     def recorded(self, setting: Setting) -> tuple["Subject", Setting]:
-        """In float64 as it stands, for gradients, which the recast of a module has not.
+        """In float64 as it stands or widened, for gradients, which the recast of a module has not.
 
         A module that runs in float64 only when it is recast, or not at all, is recorded in the
         user's dtype.
@@ -104,9 +111,8 @@ class Subject:
         wide, narrow = (replace(setting, dtype=d) for d in (torch.float64, self.working))
         with suppress(Exception):
             exact = self.at(wide)
-            exact = exact.plain or exact
-            if exact.within is nullcontext:
-                return exact, wide
+            if self.bound is None or exact.plain is not None:
+                return exact.plain or exact, wide
         return self.at(narrow), narrow
 
     def exact(self, setting: Setting) -> tuple["Subject", Setting]:
@@ -194,13 +200,26 @@ class Subject:
                 found = [near.or_farther(e) for near, e in zip(found, far, strict=True)]
         return {e.path: e for e in found}
 
+    def choosing_alike(
+        self, sequences: Sequences, lengths: tuple[int, ...]
+    ) -> tuple[Leaves, dict[str, Entitled]] | None:
+        """A result, in pieces or at once, and its entitlement where the twin chooses as it did.
+
+        None where no choice may have fallen otherwise by rounding.
+        """
+        way = partial(self.pieces, self.call, lengths) if lengths else self.call
+        dtype = next((x.dtype for x in sequences if x.is_floating_point()), self.working)
+        with torch.no_grad():
+            found = followed(way, (sequences, None), (self.within, self.twin()), dtype)
+        return None if found is None else (found[0], {e.path: e for e in found[1]})
+
 
 def all_real(x: Tensor) -> Tensor:
     """The mask of a sequence without pads."""
     return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
 
 
-def _never() -> Subject:
+def _never() -> Any:
     raise AssertionError("a law was run on a subject that said that it cannot")
 
 

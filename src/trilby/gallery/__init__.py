@@ -17,6 +17,7 @@ from . import (
     repeats,
     routing,
     sound_attention,
+    sound_casts,
     sound_mixers,
     states,
     statistics,
@@ -36,7 +37,7 @@ WRONG: dict[str, Exhibit] = {
 
 SOUND: dict[str, Exhibit] = {
     exhibit.name: exhibit
-    for family in (sound_attention, sound_mixers)
+    for family in (sound_attention, sound_mixers, sound_casts)
     for exhibit in family.EXHIBITS
 }
 """Name -> exhibit that breaks no law."""

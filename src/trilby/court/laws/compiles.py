@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..entitled import entitled
 from ..finding import Allow, Finding, NotRun, compare, within
 from ..nest import clone, leaves
-from ..subject import Subject
+from ..subject import COARSE, Subject
 from ..sweep import Setting
 
 BUILT_IN = ("aten", "prim", "prims", "profiler", "debugprims", "inductor")
@@ -43,8 +43,8 @@ def _allowed(subject: Subject, setting: Setting, eager: Way, given: Any) -> Allo
     """What rounding entitles a form to; of anyone's module half of the digits of its dtype."""
     if subject.strict:
         return within({e.path.removeprefix("y."): e for e in entitled(eager, given, {})})
-    digits = replace(subject, grain=torch.finfo(setting.dtype).eps)
-    return digits.logic
+    grain = COARSE if subject.coarse else torch.finfo(setting.dtype).eps
+    return replace(subject, grain=grain).logic  # no mode is compiled, so it is as it stands
 
 
 def _both(subject: Subject, backend: str = "") -> Way:

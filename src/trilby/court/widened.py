@@ -2,7 +2,9 @@
 
 Most models compute norms, routers and softmax in float32 whatever their dtype. In a float64 model
 that is noise of 1e-7 in which every comparison of logic drowns, and a mask of the smallest float64
-that float32 turns into minus infinity. Neither says anything about the logic.
+that float32 turns into minus infinity. Neither says anything about the logic. What names a dtype is
+caught where it is called, above autograd, so gradients are wide as well; `Recast`, below it, sees
+all that is computed and passes no gradient on.
 """
 
 from collections.abc import Iterator
@@ -33,10 +35,10 @@ class Widened(TorchFunctionMode):
 
 
 @contextmanager
-def widened(module: nn.Module) -> Iterator[None]:
-    """Widen what a float64 module computes; leave any other as it is."""
-    weight = next(module.parameters(), None)
-    if weight is None or weight.dtype != torch.float64:
+def widened(module: nn.Module | None = None) -> Iterator[None]:
+    """Widen what a float64 module computes; leave any other as it is. None: whatever is called."""
+    weight = None if module is None else next(module.parameters(), None)
+    if module is not None and (weight is None or weight.dtype != torch.float64):
         yield
         return
     before = torch.get_default_dtype()
