@@ -126,11 +126,9 @@ def four(s, i, down, to, o, on, R, x, z, r, pad, w, y, old, c, width, m, e):
         y1 = fma(spread(z, j + pad, 2), h, y1)
         y2 = fma(spread(z, j + 2 * pad, 2), h, y2)
         y3 = fma(spread(z, j + 3 * pad, 2), h, y3)
-        h = fma(a, h, times(spread(x, j, 2), u0))
-        h = fma(spread(x, j + pad, 2), u1, h)
-        h = fma(spread(x, j + 2 * pad, 2), u2, h)
-        h = fma(spread(x, j + 3 * pad, 2), w3, h)
-        store(to, o, h)
+        new = fma(spread(x, j + pad, 2), u1, times(spread(x, j, 2), u0))
+        new = fma(spread(x, j + 3 * pad, 2), w3, fma(spread(x, j + 2 * pad, 2), u2, new))
+        store(to, o, fma(a, h, new))  # one rounding at the size of s, not four
         i += down
         o += on
     y0, y1 = times(spread(m, e, 2), y0), times(spread(m, e + 1, 2), y1)
@@ -172,10 +170,9 @@ def onward(s, i, to, o, R, L, x, r, pad, w, c, width, m, e):
     )
     u2 = times(spread(m, e + 6, 2), load(w, c + 2 * width, 2))
     for j in range(r, r + R):
-        h = fma(a, load(s, i, 2), times(spread(x, j, 2), u0))
-        h = fma(spread(x, j + pad, 2), u1, h)
-        h = fma(spread(x, j + 2 * pad, 2), u2, h)
-        store(to, o, fma(spread(x, j + 3 * pad, 2), w3, h))
+        new = fma(spread(x, j + pad, 2), u1, times(spread(x, j, 2), u0))
+        new = fma(spread(x, j + 3 * pad, 2), w3, fma(spread(x, j + 2 * pad, 2), u2, new))
+        store(to, o, fma(a, load(s, i, 2), new))
         i += L
         o += L
 
@@ -209,11 +206,9 @@ def backward(s, i, d, o, R, L, x, z, r, pad, w, p, old, dw, c, width, m, e, da):
         y1 = fma(spread(x, j + pad, 1), b, y1)
         y2 = fma(spread(x, j + 2 * pad, 1), b, y2)
         y3 = fma(spread(x, j + 3 * pad, 1), b, y3)
-        b = fma(a, b, times(spread(z, j, 1), u0))
-        b = fma(spread(z, j + pad, 1), u1, b)
-        b = fma(spread(z, j + 2 * pad, 1), u2, b)
-        b = fma(spread(z, j + 3 * pad, 1), u3, b)
-        store(d, o, b)
+        new = fma(spread(z, j + pad, 1), u1, times(spread(z, j, 1), u0))
+        new = fma(spread(z, j + 3 * pad, 1), u3, fma(spread(z, j + 2 * pad, 1), u2, new))
+        store(d, o, fma(a, b, new))
         i += L
         o += L
     y0, y1, y2 = (
