@@ -29,10 +29,10 @@ class Peer:
     way: Callable[[], Any]
 
 
-def every(arguments: tuple[Tensor, ...]) -> Iterator[Peer]:
+def every(arguments: tuple[Tensor, ...], sizes: tuple[int, ...] = SIZES) -> Iterator[Peer]:
     """Chunk by chunk, as our form does it, and all chunks at once."""
     T = arguments[0].shape[1]
-    for size in (n for n in SIZES if n < T):
+    for size in (n for n in sizes if n < T):
         ours, whole = partial(trilby.decay.chunk, size=size), partial(at_once, size=size)
         yield Peer(f"trilby.decay.chunk, {size}", ours, partial(ours, *arguments))
         if T % size == 0:
@@ -66,7 +66,9 @@ def at_once(q: Tensor, k: Tensor, v: Tensor, g: Tensor, *, size: int) -> Result:
     return y.reshape(B, T, H, -1), state
 
 
-def of_transformers(arguments: tuple[Tensor, ...]) -> Iterator[Peer]:
+def of_transformers(
+    arguments: tuple[Tensor, ...], sizes: tuple[int, ...] = SIZES
+) -> Iterator[Peer]:
     """The torch path of its Mamba-2, which takes steps dt > 0, and v and g divided by them."""
     from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
 
@@ -78,6 +80,6 @@ def of_transformers(arguments: tuple[Tensor, ...]) -> Iterator[Peer]:
         return y, state.mT
 
     ready = prepared(*arguments)
-    for size in (n for n in SIZES if n < arguments[0].shape[1]):
+    for size in (n for n in sizes if n < arguments[0].shape[1]):
         way = lambda n=size: mamba2_chunk_scan(*ready, n, return_final_states=True)
         yield Peer(f"transformers, mamba2_chunk_scan, {size}", partial(form, size=size), way)

@@ -158,6 +158,21 @@ def test_a_damaged_cache_is_said_and_survived(tmp_path):
     assert "kernel cache not usable" in err
 
 
+def test_a_program_on_disk_is_not_taken_when_what_it_calls_has_changed(tmp_path):
+    from trilby.kernels.numba_fading import RECUR
+    from trilby.kernels.numba_jit import fingerprint
+
+    assert RECUR._source.__qualname__.endswith(f".{fingerprint(Path(team.__file__).parent):08x}")
+    seen = set()
+    for text in ("a = 1", "a = 2"):
+        folder = tmp_path / text[-1]
+        folder.mkdir()
+        (folder / "numba_calls.py").write_text("b = 1")
+        (folder / "numba_called.py").write_text(text)
+        seen.add(fingerprint(folder))
+    assert len(seen) == 2
+
+
 def test_an_interrupt_in_the_middle_leaves_a_working_library():
     code = """
 import signal, torch, trilby

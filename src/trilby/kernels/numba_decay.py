@@ -95,7 +95,7 @@ def _recur(
     given = tuple(map(_told, (x, w, z, a, start, end, out)))
     parts = _parts(B * n, -(-W // L), B * H * T * R * W)
     width = L * max(c1 - c0 for _, (c0, c1) in parts)
-    size = span * (2 * pad + 3 * width + 1) + span // QUAD * TOLD + R * width
+    size = span * (2 * pad + 3 * width + 2) + span // QUAD * TOLD + 2 * R * width
     sizes = (T, H, n, R, W, L)
     _done([partial(program, *zeroes, *given, sizes, (*i, *c), back) for i, c in parts], size, start)
 
@@ -116,8 +116,8 @@ def _keys(
     given = tuple(map(_told, tensors))
     parts = _parts(B * G, blocks, B * H * T * K * V)
     width = L * max(c1 - c0 for _, (c0, c1) in parts)
-    size = CHUNK * (2 * pad + 5 * width + 1) + CHUNK // QUAD * TOLD + QUAD * L
-    size += (chunks + 1) * V * width + (CHUNK // QUAD + 1) * V * L
+    size = CHUNK * (2 * pad + 5 * width + 2) + CHUNK // QUAD * TOLD + QUAD * L
+    size += (chunks + 2) * V * width + (CHUNK // QUAD + 1) * V * L
     sizes = (T, H, G, V, K, L)
     _done([partial(program, *zeroes, *given, sizes, (*i, *c)) for i, c in parts], size, state)
     return dg.sum(-1)

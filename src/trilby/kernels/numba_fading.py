@@ -17,6 +17,8 @@ from .numba_walks import (
     blank,
     blocks,
     four,
+    lasts,
+    low,
     one,
     onward,
     pack,
@@ -49,8 +51,10 @@ def RECUR(e, f, g, xs, ws, zs, As, ss, es, os, sizes, part, back, place):
     width, columns, pad = (c1 - c0) * L, min(W, c1 * L) - c0 * L, -(-R // L) * L
     xb, zb, free = free[: span * pad], free[span * pad :], free[2 * span * pad :]
     wb, yb, free = free[: span * width], free[span * width :], free[2 * span * width :]
-    old, ab, free = free[: span * width], free[span * width :], free[span * (width + 1) :]
+    old, free = free[: span * width], free[span * width :]
+    ab, gb, free = free[:span], free[span : 2 * span], free[2 * span :]
     m, s = free, free[span // QUAD * TOLD :]
+    rest = s[R * width :]  # what rounding has left of s
     # A state whose rows are whole vectors side by side is read and left where it lies.
     straight = columns == width and ss[4] == 1 and es[4] == 1 and not back
     for item in range(i0, i1):
@@ -63,6 +67,7 @@ def RECUR(e, f, g, xs, ws, zs, As, ss, es, os, sizes, part, back, place):
             at_s = b * ss[1] + h * ss[2] + c0 * L * ss[4]
             at_e = b * es[1] + h * es[2] + c0 * L * es[4]
             at_o = b * os[1] + (item % n) * os[3] + c0 * L * os[4]
+            long = False
             if not straight:
                 blocks(s, start, at_s, ss, R, columns, width, L)
             for begin in range(0, T, span):
@@ -81,17 +86,23 @@ def RECUR(e, f, g, xs, ws, zs, As, ss, es, os, sizes, part, back, place):
                     blank(zb, i * pad + R, pad - R)
                     blank(wb, i * width + columns, width - columns)
                     if not back:
-                        ab[i] = exp(a[at_a + t * As[2]])
+                        gb[i] = a[at_a + t * As[2]]
                     else:
-                        ab[i] = exp(a[at_a + (t + 1) * As[2]]) if t + 1 < T else 1.0
+                        gb[i] = a[at_a + (t + 1) * As[2]] if t + 1 < T else 0.0
+                    ab[i] = exp(gb[i])
                 quads = -(-many // QUAD)
                 for i in range(many, quads * QUAD):  # positions that change nothing
                     blank(xb, i * pad, pad)
                     blank(zb, i * pad, pad)
                     blank(wb, i * width, width)
-                    ab[i] = 1.0
+                    ab[i], gb[i] = 1.0, 0.0
+                long, before = span < T and lasts(gb, quads * QUAD), long and begin > 0
+                if long and not before:
+                    blank(rest, 0, R * width)
                 for i in range(quads if T > 1 else 0):
                     scores(xb, zb, i * QUAD * pad, pad, L // 2, ab, i * QUAD, m, i * TOLD)
+                    if long:
+                        low(gb, i * QUAD, m, i * TOLD)
                 for c in range(c1 - c0):
                     for i in range(quads):
                         from_, f0, down = s, c * R * L, L
@@ -104,7 +115,8 @@ def RECUR(e, f, g, xs, ws, zs, As, ss, es, os, sizes, part, back, place):
                             one(from_, f0, down, to, o, on, R, xb, zb, 0, wb, yb, c * L, ab, 0)
                         else:
                             four(from_, f0, down, to, o, on, R, xb, zb, i * QUAD * pad, pad, wb,
-                                 yb, old, i * QUAD * width + c * L, width, m, i * TOLD)  # fmt: skip
+                                 yb, old, i * QUAD * width + c * L, width, m, i * TOLD,
+                                 rest, c * R * L, L, long)  # fmt: skip
                 for i in range(many):
                     t = T - 1 - begin - i if back else begin + i
                     first = h == (item % n) * share
@@ -130,10 +142,12 @@ def KEYS(e, f, g, xs, ws, zs, ps, As, ss, ds, os, us, gs, sizes, part, place):
     xb, zb, free = free[: CHUNK * pad], free[CHUNK * pad :], free[2 * CHUNK * pad :]
     wb, pb, free = free[: CHUNK * width], free[CHUNK * width :], free[2 * CHUNK * width :]
     yb, old, free = free[: CHUNK * width], free[CHUNK * width :], free[2 * CHUNK * width :]
-    kb, ab, free = free[: CHUNK * width], free[CHUNK * width :], free[CHUNK * (width + 1) :]
+    kb, free = free[: CHUNK * width], free[CHUNK * width :]
+    ab, gb, free = free[:CHUNK], free[CHUNK : 2 * CHUNK], free[2 * CHUNK :]
     db, free = free[: QUAD * L], free[QUAD * L :]
     m, d, free = free, free[CHUNK // QUAD * TOLD :], free[CHUNK // QUAD * TOLD + block :]
-    borders, s = free, free[chunks * block :]
+    borders, free = free, free[chunks * block :]
+    rest, s = free[:block], free[block:]  # what rounding has left of the states
     for item in range(i0, i1):
         b, share = item // n, H // n
         for h in range((item % n) * share, (item % n + 1) * share):
@@ -149,24 +163,32 @@ def KEYS(e, f, g, xs, ws, zs, ps, As, ss, ds, os, us, gs, sizes, part, place):
             at_d = b * ds[1] + h * ds[2] + c0 * L * ds[4]
             blocks(borders, start, at_s, ss, R, columns, width, L)
             blocks(d, ends, at_d, ds, R, columns, width, L)
+            long = False
             for chunk in range(chunks - 1):
                 for i in range(CHUNK):
                     t = chunk * CHUNK + i
                     unpack(xb, i * pad, x, at_x + t * xs[2], xs[4], R)
                     unpack(wb, i * width, w, at_w + t * ws[2], ws[4], columns)
                     blank(wb, i * width + columns, width - columns)
-                    ab[i] = exp(a[at_a + t * As[2]])
+                    gb[i] = a[at_a + t * As[2]]
+                    ab[i] = exp(gb[i])
                     if t + AHEAD < T:
                         ask(x, at_x + (t + AHEAD) * xs[2], R)
                         ask(w, at_w + (t + AHEAD) * ws[2], columns)
+                before, long = long, lasts(gb, CHUNK)
+                if long and not before:
+                    blank(rest, 0, block)
                 for i in range(CHUNK // QUAD):
                     products(ab, i * QUAD, m, i * TOLD)
+                    if long:
+                        low(gb, i * QUAD, m, i * TOLD)
                 for c in range(c1 - c0):
                     after = (chunk + 1) * block + c * R * L
                     for i in range(CHUNK // QUAD):
-                        before = after - block if i == 0 else after
-                        onward(borders, before, borders, after, R, L, xb, i * QUAD * pad, pad,
-                                wb, i * QUAD * width + c * L, width, m, i * TOLD)  # fmt: skip
+                        came = after - block if i == 0 else after
+                        onward(borders, came, borders, after, R, L, xb, i * QUAD * pad, pad,
+                                wb, i * QUAD * width + c * L, width, m, i * TOLD,
+                                rest, c * R * L, long)  # fmt: skip
             for chunk in range(chunks - 1, -1, -1):
                 begin = chunk * CHUNK
                 many = min(CHUNK, T - begin)
@@ -185,14 +207,15 @@ def KEYS(e, f, g, xs, ws, zs, ps, As, ss, ds, os, us, gs, sizes, part, place):
                     blank(zb, i * pad + R, pad - R)
                     blank(wb, i * width + columns, width - columns)
                     blank(pb, i * width + columns, width - columns)
-                    ab[i] = exp(a[at_a + t * As[2]])
+                    gb[i] = a[at_a + t * As[2]]
+                    ab[i] = exp(gb[i])
                 quads = -(-many // QUAD)
                 for i in range(many, quads * QUAD):  # positions that change nothing
                     blank(xb, i * pad, pad)
                     blank(zb, i * pad, pad)
                     blank(wb, i * width, width)
                     blank(pb, i * width, width)
-                    ab[i] = 1.0
+                    ab[i], gb[i] = 1.0, 0.0
                 for i in range(quads):
                     scores(xb, zb, i * QUAD * pad, pad, L // 2, ab, i * QUAD, m, i * TOLD)
                 for c in range(c1 - c0):
@@ -200,7 +223,8 @@ def KEYS(e, f, g, xs, ws, zs, ps, As, ss, ds, os, us, gs, sizes, part, place):
                         there = s if i else borders
                         at = i * R * L if i else chunk * block + c * R * L
                         four(there, at, L, s, (i + 1) * R * L, L, R, xb, zb, i * QUAD * pad, pad,
-                             wb, yb, old, i * QUAD * width + c * L, width, m, i * TOLD)  # fmt: skip
+                             wb, yb, old, i * QUAD * width + c * L, width, m, i * TOLD,
+                             s, 0, L, False)  # fmt: skip
                     for i in range(quads - 1, -1, -1):
                         there = s if i else borders
                         at = i * R * L if i else chunk * block + c * R * L

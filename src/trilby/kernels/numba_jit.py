@@ -7,7 +7,10 @@ that another thread was in the middle of.
 import logging
 import os
 import threading
+import zlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -27,6 +30,9 @@ class Kernel:
     """
 
     def __init__(self, source: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]):
+        # numba looks at the file of a function before it takes a program from disk, not at those
+        # of the functions that it calls; the name under which it is kept tells of them all.
+        source.__qualname__ += f".{fingerprint(Path(__file__).parent):08x}"
         self._source = source
         self._signature = signature
         self._programs: dict[Any, Callable[..., None]] = {}
@@ -57,6 +63,15 @@ class Kernel:
             program = numba.njit(nogil=True)(self._source)
             program.compile(signature)
         return program
+
+
+@cache
+def fingerprint(folder: Path) -> int:
+    """A number that changes whenever the source of a kernel in this folder does."""
+    found = 0
+    for path in sorted(folder.glob("numba_*.py")):
+        found = zlib.crc32(path.read_bytes(), found)
+    return found
 
 
 if hasattr(os, "register_at_fork"):

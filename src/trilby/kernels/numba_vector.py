@@ -130,20 +130,34 @@ def minus(context, one, other):
     return one(one, other), lambda _c, build, _s, args: build.fsub(*args)
 
 
+def _fma(context, build, vector, args):
+    kind = context.get_value_type(vector)
+    short = "f32" if vector.element == types.float32 else "f64"
+    name = f"llvm.fmuladd.v{vector.n}{short}"
+    function = build.module.globals.get(name) or ir.Function(
+        build.module, ir.FunctionType(kind, [kind] * 3), name
+    )
+    return build.call(function, args)
+
+
 @intrinsic
 def fma(context, one, other, more):
     """one * other + more, rounded once where the machine can do that."""
 
     def generate(context, build, signature, args):
-        kind = context.get_value_type(one)
-        short = "f32" if one.element == types.float32 else "f64"
-        name = f"llvm.fmuladd.v{one.n}{short}"
-        function = build.module.globals.get(name) or ir.Function(
-            build.module, ir.FunctionType(kind, [kind] * 3), name
-        )
-        return build.call(function, args)
+        return _fma(context, build, one, args)
 
     return one(one, other, more), generate
+
+
+@intrinsic
+def missed(context, one, other, got):
+    """one * other - got, rounded once where the machine can do that: what `got` lacks of it."""
+
+    def generate(context, build, signature, args):
+        return _fma(context, build, one, (args[0], args[1], build.fneg(args[2])))
+
+    return one(one, other, got), generate
 
 
 @intrinsic

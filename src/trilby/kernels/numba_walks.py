@@ -4,13 +4,16 @@
 z run down the rows, w and y along the columns. Places are small arrays in the nearest cache.
 """
 
+from math import exp
+
 import numba
+from numba import float64
 
 from .numba_lanes import decode, encode, fetch
-from .numba_vector import fma, load, plus, spread, store, times, total, zeros
+from .numba_vector import fma, load, missed, plus, spread, store, times, total, zeros
 
 QUAD = 4  # positions in one walk down the rows; what follows has them written out
-TOLD = 17  # numbers that `scores` tells of four positions
+TOLD = 18  # numbers that `scores` and `low` tell of four positions
 LINE = 16  # numbers of float32 in a line of the cache
 
 
@@ -67,6 +70,28 @@ def blank(place, at, n):
 
 
 @numba.njit
+def lasts(g, n):
+    """Whether memories last longer than a chunk: half of what was there before n gates is left.
+
+    Then what rounding takes adds up, in as many positions as there are. Growing ones do not count:
+    they overflow, and what is left of infinity is not a number.
+    """
+    left, most = 0.0, 0.0
+    for i in range(n):
+        left += g[i]
+        most = max(most, g[i])
+    return left > -0.7 and most <= 0.0
+
+
+@numba.njit
+def low(g, d, m, e):
+    """The decay of four positions, m[e + 3], from the sum of its gates, and what it lacks."""
+    whole = exp(float64(g[d]) + float64(g[d + 1]) + float64(g[d + 2]) + float64(g[d + 3]))
+    m[e + 3] = whole
+    m[e + 17] = whole - float64(m[e + 3])
+
+
+@numba.njit
 def blocks(place, line, at, ss, R, columns, width, L):
     """A state [R, columns] as blocks [R, L] of columns, zeros beside it."""
     for c in range(width // L):
@@ -110,15 +135,27 @@ def scores(x, z, r, pad, step, a, d, m, e):
 
 
 @numba.njit
-def four(s, i, down, to, o, on, R, x, z, r, pad, w, y, old, c, width, m, e):
+def renew(to, o, a, low, h, new, rest, l, long):
+    """One piece of a row after four positions: a h + new, rounded once at the size of the state."""
+    if long:
+        new = fma(a, load(rest, l, 2), fma(low, h, new))
+    after = fma(a, h, new)
+    store(to, o, after)
+    if long:
+        store(rest, l, plus(missed(a, h, after), new))
+
+
+@numba.njit
+def four(s, i, down, to, o, on, R, x, z, r, pad, w, y, old, c, width, m, e, rest, l, L, long):
     """Four positions: s from i on, left in `to` from o on; m[e:] as from `scores`.
 
-    y gets what they read, and old the share of it that was there before the first of them.
+    y gets what they read, and old the share of it that was there before the first of them. Where
+    memories last `long`, `rest` from l on has what rounding has left of s so far.
     """
     w0, w1 = load(w, c, 2), load(w, c + width, 2)
     w2, w3 = load(w, c + 2 * width, 2), load(w, c + 3 * width, 2)
     u0, u1 = times(spread(m, e + 4, 2), w0), times(spread(m, e + 5, 2), w1)
-    u2, a = times(spread(m, e + 6, 2), w2), spread(m, e + 3, 2)
+    u2, a, low = times(spread(m, e + 6, 2), w2), spread(m, e + 3, 2), spread(m, e + 17, 2)
     y0 = y1 = y2 = y3 = zeros(s, 2)
     for j in range(r, r + R):
         h = load(s, i, 2)
@@ -126,13 +163,12 @@ def four(s, i, down, to, o, on, R, x, z, r, pad, w, y, old, c, width, m, e):
         y1 = fma(spread(z, j + pad, 2), h, y1)
         y2 = fma(spread(z, j + 2 * pad, 2), h, y2)
         y3 = fma(spread(z, j + 3 * pad, 2), h, y3)
-        h = fma(a, h, times(spread(x, j, 2), u0))
-        h = fma(spread(x, j + pad, 2), u1, h)
-        h = fma(spread(x, j + 2 * pad, 2), u2, h)
-        h = fma(spread(x, j + 3 * pad, 2), w3, h)
-        store(to, o, h)
+        new = fma(spread(x, j + pad, 2), u1, times(spread(x, j, 2), u0))
+        new = fma(spread(x, j + 3 * pad, 2), w3, fma(spread(x, j + 2 * pad, 2), u2, new))
+        renew(to, o, a, low, h, new, rest, l, long)
         i += down
         o += on
+        l += L
     y0, y1 = times(spread(m, e, 2), y0), times(spread(m, e + 1, 2), y1)
     y2, y3 = times(spread(m, e + 2, 2), y2), times(a, y3)
     store(old, c, y0)
@@ -163,21 +199,21 @@ def one(s, i, down, to, o, on, R, x, z, r, w, y, c, a, d):
 
 
 @numba.njit
-def onward(s, i, to, o, R, L, x, r, pad, w, c, width, m, e):
+def onward(s, i, to, o, R, L, x, r, pad, w, c, width, m, e, rest, l, long):
     """Four positions of which only the state after them is wanted."""
-    a, w3 = spread(m, e + 3, 2), load(w, c + 3 * width, 2)
+    a, low, w3 = spread(m, e + 3, 2), spread(m, e + 17, 2), load(w, c + 3 * width, 2)
     u0, u1 = (
         times(spread(m, e + 4, 2), load(w, c, 2)),
         times(spread(m, e + 5, 2), load(w, c + width, 2)),
     )
     u2 = times(spread(m, e + 6, 2), load(w, c + 2 * width, 2))
     for j in range(r, r + R):
-        h = fma(a, load(s, i, 2), times(spread(x, j, 2), u0))
-        h = fma(spread(x, j + pad, 2), u1, h)
-        h = fma(spread(x, j + 2 * pad, 2), u2, h)
-        store(to, o, fma(spread(x, j + 3 * pad, 2), w3, h))
+        new = fma(spread(x, j + pad, 2), u1, times(spread(x, j, 2), u0))
+        new = fma(spread(x, j + 3 * pad, 2), w3, fma(spread(x, j + 2 * pad, 2), u2, new))
+        renew(to, o, a, low, load(s, i, 2), new, rest, l, long)
         i += L
         o += L
+        l += L
 
 
 @numba.njit
@@ -209,11 +245,9 @@ def backward(s, i, d, o, R, L, x, z, r, pad, w, p, old, dw, c, width, m, e, da):
         y1 = fma(spread(x, j + pad, 1), b, y1)
         y2 = fma(spread(x, j + 2 * pad, 1), b, y2)
         y3 = fma(spread(x, j + 3 * pad, 1), b, y3)
-        b = fma(a, b, times(spread(z, j, 1), u0))
-        b = fma(spread(z, j + pad, 1), u1, b)
-        b = fma(spread(z, j + 2 * pad, 1), u2, b)
-        b = fma(spread(z, j + 3 * pad, 1), u3, b)
-        store(d, o, b)
+        new = fma(spread(z, j + pad, 1), u1, times(spread(z, j, 1), u0))
+        new = fma(spread(z, j + 3 * pad, 1), u3, fma(spread(z, j + 2 * pad, 1), u2, new))
+        store(d, o, fma(a, b, new))
         i += L
         o += L
     y0, y1, y2 = (
