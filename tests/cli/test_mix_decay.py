@@ -50,7 +50,9 @@ def saved(path="x.safetensors", **tensors):
 @pytest.mark.parametrize("block", [None, 1, 7, 49, 50, 100])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("form", list(trilby.decay.forms))
-def test_the_mixer_of_a_file(form, packed, block):
+def test_the_mixer_of_a_file(form, packed, block, monkeypatch):
+    for module in ("bundle", "sequence"):  # without --block several blocks too
+        monkeypatch.setattr(f"trilby.files.{module}.BLOCK_BYTES", 8000)
     x = given() | ({"documents": IDS} if packed else {})
     options = ["--form", form, "--state-out", "s.safetensors"]
     options += ["--block", block] if block else []

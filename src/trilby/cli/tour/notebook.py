@@ -1,7 +1,5 @@
 """The notebook's three cells, computed live beside the numbers that the notebook printed."""
 
-import textwrap
-
 import torch
 from torch import Tensor
 
@@ -104,8 +102,8 @@ def proof(screen: Screen) -> None:
     screen.line(
         f"  worst element {place}: {value:.4f}, apart by {size:.1e}, a relative {size / value:.1e}"
     )
-    screen.line(
-        "  allclose allows 1e-8 + 1e-5 of the value, which near zero is less than rounding."
+    screen.wrapped(
+        "allclose allows 1e-8 + 1e-5 of the value, which near zero is less than rounding.", "  "
     )
     screen.line("  Distance of each way from the exact answer (float64):")
     for name, y in ways.items():
@@ -149,8 +147,7 @@ def by_softmax(x: Tensor) -> Tensor:
 
 def _verdict(screen: Screen, call: str, verdict: Verdict) -> None:
     screen.line(f"{call} -> {bool(verdict)}")
-    for line in textwrap.wrap(verdict.sentence, screen.width - 2):
-        screen.line(f"  {line}")
+    screen.wrapped(verdict.sentence, "  ")
 
 
 def _row(pair: Tensor | list[float]) -> str:
