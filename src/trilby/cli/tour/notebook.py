@@ -102,9 +102,7 @@ def proof(screen: Screen) -> None:
     screen.line(
         f"  worst element {place}: {value:.4f}, apart by {size:.1e}, a relative {size / value:.1e}"
     )
-    screen.wrapped(
-        "allclose allows 1e-8 + 1e-5 of the value, which near zero is less than rounding.", "  "
-    )
+    screen.line("  allclose allows 1e-8 + 1e-5 of the value, near zero less than rounding is.")
     screen.line("  Distance of each way from the exact answer (float64):")
     for name, y in ways.items():
         screen.line(f"    {name:8} {float((y - exact).abs().max()):.1e}")
