@@ -67,6 +67,12 @@ class Mixer:
         own = (n for n in inspect.signature(self.draw).parameters if len(n) == 1 and n not in "BT")
         return self.draw(B=B, T=T, **dict.fromkeys(own, C), **how)
 
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """The names of the arguments that run in time, those before the state, in their order."""
+        takes = list(self._takes["loop"])
+        return tuple(takes[: takes.index("state")])
+
     def form(self, name: str) -> Callable[..., Any]:
         """The form of that name; a FormError says which there are, or why there is none."""
         if not isinstance(name, str) or name not in self.forms:

@@ -91,7 +91,8 @@ convert it first, e.g. x.float()
                 f"{where}: {name} is {_short(tensor.dtype)} but {first} is {_short(wanted.dtype)}; "
                 f"give both one dtype, e.g. {name}.to({first}.dtype)"
             )
-        beside(where, wanted, **{name: tensor})
+        if tensor.device != wanted.device:
+            beside(where, wanted, **{name: tensor})
 
 
 def exactly(where: str, dtype: torch.dtype, like: Tensor, /, **tensors: Tensor) -> None:

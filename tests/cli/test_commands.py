@@ -30,6 +30,23 @@ def test_tour_agrees_with_the_notebook(capsys):
     assert "copies" in out
 
 
+def test_the_whole_tour_shows_decay_too(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run(capsys, "tour", "--all")
+    assert code == 0
+    assert "Shall 1.0   ·" not in out  # cells are four wide
+    assert "  Shall   1.0   ·" in out
+    assert out.count("the same function") == 2 + 1 + 5 + 1  # of the mean, then of decay
+    assert "late: different functions" in out
+    assert "11. What to try next" in out
+    assert 'form="matrix"' in out
+    assert max(map(len, out.splitlines())) <= 80
+    words = [line.split() for line in out.splitlines() if line.split()[:1] == ["compare"]]
+    [row] = words
+    assert row[1:4] == [".33", ".33", ".33"]  # the mean
+    assert row[9:12] == [".09", ".00", "1.0"]  # "Shall" shares one letter: 0.64 / sqrt(7 7)
+
+
 def test_step_needs_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     code, _, err = run(capsys, "tour", "--step")

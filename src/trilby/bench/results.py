@@ -90,7 +90,8 @@ class Results:
         told = [
             f"{self.mixer} {self.shape} {self.dtype}, {what}: "
             f"median of {self.timings.rounds} rounds",
-            f"{self.machine['cpu']}, {self.machine['threads']} threads, "
+            f"{self.machine['cpu']}, {self.machine['threads']} thread"
+            f"{'' if self.machine['threads'] == 1 else 's'}, "
             + ", ".join(f"{name} {version}" for name, version in versions.items()),
             "",
             *("  ".join(_aligned(row, widths)).rstrip() for row in rows),
@@ -107,14 +108,23 @@ class Results:
             way,
             f"{scale * self.timings.median(way):.2f} {unit}",
             f"{scale * lower:.2f} .. {scale * upper:.2f}",
-            f"{self.timings.times(way, self.limit):.2f}",
-            f"{self.timings.times(way, CUMSUM):.2f}",
+            _ratio(self.timings.times(way, self.limit)),
+            _ratio(self.timings.times(way, CUMSUM)),
         )
 
 
 def _scale(seconds: float) -> tuple[float, str]:
     """The factor and the unit that make a time easy to read."""
     return next(((f, u) for f, u in ((1.0, "s"), (1e3, "ms")) if seconds * f >= 1), (1e6, "us"))
+
+
+def _ratio(value: float) -> str:
+    """Two decimals, or two digits where these would show nothing.
+
+    >>> _ratio(37.5312), _ratio(0.00184)
+    ('37.53', '0.0018')
+    """
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:

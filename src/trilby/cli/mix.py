@@ -28,6 +28,10 @@ def mix(mixer: Mixer, source: str, out: str, **options: Any) -> None:
     one block is held at a time. OUT is .npy, .npz, .safetensors or .csv, or - for csv on standard
     output; it has the shape and the dtype of IN and appears whole or not at all.
 
+    A mixer of several sequences, such as decay, takes them from one .safetensors: a tensor
+    [B, T, ...] for each argument by its name (q, k, v, g), and documents [B, T] if wanted. OUT has
+    the shape of the result. The state of --state-in enters the first document of each row.
+
     OUT appears first, the state of --state-out right after it: should the machine stop between the
     two, the same command run again puts both right. A process that is killed leaves OUT as it was
     and a temporary file named .OUT.trilby-XXXXXXXX.tmp beside it, which can be deleted.

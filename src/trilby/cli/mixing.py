@@ -7,21 +7,31 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..card import Mixer
-from ..errors import FileError
-from ..files import BITS, Sink, Source, Staged, open_sink, open_source, output_kind
+from ..errors import FileError, TrilbyError
+from ..files import BITS, IDS, Bundle, Layout, Staged, open_bundle, open_sink, output_kind
 from .progress import watched
-from .statefile import Past, read_state, state_bytes
+from .statefile import Past, like, named, read_state, state_bytes
 
 _HEAVY = ("loop", "matrix", "softmax", "step")
 _HEAVY_STEPS = 1024
 """Forms whose memory or time per block grows faster than the block get short ones by default."""
+
+_STATES = 64 << 20
+"""About how many bytes the states of all positions of a block take, in the form that keeps them."""
+
+
+class Plan(NamedTuple):
+    """What the arguments of a file lead to, known before any of them is read."""
+
+    layout: Layout  # of the result
+    blank: Any  # a state without values
 
 
 def mix_file(
@@ -46,18 +56,39 @@ def mix_file(
         past = read_state(state_in, card.name) if state_in else None
         if past and past.columns and path.lower().endswith(".txt") and not reading.get("alphabet"):
             reading["alphabet"] = "".join(past.columns)
-        with _stoppable(), open_source(path, **reading) as source:
-            steps = _into(card, source, out, form=form, past=past, leave=state_out, block=block)
+        with _stoppable(), open_bundle(path, card.sequences, **reading) as bundle:
+            plan = _planned(card, bundle)
+            steps = _into(
+                card, bundle, plan, out, form=form, past=past, leave=state_out, block=block
+            )
     except FileError as error:
         raise FileError(f"mix: {error}") from error
-    B, C, skipped = source.layout.B, source.layout.C, source.skipped
+    skipped, shape = bundle.first.skipped, plan.layout.shape
+    rest = shape[2:] if len(shape) > 2 else (plan.layout.C,)
+    sizes = " x ".join(map(str, (plan.layout.B, steps, *rest)))
     left = f"; {skipped} rows with missing values left out" if skipped else ""
-    return f"mix: {card.name} of {path}, {B} x {steps} x {C} {source.layout.dtype}, in {out}{left}"
+    return f"mix: {card.name} of {path}, {sizes} {plan.layout.dtype}, in {out}{left}"
+
+
+def _planned(card: Mixer, bundle: Bundle) -> Plan:
+    """Call the mixer on shapes alone: it checks its contract, and says what will come out."""
+    shapes: dict[str, Any] = {
+        name: torch.empty(bundle.shape(name), dtype=_dtype(source.layout.dtype), device="meta")
+        for name, source in bundle.sources.items()
+    }
+    try:
+        y, state = card(**shapes)
+    except TrilbyError as error:
+        raise FileError(f"{bundle.name}: {error}") from error
+    if len(bundle.sources) == 1:
+        return Plan(bundle.first.layout, state)
+    return Plan(Layout(tuple(y.shape), str(y.dtype).removeprefix("torch.")), state)
 
 
 def _into(
     card: Mixer,
-    source: Source,
+    bundle: Bundle,
+    plan: Plan,
     out: str,
     *,
     form: str | None,
@@ -66,56 +97,107 @@ def _into(
     block: int | None,
 ) -> int:
     """Write the output and the state, and let both appear when both are whole; return T."""
-    before = past.fit(card, source) if past else None
-    if block is None and form in _HEAVY:
-        block = min(source.layout.steps(), _HEAVY_STEPS)
+    before = past.fit(card.name, plan.blank, bundle) if past else None
+    block = block or _steps(form, bundle, plan)
     with ExitStack() as stack:
         staged = None if out == "-" else stack.enter_context(Staged(out))
         kept = stack.enter_context(Staged(leave)) if leave else None
-        sink = open_sink(out, staged or sys.stdout.buffer, source.layout)
+        sink = open_sink(out, staged or sys.stdout.buffer, plan.layout)
         stack.callback(sink.abort)
-        steps, after = _stream(card, source, sink, before=before, form=form, block=block)
-        sink.finish(steps)
+        after = _After(plan)
+        for y in _stream(card, bundle, after, before=before, form=form, block=block):
+            sink.append(_array(y))
+        sink.finish(after.steps)
         files = [file for file in (staged, kept) if file]
         if kept:
-            kept.write(state_bytes(after, card.name, source.layout.columns))
+            kept.write(state_bytes(after.state, card.name, plan.layout.columns))
         for file in files:
             file.seal()
         for file in files:  # the output first: the old state and a new output can be run again,
             file.appear()  # the new state and an old output would count the same input twice
-    return steps
+    return after.steps
+
+
+class _After:
+    """What a stream leaves: how long the rows are, and the state of each of them.
+
+    The state is copied into one place at once: small tensors that stay behind between the large
+    ones of a block keep the heap from being used again, and the memory would grow with the number
+    of rows.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.steps = 0
+        blank = {name: torch.empty_like(t, device="cpu") for name, t in named(plan.blank).items()}
+        self.state = like(plan.blank, blank)
+
+    def keep(self, rows: slice, state: Any) -> None:
+        for field, new in zip(named(self.state).values(), named(state).values(), strict=True):
+            field[rows] = new
 
 
 def _stream(
-    card: Mixer, source: Source, sink: Sink, *, before: Any, form: str | None, block: int | None
-) -> tuple[int, Any]:
-    """Every block through the mixer; return T and the state after it, rows joined again."""
-    steps, rows, whole = 0, slice(0, 0), None
-    state: Any = None
-    with watched(source) as tick:
-        for part, values in source.blocks(block):
-            if steps == 0 or part != rows:  # a new row, or several
-                rows, steps = part, 0
-                state = before and type(before)(*(field[part] for field in before))
-            y, state = card(_tensor(values, source.layout.dtype), state, form=form)
-            sink.append(_array(y))
-            steps += values.shape[1]
-            whole = _kept(whole, rows, state, source.layout.B)
+    card: Mixer, bundle: Bundle, after: _After, *, before: Any, form: str | None, block: int
+) -> Iterator[Tensor]:
+    """Every block through the mixer, in order; what is left is told to `after`."""
+    rows, state, last = slice(0, 0), None, None
+    with watched(bundle) as tick:
+        for part, values in bundle.blocks(block):
+            if after.steps == 0 or part != rows:  # a new row, or several
+                rows, after.steps, last = part, 0, None
+                state = None if before is None else _rows(before, part)
+            if IDS in values:
+                if _begins(bundle.name, values[IDS], last, part.start, after.steps):
+                    state = None  # a state enters the first document of a call
+                last = values[IDS][:, -1:]
+            given = {
+                name: _tensor(array, bundle.sources[name].layout.dtype)
+                for name, array in values.items()
+            }
+            y, state = card(**given, state=state, form=form)
+            after.steps += y.shape[1]
+            after.keep(rows, state)
+            yield y
             tick()
-    return steps, whole
 
 
-def _kept(whole: Any, rows: slice, state: Any, B: int) -> Any:
-    """The state of every row, those of `rows` now as in `state`.
+def _rows(state: Any, rows: slice) -> Any:
+    return like(state, {name: field[rows] for name, field in named(state).items()})
 
-    Copied into one place at once: small tensors that stay behind between the large ones of a block
-    keep the heap from being used again, and the memory would grow with the number of rows.
+
+def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start: int) -> bool:
+    """Whether a block begins with a document that the block before it did not end with.
+
+    Raises:
+        FileError: ids that fall, also from one block to the next, at their place in the file.
     """
-    if whole is None:
-        whole = type(state)(*(field.new_empty((B, *field.shape[1:])) for field in state))
-    for field, new in zip(whole, state, strict=True):
-        field[rows] = new
-    return whole
+    joined = ids if last is None else np.concatenate([last, ids], 1)
+    falls = np.argwhere(joined[:, 1:] < joined[:, :-1])
+    if len(falls):
+        b, t = falls[0].tolist()
+        place = [row + b, start + t + (last is None)]
+        raise FileError(
+            f"{path}: {IDS} falls from {joined[b, t]} to {joined[b, t + 1]} at {place}; ids never "
+            "decrease along a row, sort the documents or number them anew"
+        )
+    return last is not None and ids.shape[1] > 0 and bool((last != ids[:, :1]).any())
+
+
+def _steps(form: str | None, bundle: Bundle, plan: Plan) -> int:
+    """How many positions a block has unless somebody says so."""
+    steps = bundle.steps()
+    if form in _HEAVY:
+        return min(steps, _HEAVY_STEPS)
+    if form == "scan":
+        state = sum(t[:1].numel() * t.element_size() for t in named(plan.blank).values())
+        return max(1, min(steps, _STATES // max(1, state)))
+    return steps
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name)
+    assert isinstance(found, torch.dtype)
+    return found
 
 
 def _tensor(values: np.ndarray, dtype: str) -> Tensor:

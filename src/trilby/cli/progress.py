@@ -4,11 +4,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..files import Source
+from ..files import Bundle
 
 
 @contextmanager
-def watched(source: Source) -> Iterator[Callable[[], None]]:
+def watched(source: Bundle) -> Iterator[Callable[[], None]]:
     """Yield what to call after every block; it draws on standard error if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda: None

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import textwrap
 from typing import Any, Literal
 
 import click
@@ -60,6 +61,13 @@ class Screen:
         with self.console.capture() as capture:
             self.console.print(text, soft_wrap=True)
         self._write(capture.get())
+
+    def wrapped(self, text: str, indent: str = "", more: str = "") -> None:
+        """Print a paragraph as wide as the terminal, `more` before all of its lines but one."""
+        for line in textwrap.wrap(
+            text, self.width, initial_indent=indent, subsequent_indent=indent + more
+        ):
+            self.line(line)
 
     def _write(self, text: str) -> None:
         text = "\n".join(line.rstrip(" ") for line in text.split("\n"))

@@ -30,7 +30,7 @@ def show(mixer: Mixer, T: int, as_json: bool) -> None:
     for name, price in costs.items():
         screen.line(f"    {name:8} {price}")
     for name, why in mixer.absent.items():
-        screen.line(f"    {name:8} does not exist: {why}")
+        screen.wrapped(f"{name:8} does not exist: {why}", "    ", " " * 9)
     screen.line()
     which = "The triangle of its first head" if heads else "Its triangle"
     screen.line(f"{which}, T = {T}: row = the position that reads, column = the one read")

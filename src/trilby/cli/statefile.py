@@ -1,16 +1,15 @@
 """The state of a stream in a .safetensors file: its tensors, the mixer's name, the columns."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import safetensors
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..card import Mixer
 from ..errors import FileError
-from ..files import Source
+from ..files import Bundle
 from ..files.opening import open_regular
 
 
@@ -21,32 +20,47 @@ class Past(NamedTuple):
     tensors: dict[str, Tensor]
     columns: tuple[str, ...] | None
 
-    def fit(self, card: Mixer, source: Source) -> Any:
-        """The state as the mixer's own tuple, for this input and no other.
+    def fit(self, mixer: str, blank: Any, bundle: Bundle) -> Any:
+        """The state as the mixer has it, for this input and no other.
+
+        Args:
+            mixer: the name of the mixer.
+            blank: a state of the kind, the shapes and the dtypes that this input needs.
+            bundle: the input.
 
         Raises:
             FileError: other fields, another shape, another dtype or other columns than the input.
         """
-        layout = source.layout
-        blank = card.forms["loop"](torch.zeros(layout.B, 0, layout.C))[1]
-        if set(self.tensors) != set(blank._fields):
+        needed = named(blank)
+        if set(self.tensors) != set(needed):
             raise FileError(
-                f"{self.path}: holds {', '.join(sorted(self.tensors))}, the state of {card.name} "
-                f"is {', '.join(blank._fields)}; give one that --state-out left"
+                f"{self.path}: holds {', '.join(sorted(self.tensors))}, the state of {mixer} "
+                f"is {', '.join(needed)}; give one that --state-out left"
             )
-        for name, expected in blank._asdict().items():
+        for name, expected in needed.items():
             found = self.tensors[name]
             if (found.shape, found.dtype) != (expected.shape, expected.dtype):
                 raise FileError(
-                    f"{self.path}: its {name} is {_words(found)}, {source.name} needs "
+                    f"{self.path}: its {name} is {_words(found)}, {bundle.name} needs "
                     f"{_words(expected)}; go on with a file of the same shape"
                 )
-        if self.columns and layout.columns and self.columns != layout.columns:
+        columns = bundle.first.layout.columns
+        if self.columns and columns and self.columns != columns:
             raise FileError(
-                f"{self.path}: its columns are {_listed(self.columns)}, those of {source.name} "
-                f"{_listed(layout.columns)}; go on with the same ones in the same order"
+                f"{self.path}: its columns are {_listed(self.columns)}, those of {bundle.name} "
+                f"{_listed(columns)}; go on with the same ones in the same order"
             )
-        return type(blank)(**self.tensors)
+        return like(blank, self.tensors)
+
+
+def named(state: Any) -> dict[str, Tensor]:
+    """The tensors of a state by name; a state that is one tensor is called `state`."""
+    return {"state": state} if isinstance(state, Tensor) else state._asdict()
+
+
+def like(state: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Other tensors as a state of the same kind."""
+    return tensors["state"] if isinstance(state, Tensor) else type(state)(**tensors)
 
 
 def read_state(path: str, mixer: str) -> Past:
@@ -69,7 +83,7 @@ def read_state(path: str, mixer: str) -> Past:
 
 def state_bytes(state: Any, mixer: str, columns: tuple[str, ...] | None) -> bytes:
     """The state as the bytes of a .safetensors file."""
-    tensors = {name: field.contiguous() for name, field in state._asdict().items()}
+    tensors = {name: field.contiguous() for name, field in named(state).items()}
     return save(tensors, {"mixer": mixer, "columns": json.dumps(columns)})
 
 

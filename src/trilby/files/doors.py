@@ -63,10 +63,17 @@ def open_source(
     for option in chosen:
         if option not in takes:
             kinds = " and ".join(k for k, (_, takes) in _READERS.items() if option in takes)
-            raise FileError(f"{path}: {_OPTIONS[option]} is for {kinds}, not {kind}; leave it out")
+            refuse_options(path, f"{kinds}, not {kind}", **{option: chosen[option]})
     if path == "-":
         return Table("standard input", sys.stdin.buffer, None, **chosen)
     return reader(path, **chosen)
+
+
+def refuse_options(path: str, what_for: str, **given: Any) -> None:
+    """Raise a FileError if one of the options of `open_source` is given, and say what it is for."""
+    for option, value in given.items():
+        if value not in (None, (), False):
+            raise FileError(f"{path}: {_OPTIONS[option]} is for {what_for}; leave it out")
 
 
 def open_sink(path: str, file: Staged | BinaryIO, layout: Layout) -> Sink:
@@ -76,9 +83,12 @@ def open_sink(path: str, file: Staged | BinaryIO, layout: Layout) -> Sink:
         FileError: the format is not one that is written, or cannot hold the layout.
     """
     kind = output_kind(path)
-    if kind == ".csv" and len(layout.shape) == 3:
+    if kind == ".csv" and len(layout.shape) > 2:
+        batch = (
+            "[B, T, C]" if len(layout.shape) == 3 else f"[B, T, ...] of {len(layout.shape)} axes"
+        )
         raise FileError(
-            f"{path}: a csv holds [T] or [T, C], this is [B, T, C]; write a .npy, .npz or "
+            f"{path}: a csv holds [T] or [T, C], this is {batch}; write a .npy, .npz or "
             ".safetensors"
         )
     return _WRITERS[kind](file, layout)

@@ -8,6 +8,7 @@ writing are sequential and a block is all that is ever held in memory.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -22,6 +23,9 @@ BITS: dict[str, np.dtype] = {
 }
 """The dtypes of a sequence, and the numpy dtype that carries each."""
 
+WHOLE: dict[str, np.dtype] = {"int64": np.dtype("<i8"), "int32": np.dtype("<i4")}
+"""The dtypes of the ids of documents, and the numpy dtype that carries each."""
+
 BLOCK_BYTES = 4 << 20
 """About how many bytes of input a block holds if nobody says how many steps it has."""
 
@@ -31,8 +35,9 @@ class Layout:
     """How a sequence lies in its file.
 
     Attributes:
-        shape: `[T]`, `[T, C]` or `[B, T, C]`; T is None where it is not known before the end.
-        dtype: a key of `BITS`.
+        shape: `[T]`, `[T, C]`, `[B, T, C]` or `[B, T, ...]`, whose last axes count as C; T is None
+            where it is not known before the end.
+        dtype: a key of `BITS` or of `WHOLE`.
         columns: names of the channels, where the file has them.
 
     >>> Layout((5, 2), "float32").T
@@ -45,19 +50,19 @@ class Layout:
 
     @property
     def B(self) -> int:
-        return (self.shape[0] or 0) if len(self.shape) == 3 else 1
+        return (self.shape[0] or 0) if len(self.shape) > 2 else 1
 
     @property
     def T(self) -> int | None:
-        return self.shape[1 if len(self.shape) == 3 else 0]
+        return self.shape[1 if len(self.shape) > 2 else 0]
 
     @property
     def C(self) -> int:
-        return (self.shape[-1] or 0) if len(self.shape) > 1 else 1
+        return prod(n or 0 for n in self.shape[2 if len(self.shape) > 2 else 1 :])
 
     @property
     def bits(self) -> np.dtype:
-        return BITS[self.dtype]
+        return (BITS | WHOLE)[self.dtype]
 
     @property
     def step_bytes(self) -> int:

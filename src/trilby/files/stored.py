@@ -7,8 +7,8 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from math import prod
 from typing import IO, BinaryIO, NamedTuple
 
@@ -20,6 +20,8 @@ from .sequence import Block, Layout, Source, sequence
 
 SAFETENSORS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """The dtypes of a sequence as safetensors writes them."""
+
+_IDS = {"I64": "int64", "I32": "int32"}
 
 _BROKEN = (zlib.error, lzma.LZMAError, EOFError, RuntimeError)  # besides BadZipFile
 _MOST_HEADER = 100_000_000  # bytes; safetensors itself refuses longer ones
@@ -140,12 +142,67 @@ def open_safetensors(path: str, member: str | None = None) -> Stored:
         chosen = choose(path, list(entries), member)
         name, entry = f"{path}[{chosen}]", entries[chosen]
         layout = sequence(name, entry.shape, SAFETENSORS.get(entry.dtype, entry.dtype))
-        there = min(entry.end, size - start) - entry.begin
-        _whole(name, layout, layout.bits.itemsize, there, entry.end - entry.begin)
-        return Stored(name, file, start + entry.begin, layout, layout.bits, False)
+        return _placed(name, file, size - start, start, entry, layout)
     except BaseException:
         file.close()
         raise
+
+
+def open_tensors(
+    path: str, names: Sequence[str], ids: str
+) -> dict[str, tuple[Stored, tuple[int, ...]]]:
+    """The tensors of a .safetensors file that are called `names`, and `ids` if it is there.
+
+    Returns:
+        name -> its reader as `[B, T, C]`, and the axes that C stands for.
+    """
+    file, size = open_regular(path)
+    with file:
+        start, entries = _entries(path, file, size)
+    held, listed = ", ".join(entries) or "nothing", f"{', '.join(names)} and, if wanted, {ids}"
+    for name in names:
+        if name not in entries:
+            raise FileError(f"{path}: has no tensor {name!r} among {held}; give {listed}")
+    for name in entries:
+        if name not in (*names, ids):
+            raise FileError(f"{path}: holds {name!r} besides {listed}; leave it out")
+    found = {}
+    with ExitStack() as stack:
+        for name in (name for name in (*names, ids) if name in entries):
+            where, entry = f"{path}[{name}]", entries[name]
+            layout = _argument(where, entry, whole=name == ids)
+            placed = _placed(where, open_regular(path)[0], size - start, start, entry, layout)
+            stack.callback(placed.close)
+            found[name] = placed, entry.shape[2:]
+        stack.pop_all()  # whoever reads them closes them
+    return found
+
+
+def _argument(name: str, entry: Entry, whole: bool) -> Layout:
+    """The layout of `[B, T, ...]`, its last axes as one."""
+    if len(entry.shape) < 2:
+        raise FileError(f"{name}: has shape {list(entry.shape)}, expected [B, T, ...]; reshape it")
+    kinds = _IDS if whole else SAFETENSORS
+    if entry.dtype not in kinds:
+        told = SAFETENSORS.get(entry.dtype, entry.dtype)
+        raise FileError(
+            f"{name}: holds {told}, expected {', '.join(kinds.values())}; convert it, nothing is "
+            "cast here"
+        )
+    return Layout((*entry.shape[:2], prod(entry.shape[2:])), kinds[entry.dtype])
+
+
+def _placed(
+    name: str, file: BinaryIO, room: int, start: int, entry: Entry, layout: Layout
+) -> Stored:
+    """The reader of a tensor whose numbers begin at `entry.begin` of the `room` after `start`."""
+    there = min(entry.end, room) - entry.begin
+    try:
+        _whole(name, layout, layout.bits.itemsize, there, entry.end - entry.begin)
+    except FileError:
+        file.close()
+        raise
+    return Stored(name, file, start + entry.begin, layout, layout.bits, False)
 
 
 def choose(path: str, names: list[str], member: str | None) -> str:

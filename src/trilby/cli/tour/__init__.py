@@ -11,11 +11,12 @@ from ..screen import Screen
 
 @click.command()
 @click.option("--step", is_flag=True, help="Wait for a key between the parts.")
-def tour(step: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="The second mixer too: decay.")
+def tour(step: bool, everything: bool) -> None:
     """Walk through trilby: the notebook's three programs, real data, speed."""
     if step and not sys.stdin.isatty():
         raise click.UsageError("--step waits for a key, and standard input is not a terminal")
-    from . import notebook, real, speed
+    from . import fading, notebook, real, speed
 
     began = time.perf_counter()
     screen = Screen()
@@ -27,8 +28,14 @@ def tour(step: bool) -> None:
         ("Real letters: what a bag of words sees in a sonnet", real.letters),
         ("Real years: sunspots and their running mean", real.sunspots),
         ("Speed: the fused form against a copy and against cumsum", speed.race),
-        ("What to try next", _next),
     ]
+    if everything:
+        parts += [
+            ("Fading: the same picture, but the past counts less and less", fading.triangles),
+            ("One function? Every form of decay on that sentence", fading.proof),
+            ("Speed: the fused form of decay against those in torch", fading.race),
+        ]
+    parts.append(("What to try next", _next))
     for number, (title, part) in enumerate(parts, 1):
         screen.line()
         screen.line(f"{number}. {title}")
@@ -48,5 +55,6 @@ def _next(screen: Screen) -> None:
     screen.line("  trilby bench mean                  the forms timed in turn, beside a copy")
     screen.line("  trilby mix mean IN.csv -o OUT.csv  the mean of your own series, however long")
     screen.line("  trilby env                         versions, machine, kernels")
+    screen.line("  trilby tour --all                  the second mixer too: decay, which fades")
     screen.line()
     screen.line('  python -c "import torch, trilby; print(trilby.mean(torch.ones(1, 4, 1)))"')

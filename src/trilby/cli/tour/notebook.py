@@ -1,7 +1,5 @@
 """The notebook's three cells, computed live beside the numbers that the notebook printed."""
 
-import textwrap
-
 import torch
 from torch import Tensor
 
@@ -147,8 +145,7 @@ def by_softmax(x: Tensor) -> Tensor:
 
 def _verdict(screen: Screen, call: str, verdict: Verdict) -> None:
     screen.line(f"{call} -> {bool(verdict)}")
-    for line in textwrap.wrap(verdict.sentence, screen.width - 2):
-        screen.line(f"  {line}")
+    screen.wrapped(verdict.sentence, "  ")
 
 
 def _row(pair: Tensor | list[float]) -> str:

@@ -1,0 +1,113 @@
+"""Several sequences read together: the arguments of one call, block after block, in step."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from ..errors import FileError
+from .doors import open_source, refuse_options
+from .sequence import BLOCK_BYTES, Source
+from .stored import open_tensors
+
+IDS = "documents"
+"""The one argument that holds whole numbers: the document that each position belongs to."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of every sequence of a bundle.
+
+    Attributes:
+        rows: which rows of the batch; it either continues one row or holds whole ones.
+        values: argument -> `[rows, steps, ...]` in the numpy dtype of its layout.
+    """
+
+    rows: slice
+    values: dict[str, np.ndarray]
+
+
+class Bundle:
+    """Sequences by the name of the argument that each one is.
+
+    Attributes:
+        name: the path, as the user wrote it.
+        sources: argument -> its reader.
+        tails: argument -> the axes after `[B, T]`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sources: Mapping[str, Source],
+        tails: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self.name, self.sources = name, dict(sources)
+        self.first = next(iter(self.sources.values()))
+        self.tails = tails or {name: (s.layout.C,) for name, s in self.sources.items()}
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes there are to read; None where nobody knows."""
+        sizes = [source.size for source in self.sources.values()]
+        return sum(n or 0 for n in sizes) if None not in sizes else None
+
+    @property
+    def done(self) -> int:
+        """How many bytes have been read."""
+        return sum(source.done for source in self.sources.values())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """`[B, T, ...]` of an argument, T being 0 where it is not known before the end."""
+        layout = self.sources[name].layout
+        return (layout.B, layout.T or 0, *self.tails[name])
+
+    def steps(self) -> int:
+        """How many positions of all sequences make a block of about `BLOCK_BYTES`."""
+        return max(
+            1, BLOCK_BYTES // max(1, sum(s.layout.step_bytes for s in self.sources.values()))
+        )
+
+    def blocks(self, steps: int | None = None) -> Iterator[Stretch]:
+        """Yield every stretch once, in order, of at most `steps` positions of a longer row."""
+        steps = steps or self.steps()
+        streams = [source.blocks(steps) for source in self.sources.values()]
+        for parts in zip(*streams, strict=True):
+            values = {
+                name: part.values.reshape(*part.values.shape[:2], *self.tails[name])
+                for name, part in zip(self.sources, parts, strict=True)
+            }
+            yield Stretch(parts[0].rows, values)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in self.sources.values():
+            source.close()
+
+
+def open_bundle(path: str, names: Sequence[str], **options: Any) -> Bundle:
+    """The sequences at `path` that a call takes as `names`.
+
+    Args:
+        path: any file that `open_source` reads where there is one name; where there are several, a
+            .safetensors with a tensor `[B, T, ...]` for each, and `documents` [B, T] if wanted.
+        names: the arguments, in their order.
+        options: those of `open_source`; none of them is for several names.
+
+    Raises:
+        FileError: the file is not what its name says, or it lacks an argument.
+    """
+    if len(names) == 1:
+        return Bundle(path, {names[0]: open_source(path, **options)})
+    listed = ", ".join(names)
+    where = "standard input" if path == "-" else path
+    if not path.lower().endswith(".safetensors"):
+        raise FileError(
+            f"{where}: holds one sequence, and {listed} are needed; give one .safetensors with a "
+            "tensor [B, T, ...] of each name"
+        )
+    refuse_options(path, f"one sequence, not for {listed}", **options)
+    found = open_tensors(path, names, IDS)
+    tails = {name: tail for name, (_, tail) in found.items()}
+    return Bundle(path, {name: source for name, (source, _) in found.items()}, tails)
