@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.cli import refusing
 
 from trilby.cli import main
 
@@ -30,15 +31,7 @@ def mix(*arguments: str) -> int:
 
 
 def refused(capsys, *arguments: str) -> str:
-    """The one line of a run that must fail and leave nothing new behind."""
-    before = sorted(os.listdir())
-    capsys.readouterr()
-    assert mix(*arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.count("\n") == 1
-    assert sorted(os.listdir()) == before
-    return told.err
+    return refusing.refused(capsys, mix, *arguments)
 
 
 def running_mean(x, axis):

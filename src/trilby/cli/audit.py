@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from .group import unknown
 from .names import EFFORTS
 from .screen import Screen, print_json, talk
+from .words import unknown
 
 
 @click.command()

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from .group import unknown
 from .names import EFFORTS, MixerName, form_of
 from .screen import Screen, print_json
 from .target import drawn, loaded, usual
+from .words import unknown
 
 FORMATS = ("table", "github")
 

@@ -1,14 +1,12 @@
 """The commands by name, each loaded when it is called, and the options that all of them take."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 
-COLOR = "trilby.color"
-"""The key in a context's `meta` under which `--color` is kept."""
+from .words import COLOR, unknown
 
 _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
     "tour": (
@@ -90,17 +88,6 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as problem:
             raise PipeClosed from problem
-
-
-def unknown(what: str, given: str, known: list[str]) -> str:
-    """The sentence for a name that does not exist, with the nearest that does.
-
-    >>> unknown("command", "tuor", ["tour", "list"])
-    "there is no command 'tuor'; did you mean 'tour'? (tour list)"
-    """
-    near = get_close_matches(given, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "take one of"
-    return f"there is no {what} {given!r}; {hint} ({' '.join(known)})"
 
 
 def _shared() -> list[click.Parameter]:

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..card import FORMS, Mixer
-from .group import unknown
+from .words import unknown
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 EFFORTS = ("quick", "default", "thorough")

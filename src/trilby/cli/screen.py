@@ -10,7 +10,7 @@ import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from .group import COLOR
+from .words import COLOR
 
 _LETTERS = str.maketrans(
     {

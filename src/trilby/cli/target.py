@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ..errors import FileError
-from .group import unknown
+from .words import unknown
 
 PAST = ("cache", "past_key_values", "cache_params")  # what transformers calls it, newest first
 PADDING = "attention_mask"
