@@ -80,6 +80,21 @@ class Empty(torch.nn.Linear):
 class Words(torch.nn.Embedding):
     def __init__(self):
         super().__init__(4, 8)
+class Writes(torch.nn.Module):
+    def forward(self, x):
+        return x.mul_(2)
+class Random(torch.nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+class Hoards(torch.nn.Module):
+    kept = []
+    def forward(self, x):
+        y = x.tanh()
+        self.kept.append(y)
+        return y
+class Reads(torch.nn.Module):
+    def forward(self, x):
+        return x * 2 if x.flatten()[0].item() > 0 else x * 2
 def factory():
     raise OSError("no weights here")
 """
@@ -112,6 +127,21 @@ def test_what_cannot_be_judged_is_one_line_and_exit_2(odd, name, more, told, cap
     complaint = capsys.readouterr().err
     assert told in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "laws", "code", "told"),
+    [
+        ("Writes", ["repeats"], 1, "repeats: writes to its arguments  Writes.forward  "),
+        ("Random", ["repeats"], 1, "repeats: random  Random.forward  "),
+        ("Hoards", ["repeats", "causal"], 0, "2 of 2 hold"),
+        ("Reads", ["repeats", "isolated"], 0, "2 of 2 hold"),
+    ],
+)
+def test_odd_ways_to_behave_have_a_line_and_an_exit_code(odd, name, laws, code, told, capsys):
+    asked = [word for law in laws for word in ("--law", law)]
+    assert main(["check", f"{odd}:{name}", "--effort", "quick", *asked]) == code
+    assert told in capsys.readouterr().out
 
 
 def test_a_file_that_is_no_python_is_one_line(tmp_path, capsys):
