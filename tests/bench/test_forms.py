@@ -38,6 +38,13 @@ def deaf(x, state=None):
     return y.detach() + 0 * x, state
 
 
+def test_of_several_sequences_cumsum_says_nothing_and_is_not_timed():
+    found = bench.mixer(trilby.decay, B=1, T=8, C=2, forms=["step"], rounds=1)
+    assert list(found.timings.seconds) == ["y.copy_(x)", "step"]
+    assert "times_cumsum" not in found.as_dict()["ways"]["step"]
+    assert "cumsum" not in str(found)
+
+
 def test_every_form_is_timed_beside_the_copy_and_cumsum():
     found = bench.mixer(trilby.mean, **SIZE)
     assert bool(found)

@@ -1,4 +1,4 @@
-"""The forms of one mixer, timed in turn beside a copy of x and beside `cumsum / n`."""
+"""The forms of one mixer, timed in turn beside a copy of x and, of one sequence, `cumsum / n`."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ def mixer(
     arguments = mixer.drawn(B=B, T=T, C=C, seed=seed, dtype=dtype)
     x = arguments[0]
     dy = _like(x, seed + 1) if backward else None
-    ways, verdicts, left_out = _limits(x, dy), {}, {}
+    ways, verdicts, left_out = _limits(x, dy, alone=len(arguments) == 1), {}, {}
     for name in names:
         why = None if forms is not None else _too_costly(mixer, name, arguments, dy)
         if why is None:
@@ -89,8 +89,11 @@ def call(form: Callable[..., Any], arguments: tuple[Any, ...], dy: Tensor | None
     return lambda: torch.autograd.grad(form(*own)[0], leaves, dy)
 
 
-def _limits(x: Tensor, dy: Tensor | None) -> dict[str, Way]:
-    """The copy and the base; with a dy, the base goes back too and the copy is made twice."""
+def _limits(x: Tensor, dy: Tensor | None, *, alone: bool) -> dict[str, Way]:
+    """The copy, and the base of a mixer that takes x alone.
+
+    With a dy, the base goes back too and the copy is made twice.
+    """
     y, n = torch.empty_like(x), torch.arange(1, x.shape[1] + 1, device=x.device)
     n = n.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
 
@@ -98,10 +101,10 @@ def _limits(x: Tensor, dy: Tensor | None) -> dict[str, Way]:
         for _ in range(1 if dy is None else 2):
             y.copy_(x)
 
-    return {
-        COPY if dy is None else COPIES: copy,
-        CUMSUM: call(lambda x: (torch.cumsum(x, 1) / n, None), (x,), dy),
-    }
+    found: dict[str, Way] = {COPY if dy is None else COPIES: copy}
+    if alone:
+        found[CUMSUM] = call(lambda x: (torch.cumsum(x, 1) / n, None), (x,), dy)
+    return found
 
 
 def _too_costly(

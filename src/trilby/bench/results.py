@@ -21,7 +21,8 @@ class Results:
         shape: of x.
         dtype: of x, e.g. "float32".
         backward: whether a call is forward and backward.
-        timings: seconds of the forms, of the copy (the limit) and of cumsum / n (the base).
+        timings: seconds of the forms, of the copy (the limit) and, for a mixer of one sequence, of
+            cumsum / n (the base).
         verdicts: form -> what was judged before it was timed.
         left_out: form -> one sentence saying why it was not timed.
         machine: what `trilby env` says.
@@ -46,6 +47,11 @@ class Results:
         """The way that does nothing but move the memory."""
         return COPIES if self.backward else COPY
 
+    @property
+    def base(self) -> list[str]:
+        """`cumsum / n` where it was timed: of several sequences it says nothing."""
+        return [way for way in self.timings.seconds if way == CUMSUM]
+
     def __bool__(self) -> bool:
         return self.ok
 
@@ -57,7 +63,7 @@ class Results:
                 "median_s": self.timings.median(way),
                 "quartiles_s": list(self.timings.quartiles(way)),
                 "of_copy": self.timings.times(way, self.limit),
-                "times_cumsum": self.timings.times(way, CUMSUM),
+                **({"times_cumsum": self.timings.times(way, CUMSUM)} if self.base else {}),
             }
             for way in self.timings.seconds
         }
@@ -83,7 +89,7 @@ class Results:
         what = "forward and backward" if self.backward else "forward"
         versions = self.machine["versions"]
         rows: list[tuple[str, ...]] = [
-            ("way", "median", "quartiles", "of copy's speed", "times cumsum")
+            ("way", "median", "quartiles", "of copy's speed", *("times cumsum" for _ in self.base))
         ]
         rows += [self._row(way) for way in self.timings.seconds]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -109,7 +115,7 @@ class Results:
             f"{scale * self.timings.median(way):.2f} {unit}",
             f"{scale * lower:.2f} .. {scale * upper:.2f}",
             _ratio(self.timings.times(way, self.limit)),
-            _ratio(self.timings.times(way, CUMSUM)),
+            *(_ratio(self.timings.times(way, base)) for base in self.base),
         )
 
 
