@@ -64,8 +64,13 @@ class Mixer:
 
     def drawn(self, *, B: int, T: int, C: int, **how: Any) -> tuple[Any, ...]:
         """`draw`, with C for every size of the mixer's own: channels, or heads, keys and values."""
-        own = (n for n in inspect.signature(self.draw).parameters if len(n) == 1 and n not in "BT")
-        return self.draw(B=B, T=T, **dict.fromkeys(own, C), **how)
+        return self.draw(B=B, T=T, **dict.fromkeys(self.sizes, C), **how)
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The letters of the mixer's own sizes, which `draw` takes beside B and T."""
+        takes = inspect.signature(self.draw).parameters
+        return tuple(name for name in takes if len(name) == 1 and name not in "BT")
 
     @property
     def sequences(self) -> tuple[str, ...]:

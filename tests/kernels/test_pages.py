@@ -178,7 +178,7 @@ def test_a_kernel_that_fails_gives_its_memory_back(monkeypatch):
         raise RuntimeError("in the kernel")
 
     x = trilby.mean.draw(B=2, T=1024, C=512)[0]
-    monkeypatch.setattr("trilby.kernels.numba_mean._run", fails)
+    monkeypatch.setattr("trilby.kernels.numba_mean.threads.spread", fails)
     with pytest.raises(RuntimeError, match="in the kernel"):
         trilby.mean.fused(x)
     gc.collect()

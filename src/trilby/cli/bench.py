@@ -1,6 +1,5 @@
 """`trilby bench mean`: the forms of a mixer timed in turn, each after its verdict."""
 
-import inspect
 from typing import Any
 
 import click
@@ -38,8 +37,7 @@ def bench(
 
     from ..bench import mixer as measure
 
-    plain = "C" in inspect.signature(mixer.draw).parameters
-    usual = dict(B=4, T=2048, C=512) if plain else dict(B=1, T=1024, C=16)
+    usual = dict(B=4, T=2048, C=512) if mixer.sizes == ("C",) else dict(B=1, T=1024, C=16)
     shape, element = how.pop("shape") or usual, getattr(torch, dtype)
     named = [form_of(mixer, name.strip()) for name in forms.split(",")] if forms else None
     talk(f"judging the forms of {mixer.name}, then timing them in turn")

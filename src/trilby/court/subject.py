@@ -225,9 +225,7 @@ def _never() -> Any:
 
 def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
     """The forms of a mixer as subjects, each held against its loop."""
-    takes = [*inspect.signature(mixer.forms["loop"]).parameters]
-    sequences = tuple(takes[: takes.index("state")])
-    widest = WIDEST if "C" in inspect.signature(mixer.draw).parameters else DEEP
+    widest = WIDEST if mixer.sizes == ("C",) else DEEP
     unable = {"padding": "a room takes no masks"}
 
     def draw(setting: Setting) -> Sequences:
@@ -244,7 +242,9 @@ def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
         traced = SMALL if name in STEPWISE else BLOCK + 1
         way = f"{mixer.name}.{name}"
         call = _call(mixer.forms[name], way)
-        found = Subject(way, call, draw, sequences, truth, longest, traced, unable, widest=widest)
+        found = Subject(
+            way, call, draw, mixer.sequences, truth, longest, traced, unable, widest=widest
+        )
 
         def packed(lengths: tuple[int, ...]) -> Subject:
             return replace(found, call=_call(mixer.forms[name], way, lengths))

@@ -94,10 +94,10 @@ def _recur(
     program, zeroes = _of(RECUR, x, out, start)
     given = tuple(map(_told, (x, w, z, a, start, end, out)))
     parts = _parts(B * n, -(-W // L), B * H * T * R * W)
-    width = L * max(c1 - c0 for _, (c0, c1) in parts)
+    width = L * max(c1 - c0 for *_, c0, c1 in parts)
     size = span * (2 * pad + 3 * width + 2) + span // QUAD * TOLD + 2 * R * width
     sizes = (T, H, n, R, W, L)
-    _done([partial(program, *zeroes, *given, sizes, (*i, *c), back) for i, c in parts], size, start)
+    _done([partial(program, *zeroes, *given, sizes, part, back) for part in parts], size, start)
 
 
 def _keys(
@@ -115,11 +115,11 @@ def _keys(
     tensors = (v, k, dy, q, a, state.mT, dstate.mT, dq, dk, dg)
     given = tuple(map(_told, tensors))
     parts = _parts(B * G, blocks, B * H * T * K * V)
-    width = L * max(c1 - c0 for _, (c0, c1) in parts)
+    width = L * max(c1 - c0 for *_, c0, c1 in parts)
     size = CHUNK * (2 * pad + 5 * width + 2) + CHUNK // QUAD * TOLD + QUAD * L
     size += (chunks + 2) * V * width + (CHUNK // QUAD + 1) * V * L
     sizes = (T, H, G, V, K, L)
-    _done([partial(program, *zeroes, *given, sizes, (*i, *c)) for i, c in parts], size, state)
+    _done([partial(program, *zeroes, *given, sizes, part) for part in parts], size, state)
     return dg.sum(-1)
 
 
@@ -134,19 +134,15 @@ def _told(t: Tensor) -> tuple[int, ...]:
     return (t.data_ptr(), *t.stride(), t.shape[2])
 
 
-def _parts(items: int, blocks: int, work: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Which heads and which columns each piece takes: whole heads where there are enough."""
+def _parts(items: int, blocks: int, work: int) -> list[tuple[int, int, int, int]]:
+    """Which heads and which blocks of columns each piece takes."""
     wanted = threads.count() if work >= SMALL else 1
-    whole = threads.shares(items, threads.pieces(wanted, work, LARGE))
-    return [(i, c) for i in whole for c in threads.shares(blocks, wanted // len(whole))]
+    return threads.grid(items, blocks, wanted, threads.pieces(wanted, work, LARGE))
 
 
 def _done(jobs: list[Callable[[int], None]], size: int, like: Tensor) -> None:
     """Run the jobs, each in a place of `size` numbers that no other uses meanwhile."""
     places = [like.new_empty(size) for _ in range(min(len(jobs), threads.count()))]
-    if len(jobs) == 1:
-        jobs[0](places[0].data_ptr())
-        return
 
     def run(job: Callable[[int], None]) -> None:
         place = places.pop()

@@ -77,10 +77,13 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
     given, counts = (flat(x), x.stride(), flat(y), y.stride()), count.contiguous().numpy()
     past = y.numel() * y.element_size() >= PAST
     wanted = threads.count() if x.numel() >= SMALL else 1
-    parts = _parts(B, C, wanted, threads.pieces(wanted, x.numel(), LARGE))
+    pieces = threads.pieces(wanted, x.numel(), LARGE)
+    parts = threads.grid(B, C, wanted, pieces, GRAIN)
     if C > 1 and x.stride(2) == 1 and y.stride(2) == 1:
         program = (_suffix_rows if back else _prefix_rows).of(ELEMENT[x.dtype])
-        _run([partial(program, *given, total.numpy(), counts, T, part, past) for part in parts])
+        threads.spread(
+            [partial(program, *given, total.numpy(), counts, T, part, past) for part in parts]
+        )
         return y, total
     times = _times(T, wanted // len(parts))
     work = [(*part, *when) for when in times for part in parts]
@@ -88,11 +91,13 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
     if len(times) > 1:
         adds = (_suffix_sums if back else _prefix_sums).of(ELEMENT[x.dtype])
         sums = np.empty((B, C, -(-T // SEGMENT)))  # of each segment
-        _run([partial(adds, *given[:2], sums, counts, T, part) for part in work])
+        threads.spread([partial(adds, *given[:2], sums, counts, T, part) for part in work])
         totals = _bases(total.numpy(), sums, times, back)
     program = (_suffix_series if back else _prefix_series).of(ELEMENT[x.dtype])
     each = [base for base in totals for _ in parts]
-    _run([partial(program, *given, b, counts, T, p, past) for b, p in zip(each, work, strict=True)])
+    threads.spread(
+        [partial(program, *given, b, counts, T, p, past) for b, p in zip(each, work, strict=True)]
+    )
     total.numpy()[...] = totals[0 if back else -1]
     return y, total
 
@@ -114,19 +119,6 @@ def _bases(
         for segment in range(t0 // SEGMENT, -(-t1 // SEGMENT))[order]:
             base = base + sums[:, :, segment]
     return found[order]
-
-
-def _run(work: list[Callable[[], None]]) -> None:
-    if len(work) == 1:
-        work[0]()
-    else:
-        threads.spread(work)
-
-
-def _parts(B: int, C: int, wanted: int, pieces: int) -> list[tuple[int, int, int, int]]:
-    """(b0, b1, c0, c1) of each piece: whole rows where there are enough of them for each thread."""
-    rows = threads.shares(B, pieces)
-    return [(*b, *c) for b in rows for c in threads.shares(C, wanted // len(rows), GRAIN)]
 
 
 def _rows(element: Any) -> tuple[Any, ...]:

@@ -11,11 +11,10 @@ import torch
 from numba import types
 from torch import Tensor
 
+from . import threads
 from .numba_jit import Kernel
 from .numba_lanes import ELEMENT, decode, divide, encode, flat
 from .pages import empty_like
-from .threads import count as threads
-from .threads import shares, spread
 
 SMALL = 1 << 15  # elements, below which starting a thread costs more than it saves
 
@@ -32,10 +31,9 @@ def packed_mean(
     program = _PACKED.of(ELEMENT[x.dtype])
     counts = count.contiguous().numpy(), first.contiguous().numpy()
     given = flat(x), x.stride(), flat(y), y.stride(), total.numpy(), *counts
-    wanted = threads() if x.numel() >= SMALL else 1
-    rows = shares(B, wanted)
-    parts = [(*b, *c) for b in rows for c in shares(C, wanted // len(rows))]
-    spread([partial(program, *given, T, part, back) for part in parts])
+    wanted = threads.count() if x.numel() >= SMALL else 1
+    parts = threads.grid(B, C, wanted, wanted)
+    threads.spread([partial(program, *given, T, part, back) for part in parts])
     return y, total
 
 

@@ -107,6 +107,18 @@ def shares(length: int, parts: int, grain: int = 1) -> list[tuple[int, int]]:
     return list(pairwise(borders))
 
 
+def grid(
+    rows: int, columns: int, threads: int, pieces: int, grain: int = 1
+) -> list[tuple[int, int, int, int]]:
+    """(r0, r1, c0, c1) of each piece: whole rows where there are enough of them for each thread.
+
+    >>> grid(8, 4, threads=2, pieces=2), grid(1, 4, threads=2, pieces=8)
+    ([(0, 4, 0, 4), (4, 8, 0, 4)], [(0, 1, 0, 2), (0, 1, 2, 4)])
+    """
+    whole = shares(rows, pieces)
+    return [(*r, *c) for r in whole for c in shares(columns, threads // len(whole), grain)]
+
+
 def _threads() -> ThreadPoolExecutor:
     global _pool  # noqa: PLW0603
     with _lock:
