@@ -7,6 +7,7 @@ rounding in float32, times eight, as everywhere in the court.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ..court import Verdict
+from ..court.entitled import FACTOR
 from ..court.widened import widened
 from .adapter import Built
 
-FACTOR = 8  # the allowance over the largest response seen, as in the law "sound"
 DRAWS = 3
 UNIT = 2.0**-24  # of rounding in float32
 PADS, FIRST, MORE = 3, 5, (3, 2, 1)  # columns of padding, tokens of the first call, of the next
@@ -174,10 +175,7 @@ def _worst(found: list[Verdict], names: list[str], kind: str) -> Verdict:
     verdict, name = order[0]
     told = f"{name}: {verdict.sentence}"
     shown = "" if verdict else verdict.kind or kind
-    return Verdict(
-        verdict.subject, verdict.law, verdict.outcome, shown, verdict.error, verdict.allowance,
-        verdict.place, told,
-    )  # fmt: skip
+    return replace(verdict, kind=shown, sentence=told)
 
 
 def _not_run(built: Built, law: str, why: str) -> Verdict:
