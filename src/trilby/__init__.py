@@ -10,29 +10,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import data
+    from . import data, streaming
     from .algebra import scan
     from .card import FORMS, Mixer
-    from .court import Report, Verdict, check, same
-    from .kernels.pages import release as release_memory
+    from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
     from .mixers.decay import MIXER as decay
     from .mixers.mean import MIXER as mean
+    from .verify import Report, Verdict, check, same
 
 # What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
 _BEHIND = {
     "FORMS": ("card", "FORMS"),
     "MIXERS": ("mixers", "MIXERS"),
     "Mixer": ("card", "Mixer"),
-    "Report": ("court", "Report"),
-    "Verdict": ("court", "Verdict"),
-    "check": ("court", "check"),
+    "Report": ("verify", "Report"),
+    "Verdict": ("verify", "Verdict"),
+    "check": ("verify", "check"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
-    "release_memory": ("kernels.pages", "release"),
-    "same": ("court", "same"),
+    "release_memory": ("kernels.machine.memory", "release"),
+    "same": ("verify", "same"),
     "scan": ("algebra", "scan"),
+    "streaming": ("streaming", ""),
 }
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "release_memory",
     "same",
     "scan",
+    "streaming",
 ]
 
 

@@ -44,7 +44,7 @@ def kernel_cache() -> dict[str, Any]:
     return {
         "folder": str(folder),
         "writable": os.access(standing, os.W_OK),
-        "programs": len(list(folder.rglob("numba_*.nbc"))) if folder.is_dir() else 0,
+        "programs": sum("trilby" in str(p) or "kernels" in str(p) for p in folder.rglob("*.nbc")),
     }
 
 

@@ -13,7 +13,7 @@ A guard for a training script is the same in one line, before the first step, on
 from collections.abc import Callable
 from typing import Any
 
-from .court import check, same
+from .verify import check, same
 
 
 def _assertion(law: str, promise: str) -> Callable[..., None]:

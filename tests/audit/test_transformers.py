@@ -11,7 +11,7 @@ from trilby.audit.judge import LAWS, judge
 from trilby.audit.known import limits
 from trilby.audit.probes import attention, continues, generates, noise
 from trilby.audit.shrink import kinds_kept, small
-from trilby.court import Verdict, check
+from trilby.verify import Verdict, check
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -49,7 +49,7 @@ def test_a_broken_form_is_exit_code_1(capsys, monkeypatch):
     from dataclasses import replace
 
     import trilby.mixers
-    from trilby.court.mutants import MUTANTS
+    from trilby.verify.mutants import MUTANTS
 
     forms = {**trilby.mean.forms, "scan": MUTANTS["one_late"].call}
     monkeypatch.setitem(trilby.mixers.MIXERS, "mean", replace(trilby.mean, forms=forms))

@@ -122,4 +122,4 @@ def test_an_exhibit_needs_torch_alone(module):
     assert outsiders(SOURCES[module], module, STANDARD | {"torch", "trilby"}) == []
     ours = {name for name in imports(SOURCES[module], module) if name.startswith("trilby.")}
     elsewhere = {name for name in ours if not name.startswith("trilby.gallery")}
-    assert elsewhere <= ({"trilby.court.carry"} if module.endswith("exhibit.py") else set())
+    assert elsewhere <= ({"trilby.streaming"} if module.endswith("exhibit.py") else set())

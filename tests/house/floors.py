@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
     {"errors", "env"},
-    {"shapes", "card"},
+    {"shapes", "card", "streaming"},
     {"algebra", "kernels", "comm", "data", "files"},
     {"mixers"},
-    {"court"},
+    {"verify"},
     {"bench", "gallery", "audit", "testing"},
     {"cli", "explorer"},
     {"__main__"},
@@ -22,7 +22,7 @@ def imports(source: str, module: str, package: str = "trilby") -> Iterator[str]:
 
     Args:
         source: the text of the file.
-        module: its place, e.g. `trilby/kernels/ops.py`.
+        module: its place, e.g. `trilby/kernels/ops/__init__.py`.
         package: the name of the top package.
     """
     parents = module.removesuffix(".py").split("/")[:-1]

@@ -20,12 +20,20 @@ def test_imports_only_go_down(module):
     ("module", "line", "found"),
     [
         ("trilby/shapes.py", "from .mixers import mean", "trilby.mixers.mean"),
-        ("trilby/kernels/ops.py", "def f():\n    from ..mixers.mean import loop", "trilby.mixers"),
-        ("trilby/kernels/ops.py", "import_module('..court', __package__)", "trilby.court"),
-        ("trilby/kernels/ops.py", "import_module(name)", "computed"),
-        ("trilby/kernels/ops.py", "from .. import mean", "trilby.mean"),
-        ("trilby/kernels/ops.py", "from ..data import sonnets", "trilby.data"),
-        ("trilby/court/laws.py", "import trilby", "trilby"),
+        (
+            "trilby/kernels/ops/__init__.py",
+            "def f():\n    from ..mixers.mean import loop",
+            "trilby.mixers",
+        ),
+        (
+            "trilby/kernels/ops/__init__.py",
+            "import_module('..verify', __package__)",
+            "trilby.verify",
+        ),
+        ("trilby/kernels/ops/__init__.py", "import_module(name)", "computed"),
+        ("trilby/kernels/ops/__init__.py", "from .. import mean", "trilby.mean"),
+        ("trilby/kernels/ops/__init__.py", "from ..data import sonnets", "trilby.data"),
+        ("trilby/verify/laws.py", "import trilby", "trilby"),
         ("trilby/errors.py", "from . import shapes", "trilby.shapes"),
         ("trilby/mixers/decay.py", "from .mean import loop", "trilby.mixers.mean"),
         ("trilby/mixers/decay.py", "from . import mean", "trilby.mixers.mean"),
@@ -43,8 +51,8 @@ def test_an_import_that_goes_up_is_found(module, line, found):
     [
         ("trilby/mixers/mean.py", "from ..kernels import ops"),
         ("trilby/mixers/__init__.py", "from . import mean"),
-        ("trilby/kernels/ops.py", "import_module('.numba_mean', __package__)"),
-        ("trilby/cli/show.py", "from . import words\nfrom ..court import check\nimport rich"),
+        ("trilby/kernels/ops/__init__.py", "import_module('..cpu.prefix_mean', __package__)"),
+        ("trilby/cli/show.py", "from . import words\nfrom ..verify import check\nimport rich"),
         ("trilby/__init__.py", "import_module(f'.{module}', __name__)"),
     ],
 )
@@ -54,12 +62,12 @@ def test_an_import_that_goes_down_is_not_blamed(module, line):
 
 def test_imports_are_read_as_python_resolves_them():
     text = "import a.b\nfrom .. import c\nfrom ..d import e\nfrom .f import g"
-    got = list(imports(text, "trilby/court/laws.py"))
-    assert got == ["a.b", "trilby.c", "trilby.d.e", "trilby.court.f.g"]
+    got = list(imports(text, "trilby/verify/laws.py"))
+    assert got == ["a.b", "trilby.c", "trilby.d.e", "trilby.verify.f.g"]
 
 
 def test_the_operators_import_torch_alone():
-    module = "trilby/kernels/ops.py"
+    module = "trilby/kernels/ops/__init__.py"
     lazily = {"trilby"}  # its own kernels, by name, when first run
     assert outsiders(SOURCES[module], module, STANDARD | {"torch"} | lazily) == []
     assert outsiders("import numba", module, STANDARD | {"torch"}) == ["numba"]

@@ -39,8 +39,8 @@ def test_its_picture_is_what_show_draws():
 
 
 def test_it_counts_the_mutants_and_the_laws():
-    from trilby.court.laws import LAWS
-    from trilby.court.mutants import MUTANTS
+    from trilby.verify.laws import LAWS
+    from trilby.verify.mutants import MUTANTS
 
     assert f"[{len(MUTANTS)} wrong means]" in README
     assert len(LAWS.keys() - {"padding"}) == 9  # a room takes no masks

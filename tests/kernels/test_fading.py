@@ -9,7 +9,6 @@ import torch
 
 import trilby
 from trilby.bench.proof import compare
-from trilby.kernels import ops  # noqa: F401, it defines them
 
 FORWARD = torch.ops.trilby.fading_memory.default
 BACKWARD = torch.ops.trilby.fading_memory_backward.default
@@ -77,8 +76,8 @@ def test_threads_change_nothing(heads):
 
 SMALL_MACHINE = """
 import torch, trilby
-from trilby.kernels import numba_vector
-assert numba_vector.REGISTER == {register}, numba_vector.REGISTER
+from trilby.kernels.simd import vector
+assert vector.REGISTER == {register}, vector.REGISTER
 given = [x.requires_grad_() for x in trilby.decay.draw(B=1, T=21, H=2, K=5, V=37)]
 for form in ("fused", "chunk"):
     y, after = trilby.decay(*given, form=form)

@@ -5,7 +5,7 @@ import torch
 
 import trilby
 from trilby.kernels import ops
-from trilby.kernels.threads import shares
+from trilby.kernels.machine.threads import shares
 
 OPERATORS = [torch.ops.trilby.prefix_mean.default, torch.ops.trilby.prefix_mean_backward.default]
 

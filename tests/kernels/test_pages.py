@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import trilby
-from trilby.kernels import pages
+from trilby.kernels.machine import memory as pages
 
 MIB = 1 << 20
 SIZE = pages.LARGE // 4  # elements of float32 in the smallest result that is kept
@@ -178,7 +178,7 @@ def test_a_kernel_that_fails_gives_its_memory_back(monkeypatch):
         raise RuntimeError("in the kernel")
 
     x = trilby.mean.draw(B=2, T=1024, C=512)[0]
-    monkeypatch.setattr("trilby.kernels.numba_mean.threads.spread", fails)
+    monkeypatch.setattr("trilby.kernels.cpu.prefix_mean.threads.spread", fails)
     with pytest.raises(RuntimeError, match="in the kernel"):
         trilby.mean.fused(x)
     gc.collect()

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import trilby
-from trilby.kernels import team, threads
+from trilby.kernels.machine import team, threads
 
 LARGE = (8, 512, 64)  # more elements than one thread takes alone
 
@@ -103,15 +103,15 @@ def test_a_fork_waits_for_a_kernel_that_is_being_compiled():
     code = """
 import os, signal, threading, time, torch, trilby
 from numba.core.compiler_lock import global_compiler_lock
-from trilby.kernels import numba_jit
+from trilby.kernels.machine import compiler
 x = torch.randn(2, 9, 3)
-inside, compile = threading.Event(), numba_jit.Kernel._compile
+inside, compile = threading.Event(), compiler.Kernel._compile
 def slowly(self, element):
     with global_compiler_lock:
         inside.set()
         time.sleep(0.5)
         return compile(self, element)
-numba_jit.Kernel._compile = slowly
+compiler.Kernel._compile = slowly
 other = threading.Thread(target=lambda: trilby.mean.fused(x))
 other.start()
 inside.wait()  # the compiler is at work, and holds its lock
@@ -159,16 +159,16 @@ def test_a_damaged_cache_is_said_and_survived(tmp_path):
 
 
 def test_a_program_on_disk_is_not_taken_when_what_it_calls_has_changed(tmp_path):
-    from trilby.kernels.numba_fading import RECUR
-    from trilby.kernels.numba_jit import fingerprint
+    from trilby.kernels.cpu.fading_memory.programs import RECUR
+    from trilby.kernels.machine.compiler import fingerprint
 
     assert RECUR._source.__qualname__.endswith(f".{fingerprint(Path(team.__file__).parent):08x}")
     seen = set()
     for text in ("a = 1", "a = 2"):
         folder = tmp_path / text[-1]
         folder.mkdir()
-        (folder / "numba_calls.py").write_text("b = 1")
-        (folder / "numba_called.py").write_text(text)
+        (folder / "calls.py").write_text("b = 1")
+        (folder / "called.py").write_text(text)
         seen.add(fingerprint(folder))
     assert len(seen) == 2
 

@@ -5,7 +5,7 @@ import torch
 
 import trilby
 from trilby.kernels import ops
-from trilby.kernels.numba_mean import PAST, SEGMENT
+from trilby.kernels.cpu.prefix_mean import PAST, SEGMENT
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 LONG = 3 * SEGMENT + 21  # four segments, the last one ends in the middle of a group
@@ -90,5 +90,5 @@ def test_a_result_written_past_the_caches_is_the_same(operator, C, monkeypatch):
     x, total, count = drawn(2, 2000, C)
     wanted = operator(x, total, count)
     assert wanted[0].nbytes < PAST
-    monkeypatch.setattr("trilby.kernels.numba_mean.PAST", 0)
+    monkeypatch.setattr("trilby.kernels.cpu.prefix_mean.PAST", 0)
     assert equal(operator(x, total, count), wanted)

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..court import Verdict
 from ..errors import TrilbyError
+from ..verify import Verdict
 
 Probe = tuple[str, Callable[["Built"], Verdict]]
 

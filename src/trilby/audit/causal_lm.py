@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..court.widened import widened
+from ..verify.precision.widened import widened
 
 CARRIES = ("cache", "past_key_values", "cache_params", "state", "mems", "past_buckets_states")
 """What a release or a type calls that which it goes on from; the first one found is used."""

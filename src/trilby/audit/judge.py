@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from ..court import Verdict, check
 from ..errors import CallError
+from ..verify import Verdict, check
 from .adapter import Adapter, Built, NotBuilt
 
 GROUPS = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from ..court import Verdict
+from ..verify import Verdict
 
 BY_DESIGN = {
     "cpmant": "text without a prompt is a prompt, and a prompt is read in both directions",

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..court import Verdict
-from ..court.entitled import FACTOR
-from ..court.widened import widened
+from ..verify import Verdict
+from ..verify.precision.allowance import FACTOR
+from ..verify.precision.widened import widened
 from .adapter import Built
 
 DRAWS = 3

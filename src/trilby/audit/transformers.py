@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..court.carry import by_past
+from ..streaming import by_past
 from .adapter import Built, NoLibrary, NotBuilt, Probe, redraw, tokens
 from .causal_lm import CausalLM, Uncounted
 from .hints import HINTS

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..court.carry import by_past
-from ..court.widened import widened
+from ..streaming import by_past
+from ..verify.precision.widened import widened
 from .adapter import Built, NoLibrary, Probe, redraw, tokens
 from .probes import attention
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..card import Mixer
-from ..court import Verdict, same
-from ..court.entitled import FACTOR, unit
-from ..court.nest import convert, leaves
+from ..verify import Verdict, same
+from ..verify.copies.nested import convert, leaves
+from ..verify.precision.allowance import FACTOR, unit
 
 WHOLE = 1 << 20  # elements up to which `same` judges the inputs that are timed, in about a second
 SMALL = dict(B=2, T=13, C=3)  # what the loop can do in no time

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..court import Verdict
+from ..verify import Verdict
 from .clock import Timings
 
 COPY = "y.copy_(x)"

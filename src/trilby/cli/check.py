@@ -80,8 +80,8 @@ class Printed(io.TextIOBase):
 
 
 def _judged(target: str, said: dict[str, Any]) -> Any:
-    from ..court import check as judge
     from ..mixers import MIXERS
+    from ..verify import check as judge
 
     common = {
         "laws": list(said["laws"]) or None,
@@ -110,7 +110,7 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
 
 
 def _carried(said: dict[str, Any]) -> dict[str, Any]:
-    from ..court.carry import by_past, by_state
+    from ..streaming import by_past, by_state
 
     if said["state"] is not None and said["past"] is not None:
         raise click.UsageError("--state and --past are both given; a module goes on in one way")

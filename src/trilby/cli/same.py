@@ -22,7 +22,7 @@ def same(
     """Do ONE and OTHER, written as mixer.form, compute the same function? Exit 1 if not."""
     import torch
 
-    from ..court import same as judge
+    from ..verify import same as judge
 
     (mixer, first), (rival, second) = one, other
     arguments = mixer.drawn(**shape, seed=seed, dtype=getattr(torch, dtype))

@@ -89,7 +89,7 @@ def _checkpoint(folder: Path) -> Any:
 
 def usual(model: Any) -> dict[str, Any]:
     """What a checkpoint says of itself: its vocabulary, its cache, its padding mask."""
-    from ..court.carry import by_past
+    from ..streaming import by_past
 
     takes = inspect.signature(model.forward).parameters
     past = next((name for name in PAST if name in takes), None)

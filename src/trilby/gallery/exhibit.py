@@ -39,7 +39,7 @@ class Exhibit:
         then: laws that may break in consequence.
         example: makes what the module is called with.
         how: what its user would say about it, as keywords of `trilby.check`; under "carry" the
-            name of a function of `trilby.court.carry` and its keywords.
+            name of a function of `trilby.streaming` and its keywords.
     """
 
     build: Callable[[], nn.Module]
@@ -92,7 +92,7 @@ class Exhibit:
         """The keywords with which `trilby.check` is asked about it."""
         said = dict(self.how)
         if "carry" in said:
-            from ..court import carry
+            from .. import streaming as carry
 
             name, keywords = said["carry"]
             said["carry"] = getattr(carry, name)(**keywords)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ... import data
-from ...court import same
 from ...mixers import decay, mean
+from ...verify import same
 from ..screen import Screen
 from .speed import timed
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ...court import Verdict, same
 from ...mixers import mean
+from ...verify import Verdict, same
 from ..screen import Screen
 from ..triangle import draw
 

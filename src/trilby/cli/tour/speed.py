@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 
 from ...bench import interleaved
-from ...court import same
 from ...mixers import mean
+from ...verify import same
 from ..screen import Screen
 
 SHAPE = (4, 2048, 512)

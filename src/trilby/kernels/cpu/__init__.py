@@ -1,0 +1,1 @@
+"""Kernels for a CPU, compiled by numba: a file or a folder for each recurrence."""

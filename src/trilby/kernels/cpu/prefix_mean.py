@@ -1,0 +1,329 @@
+"""Prefix sums over prefix counts on a CPU: x is read once, y is written once.
+
+Two loops, picked by the strides: `rows` walks over time and takes all channels of a position in
+one vector loop; `series` walks along each channel by itself, for channels that do not lie side by
+side. Sums stay in float64, in the array of totals itself.
+
+A series adds up in three steps, so that vectors and threads have something to do at once: inside
+a group, the groups inside a segment, the segments. Where groups and segments begin depends on the
+position alone, so neither the threads nor the other rows nor where memory lies touch a bit.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numba import types
+from torch import Tensor, contiguous_format
+
+from ..machine import threads
+from ..machine.compiler import Kernel
+from ..machine.memory import empty_like
+from ..simd.elements import ELEMENT, decode, divide, encode, fetch, flat
+from ..simd.vector import minus, plus
+from ..simd.wide import (
+    LANES,
+    climbing,
+    last,
+    load,
+    misfit,
+    ramp,
+    same,
+    settle,
+    share,
+    shares,
+    store,
+    stream,
+    summed,
+    turned,
+)
+from .prefix_mean_documents import packed_mean
+
+SEGMENT = 1 << 14  # positions of a series; a multiple of a group, which is as long as a vector
+SMALL = 1 << 15  # elements, below which starting a thread costs more than it saves
+LARGE = 1 << 20  # elements, from which on pieces of the work cost nothing
+AHEAD = 4  # rows asked for in advance on the way back
+WIDE = 128  # channels, below which the asking costs more than the waiting
+LINE = 16  # elements of float32 in a line of the cache
+GRAIN = 1024  # channels per thread at least: shorter pieces of a row defeat the prefetcher
+PAST = 1 << 24  # bytes of a result that no cache keeps anyway, so it is written past them
+
+
+def prefix_mean(
+    x: Tensor, total: Tensor, count: Tensor, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The operator `trilby::prefix_mean` on a CPU."""
+    if first is not None:
+        return packed_mean(x, total, count, first, back=False)
+    return _launch(False, x, total, count)
+
+
+def prefix_mean_backward(
+    dy: Tensor, dtotal: Tensor, count: Tensor, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The operator `trilby::prefix_mean_backward` on a CPU."""
+    if first is not None:
+        return packed_mean(dy, dtotal, count, first, back=True)
+    return _launch(True, dy, dtotal, count)
+
+
+def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    y = empty_like(x)
+    total = total.detach().clone(memory_format=contiguous_format)
+    B, T, C = x.shape
+    if not x.numel():
+        return y, total
+    given, counts = (flat(x), x.stride(), flat(y), y.stride()), count.contiguous().numpy()
+    past = y.numel() * y.element_size() >= PAST
+    wanted = threads.count() if x.numel() >= SMALL else 1
+    pieces = threads.pieces(wanted, x.numel(), LARGE)
+    parts = threads.grid(B, C, wanted, pieces, GRAIN)
+    if C > 1 and x.stride(2) == 1 and y.stride(2) == 1:
+        program = (_suffix_rows if back else _prefix_rows).of(ELEMENT[x.dtype])
+        threads.spread(
+            [partial(program, *given, total.numpy(), counts, T, part, past) for part in parts]
+        )
+        return y, total
+    times = _times(T, wanted // len(parts))
+    work = [(*part, *when) for when in times for part in parts]
+    totals = [total.numpy()]
+    if len(times) > 1:
+        adds = (_suffix_sums if back else _prefix_sums).of(ELEMENT[x.dtype])
+        sums = np.empty((B, C, -(-T // SEGMENT)))  # of each segment
+        threads.spread([partial(adds, *given[:2], sums, counts, T, part) for part in work])
+        totals = _bases(total.numpy(), sums, times, back)
+    program = (_suffix_series if back else _prefix_series).of(ELEMENT[x.dtype])
+    each = [base for base in totals for _ in parts]
+    threads.spread(
+        [partial(program, *given, b, counts, T, p, past) for b, p in zip(each, work, strict=True)]
+    )
+    total.numpy()[...] = totals[0 if back else -1]
+    return y, total
+
+
+def _times(T: int, wanted: int) -> list[tuple[int, int]]:
+    """(t0, t1) for each thread: whole segments."""
+    cut = threads.shares(-(-T // SEGMENT), wanted)
+    return [(first * SEGMENT, min(end * SEGMENT, T)) for first, end in cut]
+
+
+def _bases(
+    total: np.ndarray, sums: np.ndarray, times: list[tuple[int, int]], back: bool
+) -> list[np.ndarray]:
+    """The totals that each range of time starts from, added up as one thread would."""
+    order = slice(None, None, -1 if back else 1)
+    found, base = [], total
+    for t0, t1 in times[order]:
+        found.append(base.copy())
+        for segment in range(t0 // SEGMENT, -(-t1 // SEGMENT))[order]:
+            base = base + sums[:, :, segment]
+    return found[order]
+
+
+def _rows(element: Any) -> tuple[Any, ...]:
+    line, strides = types.Array(element, 1, "C"), types.UniTuple(types.int64, 3)
+    total, count = types.Array(types.float64, 2, "C"), types.Array(types.int64, 1, "C")
+    part = types.UniTuple(types.int64, 4)
+    return (line, strides, line, strides, total, count, types.int64, part, types.boolean)
+
+
+def _series(element: Any) -> tuple[Any, ...]:
+    *given, _, past = _rows(element)
+    return (*given, types.UniTuple(types.int64, 6), past)
+
+
+def _sums(element: Any) -> tuple[Any, ...]:
+    line, strides, _, _, _, count, T, part, _ = _series(element)
+    return (line, strides, types.Array(types.float64, 3, "C"), count, T, part)
+
+
+def _kernel(signature: Callable[..., tuple[Any, ...]]) -> Callable[..., Kernel]:
+    return lambda source: Kernel(source, signature)
+
+
+@_kernel(_rows)
+def _prefix_rows(x, xs, y, ys, total, count, T, part, past):
+    b0, b1, c0, c1 = part
+    C = c1 - c0
+    wide = C // LANES * LANES
+    for b in range(b0, b1):
+        sums, rest = total[b, c0:c1], total[b, c0 + wide : c1]
+        i, j = b * xs[0] + c0, b * ys[0] + c0
+        streams = past and ys[1] % LANES == 0 and misfit(y, j) == 0
+        for t in range(T):
+            n = float(count[b] + t + 1)
+            part_of_n = 1.0 / n
+            for c in range(0, wide, LANES):
+                now = plus(load(sums, c), load(x, i + c))
+                store(sums, c, now)
+                if streams:
+                    stream(y, j + c, share(now, n, part_of_n, y))
+                else:
+                    store(y, j + c, share(now, n, part_of_n, y))
+            given, out = x[i + wide : i + C], y[j + wide : j + C]  # as slices, or it is no vector's
+            for c in range(C - wide):
+                rest[c] += decode(given[c])
+                out[c] = encode(divide(rest[c], n, part_of_n, out[c]), out[c])
+            i += xs[1]
+            j += ys[1]
+    settle()
+
+
+@_kernel(_rows)
+def _suffix_rows(dy, ys, dx, xs, total, count, T, part, past):
+    b0, b1, c0, c1 = part
+    C = c1 - c0
+    wide = C // LANES * LANES
+    for b in range(b0, b1):
+        sums, rest = total[b, c0:c1], total[b, c0 + wide : c1]
+        i, j = b * ys[0] + (T - 1) * ys[1] + c0, b * xs[0] + (T - 1) * xs[1] + c0
+        streams = past and xs[1] % LANES == 0 and misfit(dx, j) == 0
+        for t in range(T - 1, -1, -1):
+            n = float(count[b] + t + 1)
+            part_of_n = 1.0 / n
+            if t >= AHEAD and WIDE <= C:  # no processor foresees a walk back over rows
+                for f in range(0, C, LINE):
+                    fetch(dy, i - AHEAD * ys[1] + f)
+                    if not streams:
+                        fetch(dx, j - AHEAD * xs[1] + f)
+            for c in range(0, wide, LANES):
+                now = plus(load(sums, c), share(load(dy, i + c), n, part_of_n, dy))
+                store(sums, c, now)
+                if streams:
+                    stream(dx, j + c, now)
+                else:
+                    store(dx, j + c, now)
+            given, out = dy[i + wide : i + C], dx[j + wide : j + C]
+            for c in range(C - wide):
+                rest[c] += divide(decode(given[c]), n, part_of_n, given[c])
+                out[c] = encode(rest[c], out[c])
+            i -= ys[1]
+            j -= xs[1]
+    settle()
+
+
+@_kernel(_series)
+def _prefix_series(x, xs, y, ys, total, count, T, part, past):
+    b0, b1, c0, c1, t0, t1 = part
+    for b in range(b0, b1):
+        for c in range(c0, c1):
+            base = total[b, c]
+            for start in range(t0, t1, SEGMENT):
+                inside, t, end = 0.0, start, min(start + SEGMENT, t1)
+                i = b * xs[0] + c * xs[2] + t * xs[1]
+                j = b * ys[0] + c * ys[2] + t * ys[1]
+                if xs[1] == 1 and ys[1] == 1:
+                    n = plus(same(float(count[b] + t + 1)), ramp())
+                    before, streams = same(base), past and misfit(y, j) == 0
+                    while t + LANES <= end:
+                        sums = plus(climbing(load(x, i)), same(inside))
+                        mean = shares(plus(before, sums), n, y)
+                        if streams:
+                            stream(y, j, mean)
+                        else:
+                            store(y, j, mean)
+                        inside = last(sums)
+                        n = plus(n, same(float(LANES)))
+                        t, i, j = t + LANES, i + LANES, j + LANES
+                while t < end:
+                    group = 0.0
+                    for k in range(min(LANES, end - t)):
+                        n1 = float(count[b] + t + k + 1)
+                        group += decode(x[i])
+                        mean1 = divide(base + (inside + group), n1, 1.0 / n1, y[j])
+                        y[j] = encode(mean1, y[j])
+                        i += xs[1]
+                        j += ys[1]
+                    inside += group
+                    t += LANES
+                base += inside
+            total[b, c] = base
+    settle()
+
+
+@_kernel(_sums)
+def _prefix_sums(x, xs, sums, count, T, part):
+    """Of each segment, added up as `_prefix_series` does it."""
+    b0, b1, c0, c1, t0, t1 = part
+    for b in range(b0, b1):
+        for c in range(c0, c1):
+            for start in range(t0, t1, SEGMENT):
+                inside, t, end = 0.0, start, min(start + SEGMENT, t1)
+                i = b * xs[0] + c * xs[2] + t * xs[1]
+                while xs[1] == 1 and t + LANES <= end:
+                    inside = summed(load(x, i)) + inside
+                    t, i = t + LANES, i + LANES
+                while t < end:
+                    group = 0.0
+                    for _ in range(min(LANES, end - t)):
+                        group += decode(x[i])
+                        i += xs[1]
+                    inside += group
+                    t += LANES
+                sums[b, c, start // SEGMENT] = inside
+
+
+@_kernel(_series)
+def _suffix_series(dy, ys, dx, xs, total, count, T, part, past):
+    b0, b1, c0, c1, t0, t1 = part
+    first, end = t0 // SEGMENT, (t1 + SEGMENT - 1) // SEGMENT
+    for b in range(b0, b1):
+        for c in range(c0, c1):
+            base = total[b, c]
+            for s in range(end - 1, first - 1, -1):
+                inside, t, stop = 0.0, min((s + 1) * SEGMENT, t1), s * SEGMENT
+                i = b * ys[0] + c * ys[2] + t * ys[1]
+                j = b * xs[0] + c * xs[2] + t * xs[1]
+                if ys[1] == 1 and xs[1] == 1:
+                    n = minus(same(float(count[b] + t)), ramp())
+                    before, streams = same(base), past and misfit(dx, j) == 0
+                    while t - LANES >= stop:
+                        t, i, j = t - LANES, i - LANES, j - LANES
+                        now = shares(turned(load(dy, i)), n, dy)
+                        sums = plus(climbing(now), same(inside))
+                        if streams:
+                            stream(dx, j, turned(plus(before, sums)))
+                        else:
+                            store(dx, j, turned(plus(before, sums)))
+                        inside = last(sums)
+                        n = minus(n, same(float(LANES)))
+                while t > stop:
+                    group = 0.0
+                    for k in range(min(LANES, t - stop)):
+                        i -= ys[1]
+                        j -= xs[1]
+                        n1 = float(count[b] + t - k)
+                        group += divide(decode(dy[i]), n1, 1.0 / n1, dy[i])
+                        dx[j] = encode(base + (inside + group), dx[j])
+                    inside += group
+                    t -= LANES
+                base += inside
+            total[b, c] = base
+    settle()
+
+
+@_kernel(_sums)
+def _suffix_sums(dy, ys, sums, count, T, part):
+    """Of each segment, added up as `_suffix_series` does it."""
+    b0, b1, c0, c1, t0, t1 = part
+    for b in range(b0, b1):
+        for c in range(c0, c1):
+            for s in range(t0 // SEGMENT, (t1 + SEGMENT - 1) // SEGMENT):
+                inside, t, stop = 0.0, min((s + 1) * SEGMENT, t1), s * SEGMENT
+                i = b * ys[0] + c * ys[2] + t * ys[1]
+                n = minus(same(float(count[b] + t)), ramp())
+                while ys[1] == 1 and t - LANES >= stop:
+                    t, i = t - LANES, i - LANES
+                    now = shares(turned(load(dy, i)), n, dy)
+                    inside = summed(now) + inside
+                    n = minus(n, same(float(LANES)))
+                while t > stop:
+                    group = 0.0
+                    for k in range(min(LANES, t - stop)):
+                        i -= ys[1]
+                        n1 = float(count[b] + t - k)
+                        group += divide(decode(dy[i]), n1, 1.0 / n1, dy[i])
+                    inside += group
+                    t -= LANES
+                sums[b, c, s] = inside

@@ -1,0 +1,1 @@
+"""Vectors as values of a kernel: loaded, computed with and stored many numbers at a time."""

@@ -1,0 +1,175 @@
+"""Vectors in registers: a numba type that LLVM keeps as one vector, and what can be done with it.
+
+numba's own vectoriser gives up once a loop touches more than about three arrays, and an array never
+lives in a register. A value of this type does. LLVM cuts a vector that is wider than a register of
+the machine into several, and into scalars where there are none, so the same source runs anywhere.
+"""
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.core.datamodel import PrimitiveModel
+from numba.extending import intrinsic, register_model
+from numba.np.arrayobj import make_array
+
+from .elements import F32, F64, I32
+
+_KINDS = {types.float32: F32, types.float64: F64}
+
+
+def _register_bytes() -> int:
+    """How wide a register is on the machine that numba compiles for."""
+    said = config.CPU_FEATURES
+    on = set(said.replace("+", "").split(",")) if said is not None else {
+        name for name, there in llvm.get_host_cpu_features().items() if there
+    }  # fmt: skip
+    return 64 if "avx512f" in on else 32 if "avx" in on else 16
+
+
+REGISTER = _register_bytes()
+
+
+def lanes(element: types.Float, registers: int) -> int:
+    """How many numbers stand side by side in so many registers."""
+    return registers * REGISTER // (element.bitwidth // 8)
+
+
+class Vector(types.Type):
+    """So many numbers of one kind, side by side."""
+
+    def __init__(self, element: types.Float, n: int):
+        self.element, self.n = element, n
+        super().__init__(f"vector({element} x {n})")
+
+
+@register_model(Vector)
+class _Model(PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, ir.VectorType(_KINDS[kind.element], kind.n))
+
+
+def address(context, build, line, value, index, n):
+    """Where line[index] stands in memory, as a place for n elements of the line."""
+    data = make_array(line)(context, build, value).data
+    many = ir.VectorType(context.get_data_type(line.dtype), n)
+    return build.bitcast(build.gep(data, [index]), many.as_pointer())
+
+
+def shuffled(build, one, other, order):
+    """The lanes of two vectors, one behind the other, that `order` names."""
+    mask = [I32(i) for i in order]
+    return build.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, len(mask)), mask))
+
+
+def everywhere(build, number, n):
+    """A number in each of n lanes."""
+    kind = ir.VectorType(number.type, n)
+    first = build.insert_element(ir.Constant(kind, ir.Undefined), number, I32(0))
+    return shuffled(build, first, first, [0] * n)
+
+
+@intrinsic(prefer_literal=True)
+def load(context, line, index, registers):
+    """The vector that begins at line[index], so many registers wide."""
+    kind = Vector(line.dtype, lanes(line.dtype, registers.literal_value))
+
+    def generate(context, build, signature, args):
+        place = address(context, build, signature.args[0], args[0], args[1], kind.n)
+        return build.load(place, align=kind.element.bitwidth // 8)
+
+    return kind(line, types.int64, registers), generate
+
+
+@intrinsic
+def store(context, line, index, vector):
+    """Write a vector to line[index] and after it."""
+
+    def generate(context, build, signature, args):
+        place = address(context, build, signature.args[0], args[0], args[1], vector.n)
+        build.store(args[2], place, align=vector.element.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(line, types.int64, vector), generate
+
+
+@intrinsic(prefer_literal=True)
+def zeros(context, line, registers):
+    """A vector of zeros, of the numbers that the line has."""
+    kind = Vector(line.dtype, lanes(line.dtype, registers.literal_value))
+    return kind(line, registers), lambda c, _b, _s, _a: c.get_constant_null(kind)
+
+
+@intrinsic(prefer_literal=True)
+def spread(context, line, index, registers):
+    """A vector with the number at line[index] in every lane."""
+    kind = Vector(line.dtype, lanes(line.dtype, registers.literal_value))
+
+    def generate(context, build, signature, args):
+        data = make_array(signature.args[0])(context, build, args[0]).data
+        return everywhere(build, build.load(build.gep(data, [args[1]])), kind.n)
+
+    return kind(line, types.int64, registers), generate
+
+
+@intrinsic
+def times(context, one, other):
+    """one * other, lane by lane."""
+    return one(one, other), lambda _c, build, _s, args: build.fmul(*args)
+
+
+@intrinsic
+def plus(context, one, other):
+    """one + other, lane by lane."""
+    return one(one, other), lambda _c, build, _s, args: build.fadd(*args)
+
+
+@intrinsic
+def minus(context, one, other):
+    """one - other, lane by lane."""
+    return one(one, other), lambda _c, build, _s, args: build.fsub(*args)
+
+
+def _fma(context, build, vector, args):
+    kind = context.get_value_type(vector)
+    short = "f32" if vector.element == types.float32 else "f64"
+    name = f"llvm.fmuladd.v{vector.n}{short}"
+    function = build.module.globals.get(name) or ir.Function(
+        build.module, ir.FunctionType(kind, [kind] * 3), name
+    )
+    return build.call(function, args)
+
+
+@intrinsic
+def fma(context, one, other, more):
+    """one * other + more, rounded once where the machine can do that."""
+
+    def generate(context, build, signature, args):
+        return _fma(context, build, one, args)
+
+    return one(one, other, more), generate
+
+
+@intrinsic
+def missed(context, one, other, got):
+    """one * other - got, rounded once where the machine can do that: what `got` lacks of it."""
+
+    def generate(context, build, signature, args):
+        return _fma(context, build, one, (args[0], args[1], build.fneg(args[2])))
+
+    return one(one, other, got), generate
+
+
+@intrinsic
+def total(context, vector):
+    """The sum of the lanes, added up in halves."""
+
+    def generate(context, build, signature, args):
+        value, n = args[0], vector.n
+        while n > 1:
+            n //= 2
+            low, high = (shuffled(build, value, value, range(i, i + n)) for i in (0, n))
+            value = build.fadd(low, high)
+        return build.extract_element(value, I32(0))
+
+    return vector.element(vector), generate

@@ -1,0 +1,1 @@
+"""Comparing two results: where they are farthest apart, and whether that is more than rounding."""

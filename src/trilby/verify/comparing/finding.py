@@ -1,0 +1,108 @@
+"""What a law finds: one comparison, with its place and its numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..precision.allowance import Entitled, unit
+from ..subjects.subject import Leaves
+from .gap import gap
+
+Allow = Callable[[str, Tensor], Tensor]
+"""(path, leaf that is wanted) -> the error allowed of each element; broadcasts to the leaf."""
+
+
+class NotRun(Exception):
+    """A law cannot be run here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison that a law made.
+
+    Attributes:
+        kind: what is wrong if it is broken, e.g. "leak".
+        place: the worst element, e.g. "y[0, 3]".
+        text: what is said about that place, e.g. "reads x[0, 5]  change 0.031".
+        note: what a reader should know although nothing is broken.
+        units: of rounding, where the note is about that.
+    """
+
+    kind: str
+    broken: bool = False
+    error: float = 0.0
+    allowed: float = 0.0
+    place: str = ""
+    text: str = ""
+    note: str = ""
+    units: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """How near the error comes to what is allowed."""
+        return self.error / max(self.allowed, 1e-300)
+
+
+def compare(kind: str, got: Leaves, wanted: Leaves, allow: Allow, than: str = "") -> Finding:
+    """The worst difference between two results, `y` before the state.
+
+    Other paths, shapes, dtypes and NaN against a number are broken; `than` says what `wanted` is.
+    """
+    if [path for path, _ in got] != [path for path, _ in wanted]:
+        text = f"returns {_paths(got)} where {_paths(wanted)} is wanted{than}"
+        return Finding(kind, True, torch.inf, 0.0, "the result", text)
+    best = Finding(kind)
+    for (path, a), (_, b) in zip(got, wanted, strict=True):
+        found = _leaf(kind, path, a, b, allow, than)
+        if found.broken:
+            return found
+        best = max(best, found, key=lambda f: f.ratio)
+    return best
+
+
+def _leaf(kind: str, path: str, a: Any, b: Any, allow: Allow, than: str) -> Finding:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        equal = type(a) is type(b) and (a is b or bool(a == b))
+        return Finding(kind, not equal, 0.0, 0.0, path, f"is {a!r:.40}, not {b!r:.40}{than}")
+    if a.shape != b.shape or a.dtype != b.dtype:
+        text = f"is {_described(a)}, not {_described(b)}{than}"
+        return Finding(kind, True, torch.inf, 0.0, path, text)
+    worst = gap(path, a, b, allow(path, b), b.dtype)
+    if worst is None:
+        return Finding(kind)
+    number, wanted = worst.values
+    text = f"is {number:.6g}, not {wanted:.6g}{than}  off by {worst.error:.2g}"
+    text += f", allowed {worst.allowed:.2g}" if worst.allowed else ""
+    return Finding(kind, worst.broken, worst.error, worst.allowed, worst.place, text)
+
+
+def exactly(_path: str, _wanted: Tensor) -> Tensor:
+    """Nothing is allowed."""
+    return torch.zeros(())
+
+
+def rounding(_path: str, wanted: Tensor) -> Tensor:
+    """Eight units of the dtype, for calls that may add up in another order; integers exactly."""
+    if not wanted.is_floating_point():
+        return torch.zeros(())
+    return 8 * unit(wanted, wanted.dtype)
+
+
+def within(limits: dict[str, Entitled], whole: bool = False) -> Allow:
+    """What rounding entitles each leaf to; `whole` as in `Entitled.allowance`."""
+    return lambda path, wanted: limits[path].allowance(_of(wanted), whole)
+
+
+def _of(wanted: Tensor) -> torch.dtype:
+    return wanted.dtype if wanted.is_floating_point() else torch.float64
+
+
+def _described(t: Tensor) -> str:
+    return f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}"
+
+
+def _paths(found: Leaves) -> str:
+    return ", ".join(path for path, _ in found) or "nothing"

@@ -1,0 +1,80 @@
+"""Modules that a function reaches without being given them, put back as they were.
+
+A module that is handed over is copied. One that stands in a closure, in a default, behind a name
+of the file or in a bound method cannot be swapped for its copy, so it is run itself.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+from torch import nn
+
+from .restore import Keeper
+
+
+@contextmanager
+def kept(way: Callable[..., Any]) -> Iterator[None]:
+    """Afterwards the parameters, buffers, attributes and modes of reached modules are as before.
+
+    Also after an exception. What an attribute points at is not copied, only the attribute.
+    """
+    modules = [m for top in reached(way) for m in top.modules()]
+    keeper = Keeper(modules, modules)
+    try:
+        yield
+    finally:
+        keeper.restore(values=True)
+
+
+def reached(way: Any) -> list[nn.Module]:
+    """The modules in closures, defaults and file-level names of a function and those it calls.
+
+    >>> model = torch.nn.Linear(2, 2)
+    >>> [type(m).__name__ for m in reached(lambda x: model(x))], reached(model)
+    (['Linear'], [])
+    """
+    found: list[nn.Module] = []
+    seen: set[int] = set()
+    file = _file(way)
+    todo = [way]
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen or (thing is way and isinstance(way, nn.Module)):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, nn.Module):
+            found.append(thing)
+        else:
+            todo += _next(thing, file)
+    return found
+
+
+def _file(way: Any) -> str | None:
+    """The module in which a way was written."""
+    while isinstance(way, partial | MethodType):
+        way = way.func if isinstance(way, partial) else way.__func__
+    return getattr(way, "__module__", None)
+
+
+def _next(thing: Any, file: str | None) -> list[Any]:
+    """What a callable holds on to; functions of other files than the first are not followed."""
+    if isinstance(thing, partial):
+        return [thing.func]
+    if isinstance(thing, MethodType):
+        of_module = isinstance(thing.__self__, nn.Module)  # then it is the copy's already
+        return [thing.__func__] if of_module else [thing.__func__, thing.__self__]
+    if isinstance(thing, FunctionType) and thing.__module__ == file:
+        cells = [value for cell in thing.__closure__ or () for value in _content(cell)]
+        named = [thing.__globals__.get(name) for name in thing.__code__.co_names]
+        return [*cells, *named, *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+    return []
+
+
+def _content(cell: CellType) -> list[Any]:
+    try:
+        return [cell.cell_contents]
+    except ValueError:  # a name that is bound later
+        return []

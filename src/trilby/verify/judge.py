@@ -1,0 +1,162 @@
+"""One law on one subject: setting after setting, then the smallest at which it breaks."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+
+from .comparing.finding import Finding, NotRun
+from .laws import Law
+from .sizes import Setting, smaller
+from .subjects.subject import Subject
+from .telling.verdict import Verdict
+
+NOT_HERE = "and not in the dtype that it runs in"
+SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
+
+
+Explain = Callable[[str, Setting, Finding], tuple[str, str]]
+"""(law, setting, what was found) -> (a reproducer, what a report shows below the sentence)."""
+
+
+class Clock:
+    """How long it has taken, and whether it may go on."""
+
+    def __init__(self, limit: float | None = None) -> None:
+        """`limit` is in seconds; None is no limit."""
+        self.limit, self._began = limit, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it was made."""
+        return time.perf_counter() - self._began
+
+    def over(self) -> bool:
+        """Whether the limit is reached."""
+        return self.seconds >= (float("inf") if self.limit is None else self.limit)
+
+
+def judge(
+    subject: Subject,
+    law: Law,
+    settings: list[Setting],
+    clock: Clock | None = None,
+    explain: Explain | None = None,
+) -> Verdict:
+    """One law on one subject, at each setting until it breaks; then at the smallest that breaks."""
+    clock = clock or Clock()
+    if law.name in subject.unable:
+        return _not_run(subject, law, subject.unable[law.name])
+    if not settings:
+        return _not_run(subject, law, "there was no size to try")
+    found: list[Finding] = []
+    done = 0
+    try:
+        for setting in settings:
+            if clock.over():
+                break
+            for one in probed(subject, law, setting):
+                if one.broken and not _confirmed(subject, law, setting, one):
+                    found.append(Finding(one.kind, note=f"{one.kind} in float64 alone, {NOT_HERE}"))
+                    done += 1
+                    break
+                if one.broken:
+                    worst = _smallest(subject, law, setting, one, clock)
+                    return _broken(subject, law, *worst, explain)
+                found.append(one)
+                if clock.over():
+                    break
+            else:
+                done += 1
+    except NotRun as reason:
+        return _not_run(subject, law, str(reason))
+    if not done and clock.limit is None:
+        return _not_run(subject, law, "there was nothing to compare")
+    if not done:
+        return _not_run(subject, law, f"the time limit of {clock.limit:g} s was reached")
+    return _held(subject, law, settings[:done], settings[done:], found)
+
+
+def _confirmed(subject: Subject, law: Law, setting: Setting, found: Finding) -> bool:
+    """Whether what is broken in float64 is so in the dtype that the user runs a module in.
+
+    Asked only where something is not finite or raises: the least number of float64 that masks an
+    attention score overflows where a part of a module computes in float32.
+    """
+    strange = found.error == torch.inf or found.kind in ("raises", "not finite")
+    if subject.strict or not strange or subject.working == torch.float64:
+        return True
+    literal = replace(setting, dtype=subject.working, literal=True)
+    return any(one.broken for one in probed(subject, law, literal))
+
+
+def _not_run(subject: Subject, law: Law, reason: str) -> Verdict:
+    return Verdict(subject.name, law.name, "not run", sentence=reason)
+
+
+def _held(
+    subject: Subject, law: Law, settings: list[Setting], left: list[Setting], found: list[Finding]
+) -> Verdict:
+    """The verdict that nothing broke, with what came nearest to it."""
+    if not found:
+        longest = max(setting.T for setting in settings)
+        reason = "there was nothing to compare"
+        more = "" if subject.strict else f" at T={longest}; give a longer example"
+        return _not_run(subject, law, reason + more)
+    best = max(found, key=lambda f: f.ratio)
+    notes: dict[str, float] = {}
+    for one in found:
+        if one.note:
+            notes[one.note] = max(notes.get(one.note, 0.0), one.units)
+    told = [f"holds in {len(found)} comparisons at {len(settings)} sizes"]
+    told += [f"{note}, {units:.2g} units" if units else note for note, units in notes.items()]
+    if left:
+        told.append(f"the time limit left {len(left)} sizes, from {left[0]}")
+    return Verdict(
+        subject.name, law.name, "holds", "", best.error, best.allowed, best.place, "; ".join(told)
+    )
+
+
+def probed(subject: Subject, law: Law, setting: Setting) -> Iterator[Finding]:
+    """What a law finds; an exception is found too."""
+    threads = torch.get_num_threads()
+    try:
+        if setting.elements < SPLIT and not subject.large:
+            torch.set_num_threads(1)
+        with torch.enable_grad():
+            yield from law.probe(subject.at(setting), setting)
+    except NotRun:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())
+        yield Finding("raises", True, place=type(error).__name__, text=f"{told:.200}")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _smallest(
+    subject: Subject, law: Law, setting: Setting, found: Finding, clock: Clock
+) -> tuple[Setting, Finding]:
+    """The first smaller setting at which the law breaks in the same way."""
+    for less in smaller(setting):
+        if clock.over():
+            break
+        for other in probed(subject, law, less):
+            if other.broken:
+                if other.kind == found.kind:
+                    return less, other
+                break
+    return setting, found
+
+
+def _broken(
+    subject: Subject, law: Law, setting: Setting, found: Finding, explain: Explain | None
+) -> Verdict:
+    shown = found.text if found.place in found.text else f"{found.place} {found.text}"
+    parts = (found.kind, subject.name, shown, setting.told(subject.strict))
+    again, detail = ("", "") if explain is None else explain(law.name, setting, found)
+    return Verdict(
+        subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
+        "  ".join(parts), again, detail,
+    )  # fmt: skip

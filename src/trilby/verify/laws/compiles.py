@@ -1,0 +1,119 @@
+"""Law 7: eager equals compiled, and every custom operator keeps the contract of operators."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..comparing.finding import Allow, Finding, NotRun, compare, within
+from ..copies.nested import clone, leaves
+from ..precision.allowance import entitled
+from ..sizes import Setting
+from ..subjects.subject import COARSE, Subject
+
+BUILT_IN = ("aten", "prim", "prims", "profiler", "debugprims", "inductor")
+Way = Callable[..., dict[str, Any]]
+
+
+def compiles(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """`torch.compile` gives what eager gives, forward and backward; of our forms the full graph.
+
+    `torch.library.opcheck` holds for every operator outside of torch's own that the call reaches.
+    """
+    if setting.backend == "inductor":
+        _generates_code()
+    given = subject.draw(setting), subject.past(setting) if subject.strict else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler, about itself
+        eager, compiled = _both(subject), _both(subject, setting.backend)
+        yield from _operators(eager, given)  # first: a compiler may refuse what they got wrong
+        found, wanted = compiled(*given), eager(*given)
+        than = f", as it is in eager mode ({setting.backend})"
+        allow = _allowed(subject, setting, eager, given)
+        yield compare("compiled differs", [*found.items()], [*wanted.items()], allow, than)
+
+
+def _allowed(subject: Subject, setting: Setting, eager: Way, given: Any) -> Allow:
+    """What rounding entitles a form to; of anyone's module half of the digits of its dtype."""
+    if subject.strict:
+        return within({e.path.removeprefix("y."): e for e in entitled(eager, given, {})})
+    grain = COARSE if subject.coarse else torch.finfo(setting.dtype).eps
+    return replace(subject, grain=grain).logic  # no mode is compiled, so it is as it stands
+
+
+def _both(subject: Subject, backend: str = "") -> Way:
+    """The leaves of the result and the gradients to the sequences, as a function of copies."""
+
+    def call(sequences: Any, state: Any) -> Any:
+        return subject_call(sequences, state)
+
+    subject_call = subject.call
+    own = FunctionType(  # its own code object: what is compiled is cached by code object
+        call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__
+    )
+    way = torch.compile(own, fullgraph=subject.strict, backend=backend) if backend else own
+
+    def both(sequences: Any, state: Any) -> Any:
+        given, past = clone((sequences, state))
+        subject.fresh()
+        with torch.enable_grad():
+            inputs = [x.requires_grad_(x.is_floating_point()) for x in given]
+            result = way(tuple(inputs), past)
+            floating = [x for x in inputs if x.requires_grad]
+            outputs = [t for _, t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
+            grads = (
+                torch.autograd.grad(
+                    [t.double().sum() for t in outputs], floating, allow_unused=True
+                )
+                if outputs and floating
+                else []
+            )
+        named = dict(leaves(clone(result))[: None if subject.strict else 1])
+        return named | {f"gradient {i}": g for i, g in enumerate(grads) if g is not None}
+
+    return both
+
+
+@cache
+def _generates_code() -> None:
+    """Raise NotRun where inductor cannot compile anything at all."""
+    try:
+        torch.compile(lambda x: x + 1, backend="inductor")(torch.ones(2))
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise NotRun(f"inductor generates no code here, it raises: {told:.80}") from error
+
+
+class _Recorder(TorchDispatchMode):
+    """The calls of operators that are not torch's own, the first of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[Any, tuple[Any, Any]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace not in BUILT_IN:
+            self.calls.setdefault(func, clone((args, kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+
+def _operators(eager: Way, given: tuple[Any, Any]) -> Iterator[Finding]:
+    with _Recorder() as recorder:
+        eager(*given)
+    for operator, (args, kwargs) in recorder.calls.items():
+        sample = tuple(
+            a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
+            for a in args
+        )
+        try:
+            torch.library.opcheck(operator, sample, kwargs)
+        except Exception as error:
+            told = " ".join(str(error).split())
+            yield Finding("operator", True, torch.inf, 0.0, str(operator), f"opcheck: {told:.160}")
+        yield Finding("operator")

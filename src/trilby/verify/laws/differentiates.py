@@ -1,0 +1,335 @@
+"""Law 5: gradients of sequences, states and parameters equal central differences, in float64."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..comparing.finding import Finding, compare
+from ..copies.nested import clone, copied, leaves, replaced
+from ..copies.restore import valued
+from ..precision.allowance import FACTOR, Within
+from ..sizes import SMALL, Setting
+from ..subjects.subject import Leaves, Sequences, Subject
+
+PROBES = 2
+DISCRETE = "piecewise constant, with a gradient of its own (straight through)"
+PARAMETERS, FEW = 24, 4  # of a module that are tried, spread over it; of a large one
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A subject at one point, as a function of its floating tensors alone.
+
+    Attributes:
+        call: the tensors -> the floating leaves of the result.
+        tensors: the point, path by path; parameters last.
+        inputs: how many of them are no parameters.
+        grain: the rounding of what it computes in.
+        within: what it runs in, backward too.
+        spared: number of a tensor -> the row to which nothing flows, by the contract of
+            `nn.Embedding(padding_idx=)`.
+    """
+
+    call: Callable[[list[Tensor]], Leaves]
+    tensors: Leaves
+    inputs: int
+    grain: float
+    within: Within = nullcontext
+    spared: dict[int, int] = field(default_factory=dict)
+
+    def along(self, i: int, direction: Tensor) -> Tensor:
+        """A direction of tensor i, without the row to which no gradient is meant to flow."""
+        if i in self.spared:
+            direction[self.spared[i]] = 0
+        return direction
+
+    def grad(self, outputs: Tensor, inputs: list[Tensor], again: bool = False) -> list[Any]:
+        """The gradients of outputs; None where one does not depend on an input."""
+        with self.within():
+            found: tuple[Any, ...] = torch.autograd.grad(
+                outputs, inputs, create_graph=again, allow_unused=True
+            )
+        return list(found)
+
+    @property
+    def step(self) -> float:
+        """The third root of the rounding: there rounding and curvature weigh the same."""
+        return float(2.0 ** round(math.log2(self.grain) / 3))
+
+    def noise(self, way: Callable[[list[Tensor]], Tensor]) -> float:
+        """How far a result moves when every number moves by one unit: what cancels inside shows."""
+        here = [t.detach() for _, t in self.tensors]
+        coins = torch.Generator().manual_seed(0)
+        # in the dtype of t: an integer sign times a float is float32, where 1 + 2**-52 is 1
+        sign = lambda t: torch.randint(0, 2, t.shape, generator=coins).to(t) * 2 - 1
+        with torch.no_grad():
+            y = way([t.clone() for t in here])
+            moved = [way([t + self.grain * t.abs() * sign(t) for t in here]) - y
+                     for _ in range(PROBES)]  # fmt: skip
+        return max((float(_size(m)) for m in moved), default=0.0)
+
+
+def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """The gradient of each floating leaf that comes out to each that goes in, and once more.
+
+    Element by element at small sizes, along random directions at others. The allowance is what
+    the differences themselves show of their error: two steps, and rounding over the step.
+    """
+    judged, setting = subject.recorded(setting)
+    for state in subject.pasts(setting) if subject.strict else [None]:
+        graph = _graph(judged, judged.draw(setting), state)
+        plain = judged.leaves(judged.draw(setting), state)
+        recorded = [(path, t.detach()) for path, t in graph.call(_requiring(graph))]
+        kept = [(path, t) for path, t in plain if path in dict(recorded)]
+        yield compare("forward", recorded, kept, judged.logic, ", as it is without gradients")
+        for path, _ in recorded:
+            yield from _from(graph, path, setting)
+        yield from _twice(graph)
+
+
+def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
+    named = [*zip(subject.names, sequences, strict=False), *leaves((None, state))[1:]]
+    points = [(path, t) for path, t in named if _floating(t)]
+    most = FEW if subject.large else PARAMETERS
+    owned = [] if subject.module is None else _spread([*subject.module.named_parameters()], most)
+    count = len(points)
+
+    def call(tensors: list[Tensor]) -> Leaves:
+        given, own = iter(tensors[:count]), tensors[count:]
+        subject.fresh()
+        fill = lambda t: next(given) if t.is_floating_point() else t.clone()
+        point = replaced(sequences, fill), copied(state) if not count else replaced(state, fill)
+        with valued([p for _, p in owned], own), subject.within():
+            result = subject.call(*point)
+        found = [(path, t) for path, t in leaves(result) if _floating(t)]
+        return found if subject.strict else found[:1]
+
+    layers = [] if subject.module is None else subject.module.modules()
+    rows = {id(m.weight): m.padding_idx for m in layers if isinstance(m, nn.Embedding)}
+    known = {count + i: rows.get(id(p)) for i, (_, p) in enumerate(owned)}
+    spared = {i: row for i, row in known.items() if row is not None}
+    return Graph(call, [*points, *owned], count, subject.grain, subject.within, spared)
+
+
+def _spread(parameters: list[tuple[str, Tensor]], most: int) -> list[tuple[str, Tensor]]:
+    """At most that many of those that take gradients, evenly over the module."""
+    known = [(name, p) for name, p in parameters if p.requires_grad and _floating(p)]
+    every = -(-len(known) // most) or 1
+    return known[::every]
+
+
+def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
+    """The gradient of a weighted sum of one output."""
+    weights: dict[str, Tensor] = {}
+
+    def loss(tensors: list[Tensor]) -> Tensor:
+        out = dict(graph.call(tensors))[path]
+        if path not in weights:
+            weights[path] = _noise(out, 3)
+        return (weights[path] * out).sum()
+
+    inputs = _requiring(graph)
+    grads = _gradients(graph, loss(inputs), inputs)
+    noise = graph.noise(lambda tensors: loss(tensors).detach())
+    order = sorted(range(len(grads)), key=lambda i: bool(grads[i].any()))  # what is missing first
+    for i in order:
+        name, point = graph.tensors[i]
+        for k, (where, every) in enumerate(_directions(point, setting)):
+            direction = graph.along(i, every)
+            slope, allowed = _slope(graph, loss, i, direction)
+            allowed += FACTOR * noise / graph.step
+            got = float((grads[i] * direction).sum())
+            found = _judged(
+                path, where or name, (got, slope, allowed), bool(grads[i].any()), name, k
+            )
+            if found.broken and slope == 0 and _discrete(graph, loss, i, direction):
+                yield Finding(found.kind, note=DISCRETE)
+                continue
+            yield found
+
+
+def _judged(
+    path: str, where: str, numbers: tuple[float, float, float], flows: bool, name: str, k: int
+) -> Finding:
+    got, slope, allowed = numbers
+    kind = "gradient wrong" if flows else "gradient missing"
+    place = f"d {path} / d {name}{where.removeprefix(name)}"
+    text = f"is {got:.6g}, by differences {slope:.6g}" + (
+        f" (direction {k})" if where == name else ""
+    )
+    if not math.isfinite(slope):
+        return Finding(kind)  # the function is not finite here, so there is no slope
+    error = abs(got - slope)
+    return Finding(kind, not error <= allowed, error, allowed, place, text)
+
+
+def _twice(graph: Graph) -> Iterator[Finding]:
+    """The gradient of a gradient: to what comes from above, and to the point itself.
+
+    That of `<v, dy/dx w>` to w is the slope of y along v. That to x and to the parameters is the
+    slope of the first gradient, as backward gives it: an intermediate that a backward keeps, and
+    through which no second gradient flows, shows here alone.
+    """
+    inputs = _requiring(graph)
+    y = graph.call(inputs)[0][1]
+    if not y.requires_grad or not inputs:
+        return
+    w = _noise(y, 5).requires_grad_()
+    along = [graph.along(i, _noise(x, 6 + i)) for i, x in enumerate(inputs)]
+    try:
+        total = _total(graph, y, inputs, w, along, again=True)
+        got, *grads = graph.grad(total, [w, *inputs])
+    except (RuntimeError, NotImplementedError) as error:
+        told = " ".join(str(error).split())
+        yield Finding("second gradient", note=f"no second gradient, it raises: {told:.80}")
+        return
+    yield _from_above(graph, inputs, along, torch.zeros_like(y) if got is None else got.detach())
+    found = [torch.zeros_like(x) if g is None else g for g, x in zip(grads, inputs, strict=True)]
+    for of in ("inputs", "parameters"):
+        total_at = lambda y, at: _total(graph, y, at, w.detach(), along)
+        yield from _to_the_point(graph, of, found, total_at)
+
+
+def _total(
+    graph: Graph,
+    y: Tensor,
+    inputs: list[Tensor],
+    w: Tensor,
+    along: list[Tensor],
+    again: bool = False,
+) -> Tensor:
+    """The sum of <dL/dx, v> over the inputs, where L = <w, y>."""
+    first = graph.grad((w * y).sum(), inputs, again)
+    pairs = zip(first, along, strict=True)
+    return torch.stack([(g * v).sum() for g, v in pairs if g is not None]).sum()
+
+
+def _from_above(graph: Graph, inputs: list[Tensor], along: list[Tensor], got: Tensor) -> Finding:
+    """The second gradient to what comes from above, against the slope of y."""
+    h = graph.step
+    ahead, behind, near, close = (
+        graph.call([x.detach() + s * v for x, v in zip(inputs, along, strict=True)])[0][1].detach()
+        for s in (h, -h, h / 2, -h / 2)
+    )
+    slope, finer = (ahead - behind) / (2 * h), (near - close) / h
+    noise = graph.noise(lambda tensors: graph.call(tensors)[0][1].detach())
+    limit = FACTOR * ((slope - finer).abs() + (graph.grain * _size(ahead) + noise) / h)
+    got, finer = (torch.where(finer.isfinite(), t, 0.0) for t in (got, finer))
+    allow = lambda _path, _wanted: limit
+    return compare("second gradient", [("d y", got)], [("d y", finer)], allow, " by differences")
+
+
+def _to_the_point(
+    graph: Graph, of: str, found: list[Tensor], total: Callable[[Tensor, list[Tensor]], Tensor]
+) -> Iterator[Finding]:
+    """The second gradient along one direction of all inputs, or of all parameters."""
+    chosen = [i for i in range(len(found)) if (i < graph.inputs) == (of == "inputs")]
+    if not chosen:
+        return
+    direction = {i: graph.along(i, _noise(found[i], 40 + i)) for i in chosen}
+    owned = [p for _, p in graph.tensors[graph.inputs :]]
+
+    def first(tensors: list[Tensor]) -> Tensor:
+        with torch.enable_grad(), valued(owned, tensors[graph.inputs :]):
+            point = [t.detach().requires_grad_() for t in tensors[: graph.inputs]] + owned
+            return total(graph.call(point)[0][1], point).detach()
+
+    def at(h: float) -> float:
+        point = [t.detach() for _, t in graph.tensors]
+        moved = [t + h * direction[i] if i in direction else t for i, t in enumerate(point)]
+        return float(first(moved))
+
+    h = graph.step
+    ahead, behind, finer = at(h), at(-h), (at(h / 2) - at(-h / 2)) / h
+    got = sum(float((found[i] * v).sum()) for i, v in direction.items())
+    noise = graph.noise(first) + graph.grain * max(abs(ahead), abs(behind))
+    allowed = FACTOR * (abs((ahead - behind) / (2 * h) - finer) + noise / h)
+    place = f"d d y / d {of}"
+    text = f"is {got:.6g}, by differences of the first gradient {finer:.6g}"
+    error = abs(got - finer)
+    if not math.isfinite(finer):
+        return
+    broken = not error <= allowed
+    if broken and finer == 0 and at(h) == at(0.0) != at(1.0):
+        yield Finding("second gradient", note=DISCRETE)
+        return
+    yield Finding("second gradient", broken, error, allowed, place, text)
+
+
+def _size(t: Tensor) -> Tensor:
+    known = t.abs().nan_to_num(0, 0, 0)
+    return known.amax() if known.numel() else known.sum()
+
+
+def _slope(
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
+) -> tuple[float, float]:
+    """The central difference along a direction of one input, and how far it may be off."""
+    at = _along(graph, loss, i, direction)
+    h = graph.step
+    ahead, behind = at(h), at(-h)
+    slope, finer = (ahead - behind) / (2 * h), (at(h / 2) - at(-h / 2)) / h
+    noise = graph.grain / h * max(abs(ahead), abs(behind), 1.0) * max(direction.numel(), 16)
+    return finer, FACTOR * (abs(slope - finer) + noise)
+
+
+def _along(
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
+) -> Callable[[float], float]:
+    def at(h: float) -> float:
+        moved = [t.detach().clone() for _, t in graph.tensors[: graph.inputs]]
+        moved += [t.detach() for _, t in graph.tensors[graph.inputs :]]
+        moved[i] = moved[i] + h * direction
+        with torch.no_grad():
+            return float(loss(moved))
+
+    return at
+
+
+def _discrete(
+    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
+) -> bool:
+    """Whether a small step changes nothing at all, and a large one does: values are rounded."""
+    at = _along(graph, loss, i, direction)
+    return at(graph.step) == at(-graph.step) == at(0.0) != at(1.0)
+
+
+def _directions(point: Tensor, setting: Setting) -> Iterator[tuple[str, Tensor]]:
+    """Each element by itself where there are few, else random directions, named ""."""
+    if setting.T <= SMALL and point.numel() <= 2 * SMALL:
+        for at in range(point.numel()):
+            one = torch.zeros(point.numel(), dtype=point.dtype)
+            one[at] = 1
+            index = [int(i) for i in np.unravel_index(at, point.shape)]
+            yield str(index), one.view(point.shape)
+    else:
+        for k in range(PROBES):
+            yield "", _noise(point, 11 + k)
+
+
+def _gradients(graph: Graph, loss: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    if not loss.requires_grad:
+        return [torch.zeros_like(x) for x in inputs]
+    found = graph.grad(loss, inputs)
+    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
+
+
+def _requiring(graph: Graph) -> list[Tensor]:
+    """The point, to be differentiated: copies of the inputs, and the parameters themselves."""
+    every = [t for _, t in graph.tensors]
+    copies = [clone(t).requires_grad_() for t in every[: graph.inputs]]
+    return [*copies, *every[graph.inputs :]]
+
+
+def _noise(like: Tensor, seed: int) -> Tensor:
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=like.dtype)
+
+
+def _floating(t: Any) -> bool:
+    return isinstance(t, Tensor) and t.is_floating_point()

@@ -1,0 +1,125 @@
+"""Law 3: the whole equals piece after piece, joined by the state."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..comparing.finding import Finding, compare
+from ..copies.nested import leaves, replaced
+from ..sizes import Setting, pieces
+from ..subjects.subject import Leaves, Sequences, Subject
+
+FAR = 2**24  # where a float32 counter stops counting
+
+
+def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """One call equals several joined by the state, in float64: outputs and every leaf of the state.
+
+    From nothing, from a past, and from a long past, whose counters (the integers of the state)
+    are near 2^24. Integers must be equal. Of anyone's module only the outputs are compared, from
+    nothing: what its cache holds is its own affair.
+    """
+    subject, setting = subject.exact(setting)
+    sequences = subject.draw(setting)
+    for state, name in _starts(subject, setting):
+        whole = _outputs(subject, subject.leaves(sequences, state))
+        for lengths in pieces(setting.T):
+            if not subject.strict and 0 in lengths:
+                continue
+            than = f", as it is in one call; from {name}, in pieces {_told(lengths)}"
+            parts = _outputs(subject, leaves(subject.joined(sequences, state, lengths)))
+            found = compare("state", parts, whole, subject.logic, than)
+            if found.broken:
+                cause = _cause if subject.strict else _observed
+                yield replace(found, kind=cause(subject, setting, lengths))
+            yield found
+
+
+def _starts(subject: Subject, setting: Setting) -> list[tuple[Any, str]]:
+    if not subject.strict:
+        return [(None, "nothing")]
+    past = subject.past(setting)
+    far = replaced(past, lambda t: t if t.is_floating_point() else t + FAR - 2)
+    return [(None, "nothing"), (past, "a state"), (far, "a long past")]
+
+
+def _outputs(subject: Subject, found: Leaves) -> Leaves:
+    return found if subject.strict else [leaf for leaf in found if leaf[0] == "y"]
+
+
+def _cause(subject: Subject, setting: Setting, _lengths: tuple[int, ...]) -> str:
+    """What became of the state, by what a call makes of one."""
+    sequences, past = subject.draw(setting), subject.past(setting)
+    with_it, after = subject.run(sequences, past)
+    without, _ = subject.run(sequences, None)
+    if _alike(subject, with_it, without):
+        return "state lost"
+    stale = not compare("", leaves((None, after)), leaves((None, past)), subject.logic).broken
+    return "state stale" if stale else "state wrong"
+
+
+def _observed(subject: Subject, setting: Setting, lengths: tuple[int, ...]) -> str:
+    """What became of the state, by what comes out: a module's cache cannot be looked into.
+
+    Three pieces are run, of the lengths that failed. What the third gives without any past, or
+    with the past of the first alone, or with a piece that was taken twice, tells the cause. It is
+    stale only if it is also what is right after the first alone: a query that is aligned with the
+    wrong end of its keys does not see the second piece either, and goes on from no past at all.
+    """
+    n = max(lengths[-1], 1) if len(set(lengths)) > 1 else lengths[0]
+    parts = [subject.draw(replace(setting, T=m, seed=setting.seed + i))
+             for i, m in enumerate((max(lengths[0], 2), n, n), 1)]  # fmt: skip
+    a, b, c = parts
+    try:
+        if _unmoved(subject, a, b):
+            return "state stale"
+        after = _last(subject, [a, b, c])
+        if _alike(subject, after, _last(subject, [c])):
+            return "state lost"
+        tail = c[0].shape[1]
+        right = subject.run(_glued([a, c]))[0][:, -tail:]
+        if all(_alike(subject, after, y) for y in (_last(subject, [a, c]), right)):
+            return "state stale"
+        each = [tuple(x.repeat_interleave(2, 1) for x in p) for p in (a, b)]
+        twice = ([a, b, b, c], [a, a, b, c], [a, a, b, b, c], [*each, c])
+        wholes = [subject.run(_glued(sequences))[0][:, -tail:] for sequences in twice]
+        return "state double" if any(_alike(subject, after, w) for w in wholes) else "state wrong"
+    except Exception:
+        return "state wrong"  # a module that takes no such lengths; the numbers stand in the text
+
+
+def _unmoved(subject: Subject, a: Sequences, b: Sequences) -> bool:
+    """Whether the state after two pieces is that after one, if it is tensors at all."""
+    states = []
+    for parts in ([a], [a, b]):
+        lengths = tuple(p[0].shape[1] for p in parts)
+        states.append(leaves((None, subject.joined(_glued(parts), None, lengths)[1]))[1:])
+    if not all(isinstance(t, Tensor) for _, t in states[0]) or not states[0]:
+        return False
+    return not compare("", states[0], states[1], subject.logic).broken
+
+
+def _last(subject: Subject, parts: list[Sequences]) -> Tensor:
+    """What the last of several pieces gives."""
+    lengths = tuple(p[0].shape[1] for p in parts)
+    y, _ = subject.joined(_glued(parts), None, lengths)
+    return y[:, -lengths[-1] :]
+
+
+def _glued(parts: list[Sequences]) -> Sequences:
+    return tuple(torch.cat(xs, 1) for xs in zip(*parts, strict=True))
+
+
+def _alike(subject: Subject, a: Tensor, b: Tensor) -> bool:
+    return not compare("", [("y", a)], [("y", b)], subject.logic).broken
+
+
+def _told(lengths: tuple[int, ...]) -> str:
+    """`1 1 1`, or `64 x 2 + 2`."""
+    if len(lengths) <= 4:
+        return " ".join(map(str, lengths))
+    rest = lengths[-1]
+    return f"{lengths[0]} x {len(lengths) - 1} + {rest}"

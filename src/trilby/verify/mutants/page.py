@@ -1,0 +1,31 @@
+"""The table of mutants and laws, in Markdown."""
+
+from collections.abc import Iterable
+
+from ..telling.report import Report
+from .wrong import Mutant
+
+HEAD = """# The mutants
+
+A law counts only once it has been seen to fail. These are wrong running means, each with one fault:
+what the laws are seen to fail on. **first** is the first law that breaks, in the order of the laws,
+and it names the fault; *then* is a law that breaks in consequence. `python -m tests.verify.page`
+writes this page, and a test compares it with what happens.
+
+"""
+
+
+def head(laws: Iterable[str]) -> str:
+    """What stands above the rows."""
+    names = list(laws)
+    titles = ["mutant", "fault", "called", *names]
+    return f"{HEAD}| {' | '.join(titles)} |\n|---|---|---|{':-:|' * len(names)}\n"
+
+
+def row(mutant: Mutant, report: Report, laws: Iterable[str]) -> str:
+    """What one mutant breaks."""
+    broken = [v.law for v in report.failed()]
+    marks = dict.fromkeys(broken, "*then*") | dict.fromkeys(broken[:1], "**first**")
+    kind = report.first()[0].kind if broken else ""
+    cells = [f"`{mutant.name}`", mutant.fault, kind, *(marks.get(law, "") for law in laws)]
+    return f"| {' | '.join(cells)} |\n"

@@ -1,0 +1,161 @@
+"""What a function is entitled to: the error that rounding its inputs alone would explain.
+
+The float64 twin runs on the already rounded inputs and parameters; each of them is then moved by
+one unit of its own dtype, a few times with random signs. What the output moves is what no
+implementation in that dtype can be blamed for.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..copies.nested import alike, alter, clone, convert, leaves, precise, real
+from ..copies.reached import kept
+
+PROBES = 8
+FACTOR = 8  # DESIGN law 6: eight responses and eight units of the output
+
+Within = Callable[[], AbstractContextManager[Any]]  # what a way runs in
+
+
+@dataclass(frozen=True)
+class Entitled:
+    """One output of the float64 twin, and how far one unit of the inputs moves it."""
+
+    path: str
+    answer: Any  # what the twin returned
+    response: Tensor | None  # answer's leading min(2, rank - 1) axes, then 1s; None: not floating
+
+    def allowance(self, dtype: torch.dtype, whole: bool = False) -> Tensor:
+        """The error allowed of each element, for an output of `dtype`; broadcasts to answer.
+
+        `whole`: a unit is that of the largest element at a (row, position), as the response is,
+        and not that of each by itself.
+        """
+        if self.response is None:
+            return torch.zeros(())
+        units = unit(self.answer, dtype)
+        return FACTOR * (self.response + (reduced(units) if whole else units))
+
+    def or_farther(self, far: "Entitled") -> "Entitled":
+        """With the response to inputs that moved FACTOR units where that is more for each unit.
+
+        A function that is smooth shows the same; one that makes a choice shows where it flips.
+        """
+        if self.response is None or far.response is None:
+            return self
+        return replace(self, response=torch.maximum(self.response, far.response / FACTOR))
+
+
+def unit(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The spacing of `dtype` at the size of each element, in float64; NaN and inf have none, 0.
+
+    >>> unit(torch.tensor([1.0, 3.0]), torch.float32).tolist() == [2.0**-23, 2.0**-22]
+    True
+    """
+    info = torch.finfo(dtype)
+    size = x.detach().double().abs()
+    exponent = torch.frexp(size).exponent - 1
+    least = info.smallest_normal * info.eps
+    spacing = torch.ldexp(torch.full_like(size, info.eps), exponent).clamp(min=least)
+    spacing = torch.where(size == 0, torch.full_like(size, least), spacing)  # frexp(0) says 2^-1
+    return torch.where(size.isfinite(), spacing, torch.zeros_like(spacing))
+
+
+@contextmanager
+def pinned(seed: int = 0, dtype: torch.dtype | None = None) -> Iterator[None]:
+    """The random numbers of torch, numpy and Python fixed, and a default dtype.
+
+    These, and whether gradients are recorded, are as before afterwards, also after an exception.
+    """
+    default, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    devices = list(range(torch.cuda.device_count()))
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices):
+        try:
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 50 us without CUDA
+            if devices:
+                torch.cuda.manual_seed_all(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.set_default_dtype(dtype or default)
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
+            torch.set_default_dtype(default)
+            torch.set_grad_enabled(grad)
+
+
+def run(given: Any, dtype: torch.dtype | None = None, within: Within = nullcontext) -> Any:
+    """The leaves of one call of (f, args, kwargs), path by path; they belong to the caller.
+
+    What is given is used up: hand over a copy. Modules that f reaches are as before afterwards.
+    """
+    f, args, kwargs = given
+    with kept(f), pinned(dtype=dtype), within():
+        return leaves(clone(f(*args, **kwargs)))
+
+
+def entitled(
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    dtype: torch.dtype | None = torch.float64,
+    within: Within = nullcontext,
+    probes: int = PROBES,
+    reach: float = 1.0,
+) -> list[Entitled]:
+    """The answer of f at these arguments in `dtype`, and its response to one unit of rounding.
+
+    `dtype=None` leaves every number in its own dtype. Each call of f runs inside `within()`.
+    Inputs move by `reach` units. Nothing of the caller's is changed. Raises whatever f raises at
+    the arguments themselves; a moved argument that f refuses is passed over.
+    Cost: 1 + `probes` calls of f.
+    """
+    given = (f, args, kwargs)
+    answers = run(clone(given) if dtype is None else convert(given, dtype), dtype, within)
+    answers = [(path, precise(leaf) if real(leaf) else leaf) for path, leaf in answers]
+    far = [torch.zeros_like(a) if real(a) else None for _, a in answers]
+    signs = torch.Generator().manual_seed(0)
+    for _ in range(probes):
+        with suppress(Exception):
+            probe = dict(run(moved(given, signs, dtype, reach), dtype, within))
+            far = [_farther(m, a, probe.get(p)) for m, (p, a) in zip(far, answers, strict=True)]
+    pairs = zip(answers, far, strict=True)
+    return [Entitled(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]
+
+
+def reduced(moved: Tensor) -> Tensor:
+    """The largest response per (row, position), the trailing axes kept as 1."""
+    trailing = tuple(range(min(2, max(moved.ndim - 1, 0)), moved.ndim))
+    if not trailing or not moved.numel():
+        return moved
+    return moved.amax(trailing, keepdim=True)
+
+
+def _farther(moved: Tensor | None, answer: Any, probe: Any) -> Tensor | None:
+    """The response so far, or what this probe moved where that is more."""
+    if moved is None or not real(probe) or precise(probe).shape != answer.shape:
+        return moved
+    return torch.maximum(moved, (precise(probe) - answer).abs().nan_to_num(0, 0, 0))
+
+
+def moved(given: Any, signs: torch.Generator, dtype: torch.dtype | None, reach: float) -> Any:
+    """A copy of everything given in `dtype`, each number moved by `reach` units of its own."""
+
+    def move(t: Tensor) -> Tensor:
+        real = torch.view_as_real(t) if t.is_complex() else t
+        coin = torch.randint(0, 2, real.shape, generator=signs) * 2 - 1
+        there = real.double() + coin.to(t.device) * reach * unit(real, real.dtype)
+        there = torch.view_as_complex(there) if t.is_complex() else there
+        return there.to(alike(t, dtype) if dtype else t.dtype)
+
+    with torch.no_grad():
+        return alter(given, move)

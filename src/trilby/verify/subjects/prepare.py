@@ -1,0 +1,184 @@
+"""Read what a user gave to `check`, and try it: which lengths, dtypes and masks a subject takes."""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import CallError
+from ...shapes import what
+from ...streaming import Carry
+from ..comparing.case import described, label, told
+from ..copies.nested import convert
+from ..sizes import Setting
+from .example import port, signature
+from .module import Anyone, checked, modules_of
+from .subject import Subject, all_real
+
+SLOW = 0.25  # seconds of one call, after which no longer sequence is tried
+LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 66, 130, 300)
+
+
+def anyone(
+    thing: Any,
+    example: Any,
+    *,
+    output: Any = None,
+    carry: Carry | None = None,
+    padding: str | None = None,
+    documents: str | None = None,
+    vocabulary: int | None = None,
+) -> Anyone:
+    """Read a subject and its example, and try them.
+
+    Raises:
+        CallError: no subject, no example, a keyword of another kind, a module without values, or
+            one that refuses its own example; the module's own error is quoted.
+    """
+    given, (thing, name) = thing, _subject(thing)
+    if example is None:
+        raise CallError(f"check: example is missing; give the arguments of one call of {name}")
+    if carry is not None and not isinstance(carry, Carry):
+        raise CallError(
+            f"check: carry is {what(carry)}, expected e.g. by_state('state') of trilby.streaming"
+        )
+    _present(thing, name)
+    aside = tuple(k for k in (padding, documents) if k)
+    read = port(thing, example, output=output, carry=carry, vocabulary=vocabulary, aside=aside)
+    found = Anyone(name, thing, read, padding, documents)
+    found.single, found.made = _single(thing), thing is not given
+    _try(found)
+    return found
+
+
+def _subject(thing: Any) -> tuple[Any, str]:
+    """The module or function itself; a class or factory is called."""
+    if not callable(thing):
+        raise CallError(
+            f"check: subject is {what(thing)}, expected a mixer, a module, a function, or a "
+            "factory that makes one"
+        )
+    name = label(thing)
+    if isinstance(thing, type) or (inspect.isfunction(thing) and not _takes(thing)):
+        try:
+            made = thing()
+        except Exception as error:
+            raise CallError(
+                f"check: {name}() was to make the subject and raises {told(error)}"
+            ) from error
+        if not callable(made):
+            raise CallError(f"check: {name}() makes {what(made)}, which cannot be called")
+        return made, f"{type(made).__name__}.forward" if isinstance(made, nn.Module) else name
+    return thing, f"{name}.forward" if isinstance(thing, nn.Module) else name
+
+
+def _takes(function: Callable[..., Any]) -> bool:
+    """Whether a function takes anything at all."""
+    return bool(signature(function))
+
+
+def _present(thing: Any, name: str) -> None:
+    for module in modules_of(thing):
+        for key, p in module.named_parameters():
+            if p.device.type == "meta":
+                raise CallError(
+                    f"check: {name} has no values: parameter {key} is on meta; give it memory "
+                    "first, e.g. module.to_empty(device='cpu') and its initialisation"
+                )
+
+
+def _single(thing: Any) -> str:
+    """Why no copy can be made; empty if one can."""
+    try:
+        convert(thing, torch.float32)
+    except Exception as error:
+        return f"{' '.join(told(error).split()):.90}"
+    return ""
+
+
+def _try(found: Anyone) -> None:
+    """The example itself, then other lengths, dtypes and the mask: what the subject takes."""
+    B, T = found.port.size
+    try:
+        subject = found.at(Setting(T, B, dtype=found.dtype))
+    except CallError:
+        raise
+    except Exception as error:
+        call = f"{found.name}({_described(found)})"
+        raise CallError(
+            f"check: {found.name} refuses the example, {call} raises {told(error)}{_hint(found)}"
+        ) from error
+    found.lengths = tuple(sorted({T, *_lengths(found, subject)}))
+    others = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+    for dtype in others[:1] if found.large else others:
+        if dtype != found.dtype:
+            try:
+                found.at(Setting(T, B, dtype=dtype))
+            except Exception as error:
+                found.without[dtype] = told(error)
+    if found.padding is not None:
+        _try_mask(found, subject)
+
+
+def _described(found: Anyone) -> str:
+    """The arguments of the call that is made first: `float32 [2, 16, 8]`, `mask=None`."""
+    B, T = found.port.size
+    args, kwargs = found.port.filled(found.port.draw(Setting(T, B, dtype=found.dtype)))
+    return ", ".join([*map(described, args), *(f"{k}={described(v)}" for k, v in kwargs.items())])
+
+
+def _hint(found: Anyone) -> str:
+    """What may be wrong where tokens were drawn."""
+    ports = [found.port.sequence(i) for i in range(len(found.port.slots))]
+    tokens = [x for x in ports if not x.is_floating_point() and x.dtype != torch.bool]
+    if not tokens or found.port.example is not None:
+        return ""
+    top = found.port.vocabulary or max(int(x.max()) + 1 for x in tokens)
+    return f"; tokens 0 to {top - 1} were drawn, vocabulary= says how many there are"
+
+
+def _lengths(found: Anyone, subject: Subject) -> Iterator[int]:
+    """The lengths that it takes, up to where a call becomes slow."""
+    B, T = found.port.size
+    slow = ""
+    for n in sorted({*LENGTHS, 2 * T}):
+        if found.large and n > 2 * T:
+            return
+        began = time.perf_counter()
+        problem = slow or _refusal(found.name, subject, Setting(n, B, dtype=found.dtype))
+        took = time.perf_counter() - began
+        if took > SLOW:
+            slow = f"left out, one call at T={n} takes {took:.1g} s"
+        if problem is None:
+            yield n
+        else:
+            found.refused[n] = problem
+
+
+def _refusal(name: str, subject: Subject, setting: Setting) -> str | None:
+    """What the subject says at a size; None: it takes it."""
+    try:
+        sequences = subject.draw(setting)
+        checked(name, subject.run(sequences)[0], sequences)
+    except Exception as error:
+        return told(error)
+    return None
+
+
+def _try_mask(found: Anyone, subject: Subject) -> None:
+    """The dtype in which the mask is taken: bool, else 0 and 1."""
+    B, T = found.port.size
+    problems = []
+    for dtype in (torch.bool, torch.int64, torch.float32):
+        found.mask = dtype
+        masked = subject.padded(all_real)
+        problem = _refusal(found.name, masked, Setting(T, B, dtype=found.dtype))
+        if problem is None:
+            return
+        problems.append(problem)
+    raise CallError(
+        f"check: {found.name} refuses padding={found.padding!r}, a mask of ones: {problems[0]}"
+    )
