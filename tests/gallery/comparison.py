@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN, verdict
+from tests.gallery.others import CONTENT, FOUND, NEAR, OURS, PACKAGES, PLAIN, verdict
 from trilby.gallery import GALLERY, LAWS, SOUND, WRONG, Exhibit
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
@@ -33,7 +33,7 @@ was run on it, the court included.
 a test runs the ways of a few lines again and compares.
 
 """
-MARKS = {FOUND: "x", CONTENT: "", "-": "-"}
+MARKS = {FOUND: "x", CONTENT: "", "-": "-", NEAR: "~"}
 
 
 def answers(way: Way) -> Answers:
@@ -60,7 +60,10 @@ def page(said: Mapping[str, Answers], ways: Mapping[str, Way], verdicts: Verdict
     text += "\n## By name\n\n"
     for way, of in said.items():
         text += f"**{way}** misses of the causal ones: {_named(missed(of, causal))}.\n"
-        text += f"It blames: {_named(blamed(of))}.\n\n"
+        text += f"It blames: {_named(blamed(of))}.\n"
+        if near := [name for name in of if of[name] == NEAR]:
+            text += f"Rounding is near its limit, so the processor decides: {_named(near)}.\n"
+        text += "\n"
     return text + confusion(verdicts) + "\n## All of it\n\n" + table(said)
 
 
@@ -80,7 +83,7 @@ def confusion(verdicts: Verdicts) -> str:
 
 
 def table(said: Mapping[str, Answers]) -> str:
-    """One row for each exhibit: x for a complaint, - where a way does not apply."""
+    """One row for each exhibit: x for a complaint, - not applicable, ~ the processor decides."""
     text = f"| exhibit | | {' | '.join(said)} |\n|---|---|{':-:|' * len(said)}\n"
     return text + "".join(row(name, said) for name in GALLERY)
 
