@@ -1,6 +1,7 @@
-"""docs/comparison.md: other methods on the gallery, written by `python -m tests.gallery.comparison`.
+"""docs/comparison.md: other methods on the gallery.
 
-It needs `build/peers` on PYTHONPATH, see requirements/peers.txt.
+`python -m tests.gallery.comparison` writes it. It needs `build/peers` on PYTHONPATH,
+see requirements/peers.txt.
 """
 
 import inspect
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN, verdict
+from tests.gallery.others import CONTENT, FOUND, NEAR, OURS, PACKAGES, PLAIN, verdict
 from trilby.gallery import GALLERY, LAWS, SOUND, WRONG, Exhibit
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
@@ -37,7 +38,7 @@ before any method was run on it, trilby's verifier included.
 methods that take a few lines again and compares.
 
 """
-MARKS = {FOUND: "x", CONTENT: "", "-": "-"}
+MARKS = {FOUND: "x", CONTENT: "", "-": "-", NEAR: "~"}
 
 
 def answers(way: Way) -> Answers:
@@ -68,7 +69,11 @@ def page(said: Mapping[str, Answers], ways: Mapping[str, Way], verdicts: Verdict
         text += (
             f"**{way}** misses, of the modules that are not causal: {_named(missed(of, causal))}.\n"
         )
-        text += f"False alarms: {_named(blamed(of))}.\n\n"
+        text += f"False alarms: {_named(blamed(of))}.\n"
+        if near := [name for name in of if of[name] == NEAR]:
+            text += "Rounding is near its limit, so the result depends on the processor: "
+            text += f"{_named(near)}.\n"
+        text += "\n"
     return text + confusion(verdicts) + "\n## All results\n\n" + table(said)
 
 
@@ -89,7 +94,7 @@ def confusion(verdicts: Verdicts) -> str:
 
 
 def table(said: Mapping[str, Answers]) -> str:
-    """One row for each exhibit: x for a complaint, - where the method does not apply."""
+    """A row for each exhibit: x a complaint, - not applicable, ~ depends on the processor."""
     text = f"| exhibit | | {' | '.join(said)} |\n|---|---|{':-:|' * len(said)}\n"
     return text + "".join(row(name, said) for name in GALLERY)
 

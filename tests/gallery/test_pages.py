@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.gallery import comparison, page
-from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN, verdict
+from tests.gallery.others import CONTENT, FOUND, NEAR, OURS, PACKAGES, PLAIN, limited, verdict
 from tests.gallery.test_verifier import OTHERWISE
 from trilby.gallery import GALLERY, LAWS
 
@@ -33,6 +33,11 @@ def test_the_gallery_is_as_its_page_says():
 @pytest.mark.parametrize("way", PLAIN)
 def test_a_way_says_what_the_page_says(way):
     assert written()[way] == comparison.answers(PLAIN[way])
+
+
+def test_a_fixed_limit_says_nothing_that_another_processor_would_not():
+    assert [limited(far) for far in (2e-7, 9e-7, 2e-6, 4e-6)] == [CONTENT, NEAR, NEAR, FOUND]
+    assert limited(float("nan")) == FOUND
 
 
 @pytest.mark.slow
