@@ -1,4 +1,4 @@
-"""The prose uses plain words: no private vocabulary in README, docs, docstrings, messages, comments."""
+"""The prose of the project uses plain words: pages, docstrings, messages and comments."""
 
 import ast
 import io
