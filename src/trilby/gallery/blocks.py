@@ -84,7 +84,7 @@ class Keys:
 
 
 class CachedAttention(Attention):
-    """Attention that goes on from a cache, which it changes in place."""
+    """Attention with a cache, which it changes in place."""
 
     def empty(self) -> Keys:
         """A cache before the first position."""

@@ -102,7 +102,7 @@ def proof(screen: Screen) -> None:
     screen.line(
         f"  worst element {place}: {value:.4f}, difference {size:.1e}, relative {size / value:.1e}"
     )
-    screen.line("  allclose allows 1e-8 + 1e-5 of the value: near zero that is less than rounding.")
+    screen.line("  allclose allows 1e-8 + 1e-5 of the value, less than rounding near zero.")
     screen.line("  Difference of each program from the exact result (float64):")
     for name, y in ways.items():
         screen.line(f"    {name:8} {float((y - exact).abs().max()):.1e}")
