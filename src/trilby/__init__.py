@@ -1,4 +1,4 @@
-"""Trilby: every causal sequence mixer in every form, proven to be the same function.
+"""Trilby verifies that sequence models are causal and correct, and has fast causal mixers.
 
 >>> import torch, trilby
 >>> y, state = trilby.mean(torch.tensor([[[2.0], [4.0], [9.0]]]))

@@ -1,4 +1,4 @@
-"""The card on a room's door: order, signature, help, attributes; and the same for every room."""
+"""The card of a mixer: order of forms, signature, help, attributes."""
 
 import inspect
 import pydoc

@@ -1,4 +1,4 @@
-"""`trilby mix` on files: the answer, the joined streams, and what is left when it is stopped."""
+"""`trilby mix` on files: results, streams joined by their state, and files after an interrupt."""
 
 import io
 import os
@@ -251,7 +251,7 @@ def test_a_disk_that_fills_up(out):
 
 
 def peak(path, *options: str) -> int:
-    """The most memory, in MiB, that mixing the file at `path` held resident."""
+    """The peak resident memory of mixing the file at `path`, in MiB."""
     code = (
         "import resource, sys; from trilby.cli import main; "
         f"code = main(['mix', 'mean', {path!r}, '-o', 'y.npy', *{list(options)!r}]); "

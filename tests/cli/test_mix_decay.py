@@ -1,4 +1,4 @@
-"""`trilby mix` for a mixer of several sequences, which come from one .safetensors file."""
+"""`trilby mix` for a mixer of several sequences, read from one .safetensors file."""
 
 import os
 import subprocess
@@ -199,7 +199,7 @@ def test_an_error_late_in_the_file_leaves_the_old_output(capsys):
 
 
 def peak(path: str, *options: str) -> int:
-    """The most memory, in MiB, that mixing the file at `path` held resident."""
+    """The peak resident memory of mixing the file at `path`, in MiB."""
     code = (
         "import resource, sys; from trilby.cli import main; "
         f"code = main(['mix', 'decay', {path!r}, '-o', 'y.npy', *{list(options)!r}]); "

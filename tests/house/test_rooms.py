@@ -1,4 +1,4 @@
-"""Every room is furnished alike, and each rule about that is seen to fail."""
+"""Every mixer's file has the same structure; each rule about that is seen to fail."""
 
 import inspect
 
