@@ -7,7 +7,7 @@ import pytest
 
 from tests.gallery import comparison, page
 from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN, verdict
-from tests.gallery.test_court import OTHERWISE
+from tests.gallery.test_verifier import OTHERWISE
 from trilby.gallery import GALLERY, LAWS
 
 COLUMNS = [*PLAIN, *PACKAGES, *OURS]
@@ -44,7 +44,7 @@ def test_a_package_says_what_the_page_says(way):
 
 
 @pytest.mark.slow
-def test_the_court_says_what_the_page_says():
+def test_the_verifier_says_what_the_page_says():
     """What is not listed as otherwise is as labelled: another test holds that."""
     said = {
         name: verdict(name) if name in OTHERWISE else (exhibit.law, exhibit.kind)

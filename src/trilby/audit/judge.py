@@ -55,7 +55,7 @@ def _built(adapter: Adapter, kind: str) -> tuple[Built, torch.dtype]:
 
 
 def _verdicts(adapter: Adapter, built: Built, effort: str, seconds: float) -> Iterator[Verdict]:
-    """By the laws of the court, then by those of the library."""
+    """By the laws of the verifier, then by those of the library."""
     for group, spared in GROUPS:
         how = {name: value for name, value in built.how.items() if name not in spared}
         wanted = [law for law in group if law not in built.faults]

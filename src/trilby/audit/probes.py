@@ -1,7 +1,7 @@
 """Laws of a library that generates: its ways agree, `generate` is the model, and padding ends.
 
 An error is held against the noise: what the logits do when every weight moves by one unit of
-rounding in float32, times eight, as everywhere in the court.
+rounding in float32, times eight, as everywhere in the verifier.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""Wrong running means, each with one fault: what the laws of the court are seen to fail on."""
+"""Wrong running means, each with one fault: what the laws are seen to fail on."""
 
 from . import (
     agrees,

@@ -1,11 +1,11 @@
-"""The court names every fault of the gallery and no other, and leaves the right ones alone."""
+"""The verifier names every fault of the gallery and no other, and blames no right module."""
 
 import pytest
 
 import trilby
 from trilby.gallery import GALLERY, LAWS, SOUND, WRONG
 
-# What the court says otherwise today, and why that is its mistake and not the label's.
+# Where the verifier disagrees with a label today, and why that is its mistake.
 OTHERWISE: dict[str, str] = {}
 
 
