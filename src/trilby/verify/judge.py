@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import torch
 
+from ..kernels.machine import team
 from .comparing.finding import Finding, NotRun
 from .comparing.witness import Witness
 from .laws import Law
@@ -116,19 +118,15 @@ def _held(
 
 def probed(subject: Subject, law: Law, setting: Setting) -> Iterator[Finding]:
     """What a law finds; an exception is found too."""
-    threads = torch.get_num_threads()
     try:
-        if setting.elements < SPLIT and not subject.large:
-            torch.set_num_threads(1)
-        with torch.enable_grad():
+        few = setting.elements < SPLIT and not subject.large
+        with team.single() if few else nullcontext(), torch.enable_grad():
             yield from law.probe(subject.at(setting), setting)
     except NotRun:
         raise
     except Exception as error:
         name, text = type(error).__name__, joined_lines(error, 200)
         yield Finding("raises", True, place=name, text=text, witness=Witness(error=name))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _smallest(

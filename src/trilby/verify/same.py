@@ -12,6 +12,7 @@ from .copies.nested import clone, precise, real
 from .equivalence.comparison import Answer, Comparison
 from .equivalence.twins import Twins, twins
 from .precision.allowance import FACTOR, allowances, run, unit
+from .process import undisturbed
 from .reports.verdict import Verdict
 from .wording import described, first_line, short
 
@@ -35,6 +36,8 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
 
     What f or g changes in place, also in modules that it reaches through a closure, is as before
     afterwards. What the verdict says holds at these arguments; it is no proof for others.
+    One call runs at a time, `check` included. Random generators are seeded, and put back at the
+    end: what other threads draw from them meanwhile repeats. Unwrap DDP and FSDP first.
     Cost: 10 calls of f and 2 of g, or 10 where g has parameters; about 60 where they differ.
 
     >>> x = torch.ones(1, 2, 1)
@@ -44,7 +47,8 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
     if not args and not kwargs:
         raise TypeError("same: no arguments; give those to call both with, e.g. same(f, g, x)")
     comparison = Comparison((f, g), args, kwargs)
-    return answer(comparison).verdict(comparison)
+    with undisturbed(f, g, args, kwargs):
+        return answer(comparison).verdict(comparison)
 
 
 def answer(comparison: Comparison) -> Answer:

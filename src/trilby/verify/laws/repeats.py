@@ -8,9 +8,10 @@ import torch
 
 from ..comparing.finding import Finding, compare, exactly, rounding
 from ..copies.nested import Leaves, clone, copied, leaves
+from ..process import seed
 from ..reproducers.script import Script
 from ..sizes import Setting
-from ..subjects.subject import Sequences, Subject, repin
+from ..subjects.subject import Sequences, Subject
 from ..subjects.user_module import UserModule
 from .law import Law
 from .mixer_sizes import every_dtype_and_wide
@@ -61,7 +62,7 @@ def _thrice(
 def _called(subject: Subject, setting: Setting, given: Any) -> Any:
     """One call, whatever calls before it left behind."""
     if setting.mode == "train":
-        repin()
+        seed()
     with torch.no_grad(), subject.within():
         return subject.call(*given)
 

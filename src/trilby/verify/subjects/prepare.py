@@ -12,6 +12,7 @@ from ...errors import CallError
 from ...shapes import what
 from ...streaming import Carry
 from ..copies.nested import convert
+from ..process import include
 from ..sizes import Setting
 from ..wording import described, first_line, label
 from .example import read_example, signature
@@ -40,6 +41,7 @@ def prepared(
             one that refuses its own example; the module's own error is quoted.
     """
     given, (target, name) = target, _subject(target)
+    include(target)
     if example is None:
         raise CallError(f"check: example is missing; give the arguments of one call of {name}")
     if carry is not None and not isinstance(carry, Carry):

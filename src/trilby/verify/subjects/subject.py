@@ -6,13 +6,11 @@ contract; and `ModuleSubject`, a user's module or function, which may round, and
 its own affair.
 """
 
-import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +18,7 @@ from ..comparing.change import Change
 from ..comparing.finding import Allow
 from ..copies.nested import Leaves, clone, copied, leaves, replaced
 from ..precision.allowance import Allowance, Within
+from ..process import seed, states
 from ..sizes import Setting
 
 Sequences = tuple[Tensor, ...]
@@ -201,7 +200,7 @@ class Subject:
     def fresh(self) -> None:
         """What every call starts from: nothing left behind, random numbers from their beginning."""
         self.undo()
-        repin()
+        seed()
 
     def run(self, sequences: Sequences, state: Any = None) -> tuple[Any, Any]:
         """One call on copies, from one random state, without gradients."""
@@ -218,10 +217,10 @@ class Subject:
         """Whether a call uses random numbers of torch, numpy or Python."""
         given = clone(self.draw(setting))
         self.fresh()
-        before = _generators()
+        before = states()
         with torch.no_grad(), self.within():
             self.call(given, None)
-        return _generators() != before
+        return states() != before
 
     def joined(self, sequences: Sequences, state: Any, lengths: tuple[int, ...]) -> tuple[Any, Any]:
         """Piece after piece, each from the state that the last one left."""
@@ -266,19 +265,6 @@ def all_real(x: Tensor) -> Tensor:
 def scaled(sequences: Sequences, size: float) -> Sequences:
     """The same tokens, and numbers of another magnitude."""
     return tuple(x * size if x.is_floating_point() else x for x in sequences)
-
-
-def repin() -> None:
-    """The random numbers of torch, numpy and Python from their beginning."""
-    torch.default_generator.manual_seed(0)  # torch.manual_seed costs more than most calls here
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(0)
-    random.seed(0)
-    np.random.seed(0)
-
-
-def _generators() -> tuple[Any, ...]:
-    return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
 
 
 def row(nested: Any, b: int) -> Any:
