@@ -23,17 +23,19 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...errors import CallError
+
 _MAPS = Path("/proc/self/maps")  # the files that this process has in memory
 _HARD = 2  # omp_pause_hard: threads end, memory is given back
 _PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class Team(NamedTuple):
-    """What is known of torch's team.
+    """torch's team of threads, or why kernels have a pool of their own.
 
     Attributes:
-        library: GNU OpenMP as torch itself sees it; None where torch has no such team.
-        why: where it was found, or why it was not.
+        library: GNU OpenMP as torch itself sees it; None: kernels run on a pool.
+        why: the file of the library, or the reason for the pool.
     """
 
     library: Any
@@ -79,7 +81,7 @@ def single() -> Iterator[None]:
 
     Where torch's team cannot be reached, `torch.set_num_threads` does it, for new threads too.
     """
-    library, threads = found().library, torch.get_num_threads()
+    library, threads = _library().library, torch.get_num_threads()
     if library is None:
         torch.set_num_threads(1)
         try:
@@ -99,10 +101,31 @@ def single() -> Iterator[None]:
 
 @cache
 def found() -> Team:
-    """The team, looked for once. It is given up before every fork from then on."""
+    """The team, looked for once. It is dismissed before every fork from then on.
+
+    Raises:
+        CallError: `TRILBY_THREADS` is set, and not to "pool".
+    """
+    chosen = os.environ.get("TRILBY_THREADS", "")
+    if chosen == "pool":
+        return Team(None, "TRILBY_THREADS=pool")
+    if chosen:
+        raise CallError(
+            f"kernels: TRILBY_THREADS is {chosen!r}, expected pool, or nothing for the threads "
+            "of torch; set it before Python starts"
+        )
+    team = _library()
+    if team.library is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lambda: team.library.omp_pause_resource_all(_HARD))
+    return team
+
+
+@cache
+def _library() -> Team:
+    """The OpenMP that torch itself uses, whatever else is in the process."""
     try:
         library = ctypes.CDLL(torch._C.__file__)  # it sees what torch was linked to
-        entry, dismiss = library.GOMP_parallel, library.omp_pause_resource_all
+        entry, _ = library.GOMP_parallel, library.omp_pause_resource_all
     except (OSError, AttributeError):
         return Team(None, "torch is not built on GNU OpenMP here")
     path = _file(ctypes.cast(entry, ctypes.c_void_p).value or 0)
@@ -111,8 +134,6 @@ def found() -> Team:
     if not _of_torch(library):
         return Team(None, f"torch computes on another OpenMP than {path}")
     entry.argtypes, entry.restype = [_PART, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lambda: dismiss(_HARD))
     return Team(library, path)
 
 

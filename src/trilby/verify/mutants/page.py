@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..telling.report import Report
+from ..reports.report import Report
 from .wrong import Mutant
 
 HEAD = """# The mutants
