@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import data, streaming
     from .algebra import scan
     from .card import FORMS, Mixer
+    from .kernels.machine.memory import memory
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
     from .mixers.decay import MIXER as decay
@@ -30,6 +31,7 @@ _BEHIND = {
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
+    "memory": ("kernels.machine.memory", "memory"),
     "release_memory": ("kernels.machine.memory", "release"),
     "same": ("verify", "same"),
     "scan": ("algebra", "scan"),
@@ -46,6 +48,7 @@ __all__ = [
     "data",
     "decay",
     "mean",
+    "memory",
     "release_memory",
     "same",
     "scan",
