@@ -7,6 +7,7 @@ import pytest
 
 from tests.mixers.rooms import ROOMS
 from trilby.card import FORMS, Mixer
+from trilby.contract import WIDE, Contract
 from trilby.errors import FormError
 from trilby.mixers import MIXERS
 
@@ -71,7 +72,8 @@ def _card(best):
     def step(x, state=None):
         return "step", x, state
 
-    return Mixer("toy", dict(loop=loop, step=step), dict(scan="why not"), best, loop, lambda: ())
+    contract = Contract("toy", x="B T C", state=dict(state=("B C", WIDE)), documents=False)
+    return Mixer(contract, dict(loop=loop, step=step), dict(scan="why not"), best, loop, lambda: ())
 
 
 def test_the_call_takes_the_best_form_or_the_one_that_is_named():
