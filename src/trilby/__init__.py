@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
     from .mixers.decay import MIXER as decay
+    from .mixers.ema import MIXER as ema
     from .mixers.mean import MIXER as mean
     from .verify import Report, Verdict, check, same
 
@@ -29,6 +30,7 @@ _BEHIND = {
     "check": ("verify", "check"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
+    "ema": ("mixers.ema", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "release_memory": ("kernels.machine.memory", "release"),
     "same": ("verify", "same"),
@@ -45,6 +47,7 @@ __all__ = [
     "check",
     "data",
     "decay",
+    "ema",
     "mean",
     "release_memory",
     "same",

@@ -1,7 +1,7 @@
 """A mixer: its contract, its forms, and the call that takes the best of them."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import (
@@ -11,6 +11,7 @@ from typing import (
     NamedTuple,
     ParamSpec,
     Protocol,
+    TypeGuard,
     TypeVar,
     overload,
 )  # fmt: skip
@@ -100,6 +101,8 @@ class Mixer(Generic[P, R]):
     draw: Callable[..., tuple[Any, ...]]
 
     _takes: Mapping[str, Mapping[str, inspect.Parameter]] = field(init=False)  # form by form
+    _counts: Mapping[str, tuple[int, int]] = field(init=False)  # form by form, see `_counts`
+    _drawn: dict[tuple[int, ...], dict[str, Any]] = field(init=False, default_factory=dict)
     _sown: list[bool] = field(init=False, default_factory=list)  # whether `draw` was tried
 
     if TYPE_CHECKING:
@@ -133,6 +136,7 @@ class Mixer(Generic[P, R]):
             object.__setattr__(self, key, value)
         takes = {name: inspect.signature(f).parameters for name, f in self.forms.items()}
         object.__setattr__(self, "_takes", takes)
+        object.__setattr__(self, "_counts", {n: _counts(p.values()) for n, p in takes.items()})
 
     def _agree(self, signature: inspect.Signature) -> None:
         """Raise a CallError unless the loop takes what the contract says."""
@@ -177,6 +181,23 @@ class Mixer(Generic[P, R]):
             self._sown.append(True)
         return self.draw(B=B, T=T, **dict.fromkeys(self.contract.own, C), **how)
 
+    def parameters(self, *sequences: Tensor) -> dict[str, Any]:
+        """Parameters that fit these sequences, by name: the same ones for the same sizes.
+
+        They are drawn in bfloat16 and cast to the dtype of the sequences, so that a call in float64
+        and one in a narrower dtype have equal parameters.
+        """
+        contract = self.contract
+        if not contract.parameters:
+            return {}
+        size = {letter: sequences[i].shape[axis] for letter, i, axis in contract.places}
+        key = tuple(size.values())
+        if key not in self._drawn:
+            drawn = contract.named(self.draw(B=1, T=1, **size, seed=0, dtype=torch.bfloat16))
+            self._drawn[key] = {n: v for n, v in drawn.items() if n in contract.parameters}
+        dtype = sequences[0].dtype
+        return {n: v.to(dtype) if _real(v) else v for n, v in self._drawn[key].items()}
+
     def form(self, name: str) -> Callable[..., R]:
         """The form of that name; a FormError says which there are, or why there is none."""
         if not isinstance(name, str) or name not in self.forms:
@@ -206,6 +227,9 @@ class Mixer(Generic[P, R]):
 
     def _fit(self, form: str | None, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Raise a CallError unless the form, or without one every form, takes these arguments."""
+        least, most = self._counts[form or "loop"]
+        if not keywords and least <= len(arguments) <= most:
+            return
         takes = self._takes[form or "loop"]
         where, known = f"{self.name}.{form}" if form else self.name, ", ".join(takes)
         order = [name for name, p in takes.items() if p.kind is not p.KEYWORD_ONLY]
@@ -236,6 +260,16 @@ class Mixer(Generic[P, R]):
         hint = f"did you mean {near[0]!r}?" if near else "take one of"
         known = " ".join(self.forms)
         return FormError(f"{self.name}: form is {form!r}, which does not exist; {hint} ({known})")
+
+
+def _counts(parameters: Iterable[inspect.Parameter]) -> tuple[int, int]:
+    """How many arguments a call by place must have, and may have."""
+    places = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return sum(p.default is p.empty for p in places), len(places)
+
+
+def _real(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _values(drawn: object) -> bool:

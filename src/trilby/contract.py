@@ -113,6 +113,11 @@ class Contract:
                 raise CallError(f"{name}: {named} is not one of its sequences {self.sequences}")
         letters = [x for n in self.sequences for x in self.arguments[n].axes or ()]
         self.own = tuple(dict.fromkeys(x for x in letters if x not in ("B", "T")))
+        self.places = tuple(  # of every letter of its own: a sequence and an axis that has it
+            next((x, i, self.arguments[n].axes.index(x))  # type: ignore[union-attr]
+                 for i, n in enumerate(self.sequences) if x in (self.arguments[n].axes or ()))
+            for x in self.own
+        )  # fmt: skip
         self.state = Parts(state, made)
         known = {x for a in self.arguments.values() for x in a.axes or ()}
         for part in self.state:

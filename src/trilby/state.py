@@ -144,7 +144,7 @@ class Parts:
             if expanded:
                 leaves.append(like.new_zeros((), dtype=dtype).expand(shape))
             else:
-                leaves.append(like.new_zeros(*shape or [()], dtype=dtype))  # faster than a list
+                leaves.append(like.new_zeros(size=shape, dtype=dtype))
         if self.single:
             return leaves[0]
         if self._flat is not None:

@@ -19,7 +19,7 @@ FIRST = 64  # positions at which the climb to the whole length starts
 
 
 def mixer(
-    mixer: Mixer,
+    mixer: Mixer[..., Any],
     *,
     B: int = 4,
     T: int = 2048,
@@ -108,7 +108,7 @@ def _limits(x: Tensor, dy: Tensor | None, *, alone: bool) -> dict[str, Way]:
 
 
 def _too_costly(
-    mixer: Mixer, name: str, arguments: tuple[Any, ...], dy: Tensor | None
+    mixer: Mixer[..., Any], name: str, arguments: tuple[Any, ...], dy: Tensor | None
 ) -> str | None:
     """Climb to the whole length by doubling, and stop where twice as long would take too long.
 
@@ -137,7 +137,7 @@ def _once(way: Way) -> float:
     return time.perf_counter() - began
 
 
-def _known(mixer: Mixer, forms: Sequence[str]) -> list[str]:
+def _known(mixer: Mixer[..., Any], forms: Sequence[str]) -> list[str]:
     for name in forms:
         if name not in mixer.forms:
             why = mixer.absent.get(name, f"take one of {' '.join(mixer.forms)}")

@@ -26,7 +26,12 @@ from .screen import Screen, print_json, talk
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.bench/1.")
 @click.pass_context
 def bench(
-    ctx: click.Context, mixer: Mixer, forms: str | None, dtype: str, as_json: bool, **how: Any
+    ctx: click.Context,
+    mixer: Mixer[..., Any],
+    forms: str | None,
+    dtype: str,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Time the forms of MIXER beside a plain copy and cumsum / n.
 

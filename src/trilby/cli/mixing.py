@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 
 
 def mix_file(
-    card: Mixer,
+    card: Mixer[..., Any],
     path: str,
     out: str,
     *,
@@ -70,7 +70,7 @@ def mix_file(
     return f"mix: {card.name} of {path}, {sizes} {plan.layout.dtype}, in {out}{left}"
 
 
-def _planned(card: Mixer, bundle: Bundle) -> Plan:
+def _planned(card: Mixer[..., Any], bundle: Bundle) -> Plan:
     """Call the mixer on shapes alone: it checks its contract, and says what will come out."""
     shapes: dict[str, Any] = {
         name: torch.empty(bundle.shape(name), dtype=_dtype(source.layout.dtype), device="meta")
@@ -86,7 +86,7 @@ def _planned(card: Mixer, bundle: Bundle) -> Plan:
 
 
 def _into(
-    card: Mixer,
+    card: Mixer[..., Any],
     bundle: Bundle,
     plan: Plan,
     out: str,
@@ -137,7 +137,13 @@ class _After:
 
 
 def _stream(
-    card: Mixer, bundle: Bundle, after: _After, *, before: Any, form: str | None, block: int
+    card: Mixer[..., Any],
+    bundle: Bundle,
+    after: _After,
+    *,
+    before: Any,
+    form: str | None,
+    block: int,
 ) -> Iterator[Tensor]:
     """Every block through the mixer, in order; what is left is told to `after`."""
     rows, state, last = slice(0, 0), None, None

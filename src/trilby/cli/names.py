@@ -63,7 +63,7 @@ class Shape(click.ParamType):
         return dict(zip("BTC", map(int, parts), strict=True))
 
 
-def form_of(mixer: Mixer, form: str) -> str:
+def form_of(mixer: Mixer[..., Any], form: str) -> str:
     """The form of that name, or an error that says which there are, or why there is none."""
     if form in mixer.forms:
         return form
@@ -85,7 +85,7 @@ def summary(thing: object) -> str:
     return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
 
 
-def _mixer(name: str) -> Mixer:
+def _mixer(name: str) -> Mixer[..., Any]:
     if name not in _rooms():  # before torch is imported
         raise click.UsageError(unknown("mixer", name, _rooms()))
     from ..mixers import MIXERS

@@ -1,13 +1,14 @@
-"""The rooms, in reading order. Explicit on purpose: no registration by import."""
+"""The mixers, in reading order. Explicit on purpose: no registration by import."""
 
 from types import ModuleType
+from typing import Any
 
 from ..card import Mixer
-from . import decay, mean
+from . import decay, ema, mean
 
-_ROOMS = (mean, decay)
+_ROOMS = (mean, decay, ema)
 
-MIXERS: dict[str, Mixer] = {room.MIXER.name: room.MIXER for room in _ROOMS}
+MIXERS: dict[str, Mixer[..., Any]] = {room.MIXER.name: room.MIXER for room in _ROOMS}
 
 
 def room(name: str) -> ModuleType:

@@ -1,6 +1,5 @@
 """What a law is put to: anything that is called with sequences and a state."""
 
-import inspect
 import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
@@ -223,31 +222,34 @@ def _never() -> Any:
     raise AssertionError("a law was run on a subject that said that it cannot")
 
 
-def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
+def forms_of(mixer: Mixer[..., Any], names: list[str]) -> list[Subject]:
     """The forms of a mixer as subjects, each held against its loop."""
-    widest = WIDEST if mixer.sizes == ("C",) else DEEP
+    contract = mixer.contract
+    widest = WIDEST if len(contract.own) == 1 else DEEP
     unable = {"padding": "a room takes no masks"}
 
     def draw(setting: Setting) -> Sequences:
         drawn = mixer.drawn(
             B=setting.B, T=setting.T, C=setting.C, seed=setting.seed, dtype=setting.dtype
         )
-        moved = (x * setting.scale if numbers(x) else x for x in drawn)
+        named = contract.named(drawn)
+        sequences = [named[name] for name in contract.sequences]
+        moved = (x * setting.scale if numbers(x) else x for x in sequences)
         return tuple(_turned(x) if setting.turned else x for x in moved)
 
     def subject(name: str, truth: Subject | None, unable: dict[str, str]) -> Subject:
-        if "documents" not in inspect.signature(mixer.forms[name]).parameters:
+        if not contract.documents:
             unable = {**unable, "documents": "it takes no documents"}
         longest = LONG if name in QUADRATIC else LONGER
         traced = SMALL if name in STEPWISE else BLOCK + 1
         way = f"{mixer.name}.{name}"
-        call = _call(mixer.forms[name], way)
+        call = _call(mixer, name)
         found = Subject(
-            way, call, draw, mixer.sequences, truth, longest, traced, unable, widest=widest
+            way, call, draw, contract.sequences, truth, longest, traced, unable, widest=widest
         )
 
         def packed(lengths: tuple[int, ...]) -> Subject:
-            return replace(found, call=_call(mixer.forms[name], way, lengths))
+            return replace(found, call=_call(mixer, name, lengths))
 
         return replace(found, packed=packed)
 
@@ -261,15 +263,17 @@ def _turned(x: Tensor) -> Tensor:
 
 
 def _call(
-    form: Callable[..., Any], name: str, lengths: tuple[int, ...] | None = None
+    mixer: Mixer[..., Any], name: str, lengths: tuple[int, ...] | None = None
 ) -> Callable[[Sequences, Any], tuple[Any, Any]]:
-    """A form as a function of sequences and state, told of documents where there are lengths."""
+    """A form as a function of sequences and state; parameters, and documents of these lengths."""
+    form, contract = mixer.forms[name], mixer.contract
 
     def call(sequences: Sequences, state: Any) -> tuple[Any, Any]:
         told = {} if lengths is None else {"documents": ids(lengths, len(sequences[0]))}
-        return form(*sequences, state, **told)
+        named = dict(zip(contract.sequences, sequences, strict=True))
+        return form(**named, **mixer.parameters(*sequences), state=state, **told)
 
-    call.__name__ = call.__qualname__ = name
+    call.__name__ = call.__qualname__ = f"{mixer.name}.{name}"
     return call
 
 
