@@ -21,9 +21,9 @@ from torch import Tensor
 
 from .contract import Contract
 from .errors import CallError, FormError
+from .forms import FORMS
 
-FORMS = ("loop", "matrix", "softmax", "scan", "chunk", "step", "shard", "fused")
-"""The order of forms. A mixer defines them, docs list them and the verifier runs them so."""
+__all__ = ["FORMS", "Mixer", "Sized", "Weights"]
 
 P = ParamSpec("P")  # the arguments of the mixer
 R = TypeVar("R")  # what it returns: (y, state)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
     {"errors", "env"},
-    {"shapes", "streaming"},
+    {"shapes", "streaming", "forms"},
     {"state"},
     {"contract"},
     {"card"},

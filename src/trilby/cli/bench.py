@@ -1,12 +1,14 @@
 """`trilby bench mean`: the forms of a mixer timed in turn, each after its verdict."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..card import Mixer
 from .names import DTYPES, MixerName, Shape, form_of
 from .screen import Screen, print_json, talk
+
+if TYPE_CHECKING:
+    from ..card import Mixer
 
 
 @click.command()
@@ -27,7 +29,7 @@ from .screen import Screen, print_json, talk
 @click.pass_context
 def bench(
     ctx: click.Context,
-    mixer: Mixer[..., Any],
+    mixer: "Mixer[..., Any]",
     forms: str | None,
     dtype: str,
     as_json: bool,

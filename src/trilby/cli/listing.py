@@ -2,7 +2,7 @@
 
 import click
 
-from ..card import FORMS
+from ..forms import FORMS
 from .names import cost, summary
 from .screen import Screen, print_json
 

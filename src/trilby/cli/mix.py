@@ -1,11 +1,13 @@
 """`trilby mix`: a mixer over a user's own file. Loads torch when it runs, not when it is named."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..card import Mixer
 from .names import MixerName
+
+if TYPE_CHECKING:
+    from ..card import Mixer
 
 
 @click.command()
@@ -20,7 +22,7 @@ from .names import MixerName
 @click.option("--skip-missing", is_flag=True, help="Leave out csv lines with a missing value.")
 @click.option("--alphabet", help="The characters of a .txt in order; else those that it has.")
 @click.option("--block", type=click.IntRange(1), help="How many positions to hold at a time.")
-def mix(mixer: Mixer[..., Any], source: str, out: str, **options: Any) -> None:
+def mix(mixer: "Mixer[..., Any]", source: str, out: str, **options: Any) -> None:
     """Run MIXER over the sequence in IN and write the result to OUT.
 
     IN is .npy, .npz, .safetensors, .csv with a header line, .txt (every character one position,

@@ -1,18 +1,22 @@
 """`trilby show mean`: what a mixer is, what its forms cost, and its triangle."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from ..card import Mixer
 from .names import MixerName, cost
 from .screen import Screen, print_json
 from .triangle import draw
+
+if TYPE_CHECKING:
+    from ..card import Mixer
 
 
 @click.command()
 @click.argument("mixer", type=MixerName())
 @click.option("-T", "T", type=click.IntRange(1, 64), default=8, help="Positions in the triangle.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.show/1.")
-def show(mixer: Mixer[..., Any], T: int, as_json: bool) -> None:
+def show(mixer: "Mixer[..., Any]", T: int, as_json: bool) -> None:
     """Show MIXER: definition, contract, forms and their costs, its triangle."""
     triangles = mixer.weights(*mixer.draw(B=1, T=T)).wei[0]  # [T, T] or [H, T, T]
     several, wei = triangles.ndim == 3, triangles.reshape(-1, T, T)[0].tolist()
