@@ -44,7 +44,7 @@ def bench(
 
     from ..bench import mixer as measure
 
-    usual = dict(B=4, T=2048, C=512) if mixer.sizes == ("C",) else dict(B=1, T=1024, C=16)
+    usual = dict(B=4, T=2048, C=512) if len(mixer.contract.own) == 1 else dict(B=1, T=1024, C=16)
     shape, element = how.pop("shape") or usual, getattr(torch, dtype)
     named = [form_of(mixer, name.strip()) for name in forms.split(",")] if forms else None
     talk(f"judging the forms of {mixer.name}, then timing them in turn")

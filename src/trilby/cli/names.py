@@ -29,7 +29,7 @@ class MixerName(click.ParamType):
         return mixer_of(value) if isinstance(value, str) else value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        return [CompletionItem(name) for name in _rooms() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
 class FormName(click.ParamType):
@@ -52,7 +52,7 @@ class FormName(click.ParamType):
         return mixer, form_of(mixer, form)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        every = (f"{name}.{form}" for name in _rooms() for form in FORMS)
+        every = (f"{name}.{form}" for name in names() for form in FORMS)
         return [CompletionItem(name) for name in every if name.startswith(incomplete)]
 
 
@@ -103,14 +103,14 @@ def mixer_of(target: str) -> "Mixer[..., Any]":
             kind = type(found).__name__
             raise click.UsageError(f"{target} is of type {kind}, expected a trilby.Mixer")
         return found
-    if target not in _rooms():  # before torch is imported
-        raise click.UsageError(unknown("mixer", target, _rooms()))
+    if target not in names():  # before torch is imported
+        raise click.UsageError(unknown("mixer", target, names()))
     from ..mixers import MIXERS
 
     return MIXERS[target]
 
 
-def _rooms() -> list[str]:
+def names() -> list[str]:
     """The names of the mixers, read from the disk: importing them would import torch."""
     folder = Path(__file__).parents[1] / "mixers"
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")

@@ -36,7 +36,7 @@ def show(mixer: "Mixer[..., Any]", T: int, as_json: bool) -> None:
     for name, why in mixer.absent.items():
         screen.wrapped(f"{name:8} does not exist: {why}", "    ", " " * 9)
     screen.line()
-    axis = (mixer.contract.arguments[mixer.contract.values].axes or "BT")[-2 if several else 0]
+    axis = (mixer.contract.arguments[mixer.contract.values].axes or "BTC")[2]
     which = f"The first of its triangles, one for each {axis}" if several else "Its triangle"
     screen.line(f"{which}, T = {T}: row = the position that reads, column = the one read")
     screen.line()
