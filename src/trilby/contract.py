@@ -111,26 +111,32 @@ class Contract:
         for named in (self.values, *wide):
             if named not in self.sequences:
                 raise CallError(f"{name}: {named} is not one of its sequences {self.sequences}")
-        letters = [x for n in self.sequences for x in self.arguments[n].axes or ()]
-        self.own = tuple(dict.fromkeys(x for x in letters if x not in ("B", "T")))
-        self.places = tuple(  # of every letter of its own: a sequence and an axis that has it
-            next((x, i, self.arguments[n].axes.index(x))  # type: ignore[union-attr]
-                 for i, n in enumerate(self.sequences) if x in (self.arguments[n].axes or ()))
-            for x in self.own
-        )  # fmt: skip
         self.state = Parts(state, made)
-        known = {x for a in self.arguments.values() for x in a.axes or ()}
-        for part in self.state:
-            if not known.issuperset(part.axes):
-                raise CallError(
-                    f"{name}: state {part.path} is [{' '.join(part.axes)}], which has an axis that "
-                    "no argument has; its sizes would not be known"
-                )
+        self.places = self._places()
+        self.own = tuple(letter for letter, _, _ in self.places)
         order = list(self.arguments)
         self._first, self._values = order.index(self.sequences[0]), order.index(self.values)
         self._takes = tuple(
             (a, a.axes or (), not a.sequence or a.name in wide) for a in self.arguments.values()
         )
+
+    def _places(self) -> tuple[tuple[str, int, int], ...]:
+        """Of every letter of its own: a sequence and the axis of it that has this size."""
+        found: dict[str, tuple[str, int, int]] = {}
+        known: set[str] = set()
+        for argument in self.arguments.values():
+            known.update(argument.axes or ())
+        for i, name in enumerate(self.sequences):
+            for axis, letter in enumerate(self.arguments[name].axes or ()):
+                if letter not in ("B", "T"):
+                    found.setdefault(letter, (letter, i, axis))
+        for part in self.state:
+            if not known.issuperset(part.axes):
+                raise CallError(
+                    f"{self.name}: state {part.path} is [{' '.join(part.axes)}], which has an axis "
+                    "that no argument has; its size would not be known"
+                )
+        return tuple(found.values())
 
     def start(
         self,

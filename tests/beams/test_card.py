@@ -27,7 +27,9 @@ def test_all_forms_share_one_signature(mixer):
     contract = inspect.signature(mixer.forms["loop"])
     for form in [*mixer.forms.values(), mixer.weights]:
         shared = [
-            p for p in inspect.signature(form).parameters.values() if p.kind is not p.KEYWORD_ONLY
+            p
+            for p in inspect.signature(form).parameters.values()
+            if p.kind is not p.KEYWORD_ONLY or p.name in mixer.contract.arguments
         ]
         assert shared == list(contract.parameters.values())
     for form in mixer.forms.values():

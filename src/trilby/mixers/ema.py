@@ -194,9 +194,11 @@ def step(
     held, a, new = _start("ema.step", x, a, state, documents, adjust)
     gains, y, (total, weight) = _gains(x, a, held, new, adjust), [], held
     for t, (now, gain) in enumerate(zip(x.unbind(1), gains.unbind(1), strict=True)):  # [B, C]
-        keep = a if new is None else a.masked_fill(new[:, t, None], 0)
-        total = torch.addcmul(gain * now, keep, total)
-        weight = torch.addcmul(gain, keep, weight)
+        if new is not None:  # and not a = 0: zero times NaN is NaN
+            total = total.masked_fill(new[:, t, None], 0)
+            weight = weight.masked_fill(new[:, t, None], 0)
+        total = torch.addcmul(gain * now, a, total)
+        weight = torch.addcmul(gain, a, weight)
         y.append(total / weight)
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
 

@@ -225,6 +225,7 @@ def _never() -> Any:
 def forms_of(mixer: Mixer[..., Any], names: list[str]) -> list[Subject]:
     """The forms of a mixer as subjects, each held against its loop."""
     contract = mixer.contract
+    mixer.drawn(B=1, T=1, C=1)  # raises where draw ignores its seed: nothing would be rewritten
     widest = WIDEST if len(contract.own) == 1 else DEEP
     unable = {"padding": "a room takes no masks"}
 
