@@ -162,7 +162,9 @@ def test_a_program_on_disk_is_not_taken_when_what_it_calls_has_changed(tmp_path)
     from trilby.kernels.cpu.fading_memory.programs import RECUR
     from trilby.kernels.machine.compiler import fingerprint
 
-    assert RECUR._source.__qualname__.endswith(f".{fingerprint(Path(team.__file__).parent):08x}")
+    assert RECUR._source.__qualname__.endswith(
+        f".{fingerprint(Path(team.__file__).parent.parent):08x}"
+    )
     seen = set()
     for text in ("a = 1", "a = 2"):
         folder = tmp_path / text[-1]

@@ -1,7 +1,6 @@
 """Every law on every form of a mixer, or on anyone's module."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, TypedDict, Unpack
@@ -14,7 +13,7 @@ from ..streaming import Carry
 from .judge import Clock, Explain, judge
 from .laws import LAWS
 from .plan import plan
-from .precision.allowance import pinned
+from .process import seed, undisturbed
 from .sizes import EFFORTS, Setting
 from .subjects.module import Anyone
 from .subjects.prepare import anyone
@@ -78,8 +77,9 @@ def check(
             module's own error is quoted. FormError: no such form.
 
     What a form raises is a broken law of that form. A module is copied; one that cannot be copied,
-    or that a function reaches, is put back after every call. Random numbers, default dtype,
-    threads and whether gradients are recorded are as before afterwards.
+    or that a function reaches, is put back after every call. Unwrap DDP and FSDP first.
+    One check runs at a time. Random generators are seeded, and put back at the end: what other
+    threads draw from them meanwhile repeats. Device generators are left alone unless in use.
     Cost: for a small module below 1 s quick, 3 s default, 20 s thorough; for the running mean a
     few seconds quick, about 20 s default, minutes thorough.
 
@@ -93,7 +93,9 @@ def check(
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
     docket = _Docket(_wanted(laws), waived, effort, Clock(seconds), laws is not None)
-    with _undisturbed():
+    quiet = undisturbed(subject, example)
+    with quiet, torch.inference_mode(False), torch.enable_grad():
+        seed()
         if isinstance(subject, Mixer):
             if example is not None or how:
                 given = "example" if example is not None else next(iter(how))
@@ -167,17 +169,6 @@ def _module(thing: Anyone, docket: _Docket) -> Report:
     for law in docket.laws:
         docket.judge(subject, law, plan(law, docket.effort, thing), explanation(thing, subject))
     return docket.report(thing.name, thing.limits())
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Random numbers, default dtype, threads, grad and inference mode as before afterwards."""
-    threads = torch.get_num_threads()
-    try:
-        with pinned(dtype=torch.float32), torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _wanted(laws: Iterable[str] | None) -> list[str]:

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 
+from ..kernels.machine import team
 from .comparing.finding import Finding, NotRun
 from .laws import Law
 from .sizes import Setting, smaller
@@ -120,19 +122,15 @@ def _held(
 
 def probed(subject: Subject, law: Law, setting: Setting) -> Iterator[Finding]:
     """What a law finds; an exception is found too."""
-    threads = torch.get_num_threads()
     try:
-        if setting.elements < SPLIT and not subject.large:
-            torch.set_num_threads(1)
-        with torch.enable_grad():
+        few = setting.elements < SPLIT and not subject.large
+        with team.single() if few else nullcontext(), torch.enable_grad():
             yield from law.probe(subject.at(setting), setting)
     except NotRun:
         raise
     except Exception as error:
         told = " ".join(str(error).split())
         yield Finding("raises", True, place=type(error).__name__, text=f"{told:.200}")
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _smallest(

@@ -12,6 +12,7 @@ from .comparing.gap import Gap, gap, short, worst
 from .copies.nested import clone, precise, real
 from .precision.allowance import FACTOR, entitled, run, unit
 from .precision.twins import Twins, twins
+from .process import undisturbed
 from .telling.verdict import Verdict
 
 
@@ -34,6 +35,8 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
 
     What f or g changes in place, also in modules that it reaches through a closure, is as before
     afterwards. What the verdict says holds at these arguments; it is no proof for others.
+    One call runs at a time, `check` included. Random generators are seeded, and put back at the
+    end: what other threads draw from them meanwhile repeats. Unwrap DDP and FSDP first.
     Cost: 10 calls of f and 2 of g, or 10 where g has parameters; about 60 where they differ.
 
     >>> x = torch.ones(1, 2, 1)
@@ -43,10 +46,11 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
     if not args and not kwargs:
         raise TypeError("same: no arguments; give those to call both with, e.g. same(f, g, x)")
     case = Case((f, g), args, kwargs)
-    for settles in (_called, _compared):
-        if (verdict := settles(case)) is not None:  # a denial is false
-            return verdict
-    return _judged(case)
+    with undisturbed(f, g, args, kwargs):
+        for settles in (_called, _compared):
+            if (verdict := settles(case)) is not None:  # a denial is false
+                return verdict
+        return _judged(case)
 
 
 def _called(case: Case) -> Verdict | None:

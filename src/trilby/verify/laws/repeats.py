@@ -8,8 +8,9 @@ import torch
 
 from ..comparing.finding import Finding, compare, exactly, rounding
 from ..copies.nested import clone, copied, leaves
+from ..process import seed
 from ..sizes import Setting
-from ..subjects.subject import Sequences, Subject, repin
+from ..subjects.subject import Sequences, Subject
 
 
 def repeats(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -57,7 +58,7 @@ def _thrice(subject: Subject, setting: Setting, sequences: Sequences, state: Any
 def _called(subject: Subject, setting: Setting, given: Any) -> Any:
     """One call, whatever calls before it left behind."""
     if setting.mode == "train":
-        repin()
+        seed()
     with torch.no_grad(), subject.within():
         return subject.call(*given)
 

@@ -5,18 +5,18 @@ one unit of its own dtype, a few times with random signs. What the output moves 
 implementation in that dtype can be blamed for.
 """
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..copies.nested import alike, alter, clone, convert, leaves, precise, real
 from ..copies.reached import kept
+from ..process import seed, undisturbed
+from .default import Default
 
 PROBES = 8
 FACTOR = 8  # DESIGN law 6: eight responses and eight units of the output
@@ -69,28 +69,19 @@ def unit(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @contextmanager
-def pinned(seed: int = 0, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """The random numbers of torch, numpy and Python fixed, and a default dtype.
+def pinned(dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Random numbers from their beginning, and in this thread another default dtype.
 
     These, and whether gradients are recorded, are as before afterwards, also after an exception.
     """
-    default, grad = torch.get_default_dtype(), torch.is_grad_enabled()
-    devices = list(range(torch.cuda.device_count()))
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices):
-        try:
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 50 us without CUDA
-            if devices:
-                torch.cuda.manual_seed_all(seed)
-            random.seed(seed)
-            np.random.seed(seed)
-            torch.set_default_dtype(dtype or default)
-            yield
-        finally:
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)
-            torch.set_default_dtype(default)
-            torch.set_grad_enabled(grad)
+    grad = torch.is_grad_enabled()
+    try:
+        with undisturbed():
+            seed()
+            with nullcontext() if dtype is None else Default(dtype):
+                yield
+    finally:
+        torch.set_grad_enabled(grad)
 
 
 def run(given: Any, dtype: torch.dtype | None = None, within: Within = nullcontext) -> Any:

@@ -13,6 +13,7 @@ from ...shapes import what
 from ...streaming import Carry
 from ..comparing.case import described, label, told
 from ..copies.nested import convert
+from ..process import include
 from ..sizes import Setting
 from .example import port, signature
 from .module import Anyone, checked, modules_of
@@ -39,6 +40,7 @@ def anyone(
             one that refuses its own example; the module's own error is quoted.
     """
     given, (thing, name) = thing, _subject(thing)
+    include(thing)
     if example is None:
         raise CallError(f"check: example is missing; give the arguments of one call of {name}")
     if carry is not None and not isinstance(carry, Carry):

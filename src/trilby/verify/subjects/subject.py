@@ -1,13 +1,11 @@
 """What a law is put to: anything that is called with sequences and a state."""
 
-import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +13,7 @@ from ...card import Mixer
 from ..copies.nested import clone, copied, leaves, numbers, replaced
 from ..precision.allowance import FACTOR, PROBES, Entitled, Within, entitled
 from ..precision.choices import followed
+from ..process import seed, states
 from ..sizes import BLOCK, SMALL, Setting
 from .packing import ids
 
@@ -122,7 +121,7 @@ class Subject:
     def fresh(self) -> None:
         """What every call starts from: nothing left behind, random numbers from their beginning."""
         self.undo()
-        repin()
+        seed()
 
     def run(self, sequences: Sequences, state: Any = None) -> tuple[Any, Any]:
         """One call on copies, from one random state, without gradients."""
@@ -158,10 +157,10 @@ class Subject:
         """Whether a call uses random numbers of torch, numpy or Python."""
         given = clone(self.draw(setting))
         self.fresh()
-        before = _generators()
+        before = states()
         with torch.no_grad(), self.within():
             self.call(given, None)
-        return _generators() != before
+        return states() != before
 
     def joined(self, sequences: Sequences, state: Any, lengths: tuple[int, ...]) -> tuple[Any, Any]:
         """Piece after piece, each from the state that the last one left."""
@@ -281,19 +280,6 @@ def _call(
 def scaled(sequences: Sequences, size: float) -> Sequences:
     """The same tokens, and numbers of another magnitude."""
     return tuple(x * size if x.is_floating_point() else x for x in sequences)
-
-
-def repin() -> None:
-    """The random numbers of torch, numpy and Python from their beginning."""
-    torch.default_generator.manual_seed(0)  # torch.manual_seed costs more than most calls here
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(0)
-    random.seed(0)
-    np.random.seed(0)
-
-
-def _generators() -> tuple[Any, ...]:
-    return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
 
 
 def row(nest: Any, b: int) -> Any:
