@@ -154,7 +154,7 @@ class Contract:
             given: the arguments in their order, those with a default too.
             state: what the call was given; None is a state of zeros.
             documents: [B, T] ids, or None.
-            expanded: an empty state may be one zero for all elements, which nobody may write to.
+            expanded: an empty state may be one zero for all elements; do not write to it.
 
         Returns:
             state: the one that was given, or an empty one.

@@ -280,7 +280,7 @@ def _start(
         x = x.to(h.dtype)
         return x.unflatten(2, (G, R)) if x.shape[2] == H else x.unsqueeze(3)
 
-    h = h.contiguous() if state is None else h  # a zero for all of it, which nobody may write to
+    h = h.contiguous() if state is None else h  # it was one zero for all elements
     return Grouped(grouped(q), grouped(k), grouped(v), grouped(g), h.unflatten(1, (G, R)))
 
 
