@@ -12,24 +12,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import data, streaming
     from .algebra import scan
-    from .card import FORMS, Mixer
+    from .card import Mixer, Weights
+    from .contract import Contract
+    from .forms import FORMS
     from .kernels.machine.memory import memory
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
     from .mixers.decay import MIXER as decay
+    from .mixers.ema import MIXER as ema
     from .mixers.mean import MIXER as mean
     from .verify import Report, Verdict, check, same
 
 # What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
 _BEHIND = {
-    "FORMS": ("card", "FORMS"),
+    "Contract": ("contract", "Contract"),
+    "FORMS": ("forms", "FORMS"),
     "MIXERS": ("mixers", "MIXERS"),
     "Mixer": ("card", "Mixer"),
     "Report": ("verify", "Report"),
     "Verdict": ("verify", "Verdict"),
+    "Weights": ("card", "Weights"),
     "check": ("verify", "check"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
+    "ema": ("mixers.ema", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "memory": ("kernels.machine.memory", "memory"),
     "release_memory": ("kernels.machine.memory", "release"),
@@ -41,12 +47,15 @@ _BEHIND = {
 __all__ = [
     "FORMS",
     "MIXERS",
+    "Contract",
     "Mixer",
     "Report",
     "Verdict",
+    "Weights",
     "check",
     "data",
     "decay",
+    "ema",
     "mean",
     "memory",
     "release_memory",

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 
 FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
     {"errors", "env", "torch_private"},
-    {"shapes", "card", "streaming"},
+    {"shapes", "streaming", "forms"},
+    {"state"},
+    {"contract"},
+    {"card"},
     {"algebra", "kernels", "comm", "data", "files"},
     {"mixers"},
     {"verify"},

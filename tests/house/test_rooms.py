@@ -13,6 +13,8 @@ from ..shapes import bind
 
 class State: ...
 
+CONTRACT = ...
+
 def loop(x, state=None):
     return _start(x, state)
 
