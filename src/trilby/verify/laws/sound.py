@@ -1,14 +1,15 @@
 """Law 6: in every dtype the error stays within what rounding of the inputs explains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..comparing.finding import Finding, compare, within
-from ..copies.nested import Leaves, clone, leaves
+from ..copies.nested import Leaves, alter, clone, held, leaves
 from ..precision.allowance import Allowance, allowances
 from ..reproducers.script import Script
 from ..sizes import BLOCK, Setting
@@ -104,24 +105,25 @@ def _backward(subject: Subject, setting: Setting, sequences: Sequences) -> Itera
     """
     y = subject.run(sequences)[0]
     noise = torch.rand(y.shape, generator=torch.Generator().manual_seed(7)).to(y.dtype)  # >= 0
-    way = _gradient(subject)
+    way = partial(_gradient, subject.call, subject.names, [name for name, _ in subject.owned])
     limits = {e.path: e for e in allowances(way, (sequences, noise), {})}
     got = leaves(way(*clone((sequences, noise))))
     yield _judged(got, limits, setting, ", in the gradient")
 
 
-def _gradient(subject: Subject) -> Callable[..., Any]:
-    def gradient(sequences: Sequences, dy: Tensor) -> dict[str, Tensor]:
-        with torch.enable_grad():
-            inputs = [x.detach().requires_grad_(x.is_floating_point()) for x in sequences]
-            y, _ = subject.call(tuple(inputs), None)
-            named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
-            grads = torch.autograd.grad(y, [x for _, x in named], dy, allow_unused=True)
-        return {
-            f"gradient of {n}": g for (n, _), g in zip(named, grads, strict=True) if g is not None
-        }
-
-    return gradient
+def _gradient(
+    call: Callable[..., Any], names: Sequence[str], owned: Sequence[str], xs: Sequences, dy: Tensor
+) -> dict[str, Tensor]:
+    """The gradients to the sequences, and to the parameters that `call` holds."""
+    with torch.enable_grad():
+        call = alter(call, lambda t: t.clone().requires_grad_())
+        inputs = [x.detach().requires_grad_(x.is_floating_point()) for x in xs]
+        y, _ = call(tuple(inputs), None)
+        named = zip([*names, *owned], [*inputs, *held(call)], strict=False)
+        known = [(n, x) for n, x in named if x.requires_grad]
+        grads = torch.autograd.grad(y, [x for _, x in known], dy, allow_unused=True)
+    pairs = zip(known, grads, strict=True)
+    return {f"gradient of {n}": g for (n, _), g in pairs if g is not None}
 
 
 def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
