@@ -1,5 +1,6 @@
 """A form of a mixer as a subject: exact to the bit, with a state that is part of its contract."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from ...card import Mixer
 from ..comparing.finding import Allow, within
 from ..copies.nested import clone, numbers
 from ..precision.allowance import Allowance, allowances
+from ..precision.rounded_state import rounded_state
 from ..sizes import BLOCK, SMALL, Setting
 from .packing import ids
 from .subject import Sequences, Subject
@@ -71,7 +73,8 @@ class MixerForm(Subject):
     def given(self, parameters: Mapping[str, Any]) -> Self:
         """The form, and its definition, with these parameters."""
         truth = None if self.truth is None else self.truth.given(parameters)
-        call = partial(self.call, parameters=parameters)
+        call: Callable[..., Any] = self.call
+        call = partial(call, parameters=parameters)
         return replace(self, call=call, parameters=parameters, truth=truth)
 
     def recorded(self, setting: Setting) -> tuple[Self, Setting]:
@@ -110,16 +113,27 @@ class MixerForm(Subject):
         """The form, called with documents of these lengths."""
         if not self.takes_documents:
             raise AssertionError(f"{self.name} takes no documents")
-        return replace(self, call=partial(self.call, lengths=lengths))
+        call: Callable[..., Any] = self.call
+        return replace(self, call=partial(call, lengths=lengths))
 
     def one_document(self, _length: int) -> Self:
         """The form as it is called without documents."""
         return self
 
     def allowances(self, sequences: Sequences, state: Any = None) -> dict[str, Allowance]:
-        """What rounding may do to each leaf of the result."""
+        """What rounding may do to each leaf of what the definition gives.
+
+        Beyond LONG positions, where a loop takes too long, the form is judged by its own twin.
+        """
+        short = sequences[0].shape[1] <= LONG
+        way = self.truth.call if self.truth is not None and short else self.call
         with torch.no_grad():
-            return {e.path: e for e in allowances(self.call, (sequences, state), {})}
+            return {e.path: e for e in allowances(way, (sequences, state), {})}
+
+    def state_allowances(self, sequences: Sequences, state: Any) -> dict[str, Allowance] | None:
+        """What rounding of the state at every position does to the definition."""
+        with torch.no_grad():
+            return rounded_state((self.truth or self).call, sequences, state)
 
 
 def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
@@ -137,7 +151,8 @@ def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
         return tuple(_turned(x) if setting.turned else x for x in sized)
 
     def subject(name: str, truth: MixerForm | None, unable: dict[str, str]) -> MixerForm:
-        if not contract.documents:
+        packs = "documents" in inspect.signature(mixer.forms[name]).parameters
+        if not packs:
             unable = {**unable, "documents": "this form takes no documents"}
         return MixerForm(
             f"{mixer.name}.{name}",
@@ -149,7 +164,7 @@ def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
             longest=LONG if name in QUADRATIC else LONGER,
             traced=SMALL if name in STEPWISE else BLOCK + 1,
             widest=WIDEST if len(contract.own) == 1 else DEEP,
-            takes_documents=contract.documents,
+            takes_documents=packs,
             draw_parameters=partial(_parameters, mixer) if contract.parameters else None,
         )
 

@@ -169,6 +169,10 @@ class Subject:
         """
         return None
 
+    def state_allowances(self, _sequences: Sequences, _state: Any) -> dict[str, Allowance] | None:
+        """What rounding of its state at every position may do; None: it keeps no such state."""
+        return None
+
     def padded(self, _mask: Callable[[Tensor], Tensor]) -> Self:
         """The subject, given `_mask(first sequence)` [B, T], true where a position is real."""
         raise AssertionError(f"{self.name} takes no mask")
