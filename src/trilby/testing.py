@@ -1,11 +1,11 @@
-"""Assertions for pytest and unittest: each asks one law of the court, and fails with its witness.
+"""Assertions for pytest and unittest: each tests one law, and fails with the verdict.
 
     from trilby.testing import assert_causal
 
     def test_my_block():
         assert_causal(Block(), torch.randn(2, 16, 8))
 
-A guard for a training script is the same in one line, before the first step, on its first batch::
+In a training script, call one before the first step, on the first batch::
 
     assert_causal(model, batch[:2, :64], effort="quick")
 """
@@ -17,11 +17,13 @@ from .verify import check, same
 
 
 def _assertion(law: str, promise: str) -> Callable[..., None]:
-    """A function that asks for a law; for isolation also of pads and documents that are named."""
+    """An assertion for a law; isolation also tests padding and documents if they are named."""
 
-    def asserted(subject: Any, example: Any, **how: Any) -> None:
-        named = [more for more in ("padding", "documents") if law == "isolated" and how.get(more)]
-        _asserted(subject, example, (law, *named), how)
+    def asserted(subject: Any, example: Any, **options: Any) -> None:
+        named = [
+            more for more in ("padding", "documents") if law == "isolated" and options.get(more)
+        ]
+        _asserted(subject, example, (law, *named), options)
 
     asserted.__name__ = asserted.__qualname__ = f"assert_{law}"
     asserted.__doc__ = f"""{promise}
@@ -29,7 +31,7 @@ def _assertion(law: str, promise: str) -> Callable[..., None]:
     Keywords are those of `trilby.check`.
 
     Raises:
-        AssertionError: the witness and a reproducer; also where the law could not be run.
+        AssertionError: the verdict and a reproducer; also where the law could not be run.
 
     >>> import torch
     >>> assert_{law}({_DEMO}, effort="quick")
@@ -39,34 +41,36 @@ def _assertion(law: str, promise: str) -> Callable[..., None]:
 
 _DEMO = "lambda x: x.cumsum(1), torch.randn(2, 16, 8)"
 
-assert_repeats = _assertion("repeats", "Equal calls have equal results; nothing is written over.")
+assert_repeats = _assertion(
+    "repeats", "Equal calls have equal results, and nothing is overwritten."
+)
 assert_causal = _assertion("causal", "No output reads a later position.")
 assert_isolated = _assertion(
-    "isolated", "Rows do not see each other, nor pads (`padding=`), nor documents (`documents=`)."
+    "isolated", "Rows, padding (`padding=`) and documents (`documents=`) do not affect each other."
 )
 assert_differentiates = _assertion(
     "differentiates", "Gradients to inputs and parameters equal central differences."
 )
 assert_sound = _assertion(
-    "sound", "In every dtype the error stays within what rounding entitles the function to."
+    "sound", "In every dtype the error stays within the tolerance for rounding."
 )
-assert_compiles = _assertion("compiles", "Compiled it gives what eager mode gives.")
+assert_compiles = _assertion("compiles", "The compiled module gives the same result as eager mode.")
 
 
-def assert_resumes(subject: Any, example: Any, **how: Any) -> None:
-    """The whole equals piece after piece; how it goes on is said with `carry=`.
+def assert_resumes(subject: Any, example: Any, **options: Any) -> None:
+    """Streaming equals one call; `carry=` says how state is kept between calls.
 
     Raises:
-        AssertionError: the witness and a reproducer; also where nobody said how it goes on.
+        AssertionError: the witness and a reproducer; also without `carry=`.
     """
-    _asserted(subject, example, ("resumes",), how)
+    _asserted(subject, example, ("resumes",), options)
 
 
 def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """f and g are the same function at these arguments, as `trilby.same` judges.
+    """f and g are the same function at these arguments, as tested by `trilby.same`.
 
     Raises:
-        AssertionError: with the sentence of the verdict and its reproducer.
+        AssertionError: with the verdict and a reproducer.
 
     >>> import torch
     >>> assert_same(lambda x: x + x, lambda x: 2 * x, torch.ones(2))
@@ -76,12 +80,12 @@ def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwar
         raise AssertionError(f"{verdict}\n\n{verdict.reproducer}")
 
 
-def _asserted(subject: Any, example: Any, laws: tuple[str, ...], how: dict[str, Any]) -> None:
-    """A law that was not run is no pass: it fails too, with the reason."""
-    report = check(subject, example, laws=laws, **how)
+def _asserted(subject: Any, example: Any, laws: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Run laws; a law that was skipped fails too, with the reason."""
+    report = check(subject, example, laws=laws, **options)
     for verdict in report:
         if not verdict.ok:
             parts = [verdict.sentence, verdict.detail, verdict.reproducer]
-            told = "\n\n".join(part for part in parts if part)
-            lead = f"{verdict.law} was not run: " if verdict.outcome == "not run" else ""
-            raise AssertionError(lead + told)
+            text = "\n\n".join(part for part in parts if part)
+            lead = f"{verdict.law} skipped: " if verdict.outcome == "not run" else ""
+            raise AssertionError(lead + text)

@@ -55,10 +55,10 @@ def _module(name: str) -> Any:
 
 def _file(path: Path) -> Any:
     if not path.is_file():
-        raise FileError(f"check: {path} is not a file; give the path of a .py file")
+        raise FileError(f"{path} is not a file; give the path of a .py file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise FileError(f"check: {path} cannot be loaded as Python")
+        raise FileError(f"{path} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     try:
@@ -71,7 +71,7 @@ def _file(path: Path) -> Any:
 
 def _checkpoint(folder: Path) -> Any:
     if not folder.is_dir():
-        raise FileError(f"check: {folder} is not a folder; give that of a checkpoint on disk")
+        raise FileError(f"{folder} is not a folder; give that of a checkpoint on disk")
     try:
         from transformers import AutoModelForCausalLM
     except ImportError as problem:
@@ -84,7 +84,7 @@ def _checkpoint(folder: Path) -> Any:
         )
     except Exception as problem:
         told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
-        raise FileError(f"check: {folder} cannot be loaded, it raises {told:.200}") from problem
+        raise FileError(f"{folder} cannot be loaded, it raises {told:.200}") from problem
 
 
 def usual(model: Any) -> dict[str, Any]:

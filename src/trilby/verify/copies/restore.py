@@ -26,7 +26,7 @@ class _Held:
     value: Tensor
 
 
-class Keeper:
+class Snapshot:
     """Remembers modules: attributes, modes, and every tensor that they hold.
 
     A tensor that was written into is known by its version, so that putting back costs nothing
@@ -36,7 +36,7 @@ class Keeper:
     """
 
     def __init__(self, modules: list[nn.Module], source: list[nn.Module]) -> None:
-        """`source` are modules of the same structure that nobody runs; they may be the same."""
+        """`source` are modules of the same structure that are never run; they may be the same."""
         self._attributes = [(m, dict(vars(m)), _contents(vars(m))) for m in modules]
         self._tensors: list[_Held] = []
         tensors = {id(t): t for m in modules for t in _tensors(m)}

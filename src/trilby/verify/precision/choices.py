@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..copies.nested import clone, convert
-from .allowance import FACTOR, PROBES, Entitled, Within, entitled, moved, run, unit
+from .allowance import FACTOR, PROBES, Allowance, Within, allowances, moved, run, unit
 
 _aten: Any = torch.ops.aten
 COMPARED = frozenset((_aten.gt, _aten.lt, _aten.ge, _aten.le, _aten.eq, _aten.ne))
@@ -197,8 +197,8 @@ def _chosen(result: Any) -> Tensor:
 
 def followed(
     f: Callable[..., Any], args: tuple[Any, ...], within: Ways, dtype: torch.dtype
-) -> tuple[list[tuple[str, Any]], list[Entitled]] | None:
-    """What f gives in `dtype`, and what its twin is entitled to when it chooses alike.
+) -> tuple[list[tuple[str, Any]], list[Allowance]] | None:
+    """The results of f in `dtype`, and their tolerances when the twin makes the same choices.
 
     None where no choice was made, or none fell otherwise than the twin's as far as rounding to
     `dtype` may turn it. Cost: 5 + 2 `PROBES` calls of f.
@@ -223,7 +223,7 @@ def followed(
     if not alike.turned:
         return None
     held = lambda: _both(twin, Choices(alike.made))
-    return got, entitled(f, args, {}, within=held)
+    return got, allowances(f, args, {}, within=held)
 
 
 def _nested(within: Within, mode: Choices) -> Within:

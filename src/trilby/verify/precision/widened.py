@@ -15,12 +15,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .default import Default
+
 _NARROW = (torch.float32, torch.bfloat16, torch.float16)
 _METHODS = (torch.Tensor.float, torch.Tensor.bfloat16, torch.Tensor.half)
 
 
 class Widened(TorchFunctionMode):
-    """Within, whoever asks for a narrower floating dtype gets float64.
+    """While active, code that asks for a narrower floating dtype gets float64.
 
     >>> with Widened():
     ...     torch.ones(2).float().dtype, torch.ones(2).softmax(0, dtype=torch.float32).dtype
@@ -41,13 +43,8 @@ def widened(module: nn.Module | None = None) -> Iterator[None]:
     if module is not None and (weight is None or weight.dtype != torch.float64):
         yield
         return
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Widened():
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    with Default(torch.float64), Widened():
+        yield
 
 
 def _wide(value: Any) -> Any:

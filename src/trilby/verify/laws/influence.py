@@ -1,0 +1,133 @@
+"""The measured triangle of a module, and the submodule in which a leak first enters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..comparing.change import limit
+from ..sizes import Setting
+from ..subjects.subject import Subject
+from .rewriting import Rewrite, gradients
+
+SHOWN = 8  # positions that are drawn
+LEVELS = ((0.0, "."), (0.01, "-"), (0.3, "+"), (2.0, "#"))  # shares of the largest influence
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What y[t] (row) reads of x[s] (column): by value, and by gradient where there is one.
+
+    Attributes:
+        value: [T, T], the largest change of y[t] when x[s] is rewritten.
+        gradient: [T, T], the largest |dy_t / dx_s|; None where nothing can be differentiated.
+        enters: the submodule in which the future first reaches the past; "" if none shows it.
+    """
+
+    value: Tensor
+    gradient: Tensor | None
+    enters: str
+
+    def lines(self) -> list[str]:
+        """The triangles side by side in ASCII, a leaking cell being an exclamation mark."""
+        T = self.value.shape[0]
+        head = "     " + " ".join(f"{s % 10}" for s in range(T))
+        grids = [self.value] + ([] if self.gradient is None else [self.gradient])
+        titles = ["by value", "by gradient"][: len(grids)]
+        lines = ["y[t] (row) reads x[s] (column); ! is a leak"]
+        lines.append("   ".join(f"{title:<{len(head)}}" for title in titles).rstrip())
+        lines.append("   ".join([head] * len(grids)))
+        for t in range(T):
+            cells = [" ".join(_cell(grid, t, s) for s in range(T)) for grid in grids]
+            lines.append("   ".join(f"{t:4d} {row}" for row in cells))
+        return lines + ([f"it enters in {self.enters}"] if self.enters else [])
+
+
+def _cell(grid: Tensor, t: int, s: int) -> str:
+    value, top = float(grid[t, s]), float(grid.max()) or 1.0
+    if s > t:
+        return "!" if value else "."
+    return next(sign for level, sign in LEVELS if value <= level * top) if value else "."
+
+
+def influence(subject: Subject, setting: Setting) -> Influence:
+    """Measure it at a size of at most SHOWN positions, in row 0."""
+    subject = subject.at(setting)
+    T = setting.T
+    y = subject.run(subject.draw(setting))[0]
+    value = torch.zeros(T, T, dtype=torch.float64)
+    for s in range(T):
+        rewrite = Rewrite(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
+        moved = (rewrite.after(range(s, s + 1)).double() - y.double()).abs().nan_to_num(0, 0, 0)
+        value[:, s] = moved.transpose(0, 1).reshape(T, -1).amax(1).cpu()
+    value[value <= _noise(y)] = 0.0
+    found: Tensor | None = None
+    for t, _, _, grad in gradients(subject, setting, False, list(range(1, T + 1))):
+        found = torch.zeros(T, T, dtype=torch.float64) if found is None else found
+        size = grad.abs().double().nan_to_num(0, 0, 0).transpose(0, 1).reshape(T, -1)
+        found[t - 1] = torch.maximum(found[t - 1], size.amax(1).cpu())
+    return Influence(value, found, enters(subject, setting, value))
+
+
+def _noise(y: Tensor) -> float:
+    """What may be rounding: some units of the largest number, as for every other change."""
+    if not y.is_floating_point():
+        return 0.0
+    return limit(y.dtype) * torch.finfo(y.dtype).eps * float(y.abs().nan_to_num(0, 0, 0).max())
+
+
+def enters(subject: Subject, setting: Setting, value: Tensor) -> str:
+    """The first submodule whose past changes with a future that its own inputs do not show."""
+    if subject.module is None:
+        return ""
+    cells = (value.triu(1) > 0).nonzero().tolist()
+    if not cells:
+        return ""
+    t, s = cells[0]
+    rewrite = Rewrite(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
+    before, after = (_watched(subject, rewrite, spots) for spots in (range(0), range(s, setting.T)))
+    for (name, given, made), (_, given_after, made_after) in zip(before, after, strict=False):
+        if _alike(given, given_after, t) and not _alike(made, made_after, t):
+            return name
+    return ""
+
+
+def _alike(one: list[Tensor], other: list[Tensor], t: int) -> bool:
+    """Whether sequences are equal up to position t."""
+    pairs = zip(one, other, strict=False)
+    return all(torch.equal(a[:, : t + 1], b[:, : t + 1]) for a, b in pairs)
+
+
+def _watched(subject: Subject, rewrite: Rewrite, spots: range) -> list[tuple[str, Any, Any]]:
+    """(name, sequences that went in, sequences that came out), as the submodules finish."""
+    seen: list[tuple[str, Any, Any]] = []
+    assert subject.module is not None
+    lead = (rewrite.setting.B, rewrite.setting.T)
+
+    def hook(name: str) -> Any:
+        def watch(_m: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+            seen.append((name, _sequences((args, kwargs), lead), _sequences(result, lead)))
+
+        return watch
+
+    handles = [
+        m.register_forward_hook(hook(f"{name} ({type(m).__name__})"), with_kwargs=True)
+        for name, m in subject.module.named_modules() if name
+    ]  # fmt: skip
+    try:
+        rewrite.after(spots)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def _sequences(nested: Any, lead: tuple[int, int]) -> list[Tensor]:
+    if isinstance(nested, Tensor):
+        return [nested.detach().clone()] if tuple(nested.shape[:2]) == lead else []
+    if isinstance(nested, dict):
+        nested = list(nested.values())
+    if isinstance(nested, tuple | list):
+        return [t for item in nested for t in _sequences(item, lead)]
+    return []

@@ -1,0 +1,73 @@
+"""A verdict: one question about one subject, answered with its numbers."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..comparing.witness import NOWHERE, Witness
+
+OUTCOMES = ("holds", "broken", "not run")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One law applied to one subject. True only where the law was run and holds.
+
+    Attributes:
+        subject: what was judged, e.g. "mean.chunk".
+        law: the question, e.g. "causal".
+        outcome: "holds", "broken" or "not run".
+        kind: what kind of answer, e.g. "same", "rounding", "different".
+        error: the largest error found, in the unit of the output; None where none was measured.
+        allowance: what the error may be at that place, in the same unit.
+        place: path and index of the worst element, e.g. "y[0, 3, 1]".
+        sentence: one line with the numbers.
+        reproducer: lines of Python that show it.
+        detail: lines that a report shows below the sentence: the measured triangle of a leak.
+        notes: what a reader should know although nothing is broken; the sentence has them too.
+        witness: where the fault shows, as data; empty unless a law is broken.
+
+    >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))
+    False
+    """
+
+    subject: str
+    law: str
+    outcome: str
+    kind: str = ""
+    error: float | None = None
+    allowance: float | None = None
+    place: str = ""
+    sentence: str = ""
+    reproducer: str = ""
+    detail: str = ""
+    notes: tuple[str, ...] = ()
+    witness: Witness = NOWHERE
+
+    def __post_init__(self) -> None:
+        if self.outcome not in OUTCOMES:
+            known = ", ".join(OUTCOMES)
+            raise ValueError(f"Verdict: outcome is {self.outcome!r}, expected one of {known}")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the law was run and holds."""
+        return self.outcome == "holds"
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields for JSON; a number that JSON cannot hold (inf, nan) becomes its name."""
+        known: dict[str, Any] = {"ok": self.ok}
+        known |= {field.name: getattr(self, field.name) for field in fields(self)}
+        known |= {"notes": list(self.notes), "witness": self.witness.as_dict()}
+        return {name: _writable(value) for name, value in known.items()}
+
+
+def _writable(value: Any) -> Any:
+    """The value, or the name of a number that JSON cannot hold."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
