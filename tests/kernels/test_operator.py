@@ -9,29 +9,30 @@ import torch
 from torch.autograd import forward_ad
 
 import trilby
-from trilby import torch_private
+from trilby import shapes, torch_private
 from trilby.errors import CallError, KernelError
-from trilby.kernels.ops import devices, operator
+from trilby.kernels.ops import OPERATORS, devices, operator
 from trilby.kernels.ops.operator import Operator
 
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 
-def kernels(monkeypatch, name, **functions):
-    """A module of kernels that exists in this test alone."""
-    module = ModuleType(name)
+
+def kernels(name, **functions):
+    """A module of kernels, which an operator finds by its name."""
+    sys.modules[name] = module = ModuleType(name)
     vars(module).update(functions)
-    monkeypatch.setitem(sys.modules, name, module)
     return name
 
 
-@pytest.fixture
-def scaled(monkeypatch):
+@pytest.fixture(scope="module")
+def scaled():
     """y = scale x + bias, with an argument that is no tensor, on two devices."""
-    where = kernels(monkeypatch, "toys_cpu", scaled=lambda x, scale, bias: scale * x + bias)
-    other = kernels(monkeypatch, "toys_cuda", scaled=lambda x, scale, bias: x - 1000)
+    here = kernels("toys_cpu", scaled=lambda x, scale, bias: scale * x + bias)
+    there = kernels("toys_cuda", scaled=lambda x, scale, bias: x - 1000)
     return Operator(
         "toys::scaled(Tensor x, float scale, Tensor bias) -> Tensor",
         fake=lambda x, scale, bias: torch.empty_like(x),
-        kernels={"CPU": where, "CUDA": other},
+        kernels={"CPU": here, "CUDA": there},
         gradient=lambda inputs, seeds: (inputs[1] * seeds[0], None, seeds[0]),
         tangent=lambda inputs, tangents: inputs[1] * tangents[0] + tangents[2],
     )
@@ -57,11 +58,11 @@ def test_a_second_device_takes_its_own_kernel(scaled):
     assert scaled(x, 3.0, x).tolist() == [4.0, 4.0]
     assert scaled.devices == ("cpu", "cuda")
     assert devices((scaled,)) == ("cpu", "cuda", "meta")
-    assert devices((scaled, *trilby.kernels.ops.OPERATORS)) == ("cpu", "meta")
+    assert devices((scaled, *OPERATORS)) == ("cpu", "meta")
 
 
-def test_what_an_operator_lacks_is_said(monkeypatch):
-    where = kernels(monkeypatch, "toys_bare", bare=lambda x: x + 1)
+def test_what_an_operator_lacks_is_said():
+    where = kernels("toys_bare", bare=lambda x: x + 1)
     bare = Operator(
         "toys::bare(Tensor x) -> Tensor",
         fake=torch.empty_like, kernels={"CPU": where}, gradient=None,
@@ -75,8 +76,8 @@ def test_what_an_operator_lacks_is_said(monkeypatch):
         torch.func.jvp(bare, (torch.ones(2),), (torch.ones(2),))
 
 
-def test_a_kernel_that_is_missing_is_said(monkeypatch):
-    where = kernels(monkeypatch, "toys_empty")
+def test_a_kernel_that_is_missing_is_said():
+    where = kernels("toys_empty")
     lost = Operator(
         "toys::lost(Tensor x) -> Tensor",
         fake=torch.empty_like, kernels={"CPU": where}, gradient=None,
@@ -137,7 +138,7 @@ def test_a_private_name_of_torch_may_go(owner, name, monkeypatch):
     changed = [f for f in ("transformed", "mapped") if getattr(found, f).__name__ != f"_{f}"]
     assert len(changed) == 1
     monkeypatch.setattr(operator, "transformed", found.transformed)
-    monkeypatch.setattr(trilby.shapes, "mapped", found.mapped)
+    monkeypatch.setattr(shapes, "mapped", found.mapped)
     for mixer in (trilby.mean, trilby.decay):
         given = mixer.drawn(B=2, T=4, C=3, dtype=torch.float64)
         packed = dict(documents=torch.tensor([[0, 0, 1, 1], [0, 1, 1, 2]]))
@@ -149,9 +150,9 @@ def test_a_private_name_of_torch_may_go(owner, name, monkeypatch):
         for i, y in enumerate(torch.func.vmap(way)(*many)):
             torch.testing.assert_close(y, way(*(x[i] for x in many)), rtol=1e-13, atol=1e-13)
     falling = torch.tensor([[[1, 0]], [[0, 0]]])
-    assert not torch.func.vmap(lambda d: torch.tensor(trilby.shapes.readable(d)))(falling).any()
-    assert trilby.shapes.readable(falling)
-    assert torch.func.grad(lambda x: x * trilby.shapes.readable(x))(torch.ones(())) == 1
+    assert not torch.func.vmap(lambda d: torch.tensor(shapes.readable(d)))(falling).any()
+    assert shapes.readable(falling)
+    assert torch.func.grad(lambda x: x * shapes.readable(x))(torch.ones(())) == 1
 
 
 def test_torch_private_answers_itself_here():
