@@ -115,8 +115,8 @@ def test_a_file_of_one_sequence_is_not_enough(capsys):
 
 
 WRONG = [
-    (lambda x: x.pop("g"), "x.safetensors: has no tensor 'g' among k, q, v; give q, k, v, g and, "
-     "if wanted, documents"),
+    (lambda x: x.pop("g"), "x.safetensors: has no tensor 'g' among k, q, v; give q, k, v, g and "
+     "optionally documents"),
     (lambda x: x.update(h0=x["g"].clone()),
      "x.safetensors: holds 'h0' besides q, k, v, g and optionally documents; leave it out"),
     (lambda x: x.update(k=x["k"][:, :, :3]),
