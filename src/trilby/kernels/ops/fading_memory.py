@@ -1,9 +1,9 @@
 """The operators of a fading memory.
 
-A fading memory is linear in q, in k, and in v together with the state. So its derivatives, of any
-order, are fading memories of other arguments, some of them from the end to the beginning. The
-operator for the gradient computes the same in one pass; it is used unless the gradient needs a
-gradient.
+It is linear in q, in k, and in v together with the state, so its derivatives are fading memories
+again: of other arguments, or from the end to the beginning. That gives them to any order. The
+operator for its gradient computes the same in one pass. It is taken where no
+graph of the gradient is wanted.
 """
 
 from typing import Any
@@ -57,7 +57,7 @@ def _gradients(
 
 
 def _tangent(given: Some, tangents: Some) -> Pair:
-    """The change of the results for a change of the arguments by the tangents."""
+    """What the results move by when the arguments move by the tangents."""
     q, k, v, g, state = given
     pairs = zip(given, tangents, strict=True)
     dq, dk, dv, dg, dstate = (torch.zeros_like(x) if d is None else d for x, d in pairs)
@@ -76,7 +76,7 @@ def _tangent(given: Some, tangents: Some) -> Pair:
 
 
 def _heads(x: Tensor, H: int) -> Tensor:
-    """One entry for each head, where groups of heads share one."""
+    """Every head's own, where groups of heads share one."""
     return x if x.shape[2] == H else x.repeat_interleave(H // x.shape[2], 2)
 
 
@@ -90,21 +90,13 @@ def _backward_fake(_dy: Tensor, _dstate: Tensor, *inputs: Tensor) -> Some:
 
 
 def _backward_gradient(inputs: Some, seeds: Some) -> Some:
-    """The gradient of the gradient, from the gradients as fading memories."""
+    """The gradient of the gradient, by way of the one that is made of fading memories."""
     graph = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = [x if graph and x.requires_grad else x.detach().requires_grad_() for x in inputs]
         return torch.autograd.grad(
             _gradients(*leaves), leaves, seeds, allow_unused=True, create_graph=graph
         )
-
-
-def _backward_tangent(inputs: Some, tangents: Some) -> Some:
-    """The gradient in forward mode, from the gradients as fading memories."""
-    moved = tuple(
-        torch.zeros_like(x) if d is None else d for x, d in zip(inputs, tangents, strict=True)
-    )
-    return torch.func.jvp(_gradients, inputs, moved)[1]
 
 
 FORWARD = Operator(
@@ -120,5 +112,5 @@ BACKWARD = Operator(
     fake=_backward_fake,
     kernels={"CPU": "..cpu.fading_memory.launch"},
     gradient=_backward_gradient,
-    tangent=_backward_tangent,
+    tangent=None,  # where forward mode is wanted, gradients are made of fading memories
 )

@@ -77,6 +77,7 @@ class Operator:
         said = read(schema)
         _fits(said, fake, kernels)
         self.schema, self.devices = said, tuple(DISPATCH[key] for key in kernels)
+        self.forward_mode = tangent is not None
         self._library = torch.library.Library(said.space, "FRAGMENT")  # lives as long as this does
         self._library.define(said.text)
         full = f"{said.space}::{said.name}"
@@ -149,7 +150,12 @@ def by_batch(operator: Callable[..., Any], N: int, dims: Some, arguments: Some) 
 def _fits(said: Schema, fake: Callable[..., Any], kernels: Mapping[str, str]) -> None:
     """Raise a CallError where `fake` or `kernels` do not belong to the schema."""
     try:
-        signature(fake).bind(*said.arguments)
+        takes = signature(fake)
+    except ValueError:
+        takes = None  # a function of torch's own, written in C++, does not say what it takes
+    try:
+        if takes:
+            takes.bind(*said.arguments)
     except TypeError as error:
         raise CallError(
             f"Operator: fake of {said.name} does not take ({', '.join(said.arguments)}) as its "
