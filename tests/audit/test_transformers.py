@@ -12,6 +12,7 @@ from trilby.audit.known import limits
 from trilby.audit.probes import attention, continues, generates, noise
 from trilby.audit.shrink import kinds_kept, small
 from trilby.verify import Verdict, check
+from trilby.verify.comparing.witness import Witness
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -125,8 +126,8 @@ def test_the_noise_is_that_of_float32():
 
 
 def test_a_limitation_is_told_by_law_and_place():
-    left = Verdict("bart", "padding", "broken", sentence="1 pads at the left")
-    right = Verdict("bart", "padding", "broken", sentence="1 pads at the right")
+    left = Verdict("bart", "padding", "broken", witness=Witness(side="left"))
+    right = Verdict("bart", "padding", "broken", witness=Witness(side="right"))
     limit = limits("bart", {"input_ids"}, [])
     assert "position_ids" in limit(left)
     assert limit(right) == ""

@@ -35,8 +35,8 @@ def limits(kind: str, takes: Collection[str], layers: Collection[str]) -> Callab
     def limit(verdict: Verdict) -> str:
         if kind in BY_DESIGN and verdict.law in AFTER_CAUSAL:
             return BY_DESIGN[kind]
-        said = verdict.sentence
-        if "is only supported for" in said:
+        left = verdict.witness.side == "left"
+        if "is only supported for" in verdict.witness.message:  # words of transformers
             return "a cached call takes one token, and raises an error for more"
         if kind == "xlm" and verdict.law == "generates":
             return "generate appends a mask token and reads the prediction there, as in training"
@@ -44,9 +44,9 @@ def limits(kind: str, takes: Collection[str], layers: Collection[str]) -> Callab
             return "its gradient goes through the last of its cycles only, see L_bp_cycles"
         if kind.startswith("musicgen") and verdict.law == "generates":
             return "generate works on the whole model only; the decoder lacks its conditions"
-        if kind in UNMASKED and verdict.law in PADDED and "left" in said:
+        if kind in UNMASKED and verdict.law in PADDED and left:
             return UNMASKED[kind]
-        if verdict.law in PADDED and "left" in said and "position_ids" not in takes and not layers:
+        if verdict.law in PADDED and left and "position_ids" not in takes and not layers:
             return "forward takes no position_ids, so learned positions count padding on the left"
         if verdict.law == "documents" and any(k in name for name in layers for k in RECURRENT):
             return "recurrent layers do not find documents from position_ids"

@@ -16,13 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from ..verify import Verdict
+from ..verify.comparing.witness import NOWHERE, Witness
 from ..verify.precision.allowance import FACTOR
 from ..verify.precision.widened import widened
+from ..verify.wording import joined_lines
 from .adapter import Built
 
 DRAWS = 3
 UNIT = 2.0**-24  # of rounding in float32
 PADS, FIRST, MORE = 3, 5, (3, 2, 1)  # columns of padding, tokens of the first call, of the next
+PADDED = Witness(side="left", pads=PADS)
 
 
 def attention(built: Built) -> Verdict:
@@ -63,7 +66,8 @@ def generates(built: Built) -> Verdict:
         plain = _after(built.module, whole)
         steps = torch.stack(list(wrote.logits), 1)[..., : plain.shape[-1]]
         allowed = noise(built.module, partial(_after, built.module, whole))
-        found.append(_judged(built, "generates", steps.to(plain.dtype), plain, allowed))
+        judged = _judged(built, "generates", steps.to(plain.dtype), plain, allowed)
+        found.append(replace(judged, witness=PADDED if pads else NOWHERE))
         names.append("after left padding" if pads else "without padding")
     return _worst(found, names, "generate differs")
 
@@ -82,9 +86,12 @@ def continues(built: Built) -> Verdict:
             got = _resumed(built, ids, later)
         except Exception as reason:
             why = f"with {later} the next call raises {_short(reason)}"
-            found.append(Verdict(built.kind, "continues", "broken", "raises", sentence=why))
+            raised = replace(PADDED, error=type(reason).__name__, message=joined_lines(reason, 200))
+            found.append(
+                Verdict(built.kind, "continues", "broken", "raises", sentence=why, witness=raised)
+            )
             continue
-        verdict = _judged(built, "continues", got, plain, allowed)
+        verdict = replace(_judged(built, "continues", got, plain, allowed), witness=PADDED)
         if verdict:
             return _worst([verdict], [f"the next calls given {later}"], "padding")
         found.append(verdict)

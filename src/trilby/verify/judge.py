@@ -126,7 +126,8 @@ def probed(subject: Subject, law: Law, setting: Setting) -> Iterator[Finding]:
         raise
     except Exception as error:
         name, text = type(error).__name__, joined_lines(error, 200)
-        yield Finding("raises", True, place=name, text=text, witness=Witness(error=name))
+        witness = Witness(error=name, message=text)
+        yield Finding("raises", True, place=name, text=text, witness=witness)
 
 
 def _smallest(

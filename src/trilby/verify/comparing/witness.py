@@ -22,7 +22,7 @@ class Witness:
         pads: how many pads there are.
         mask: "all ones", or "all padding" in one row.
         of: the output of a gradient, and `to` the argument or parameter.
-        error: the type of the exception that was raised.
+        error: the type of the exception that was raised, and `message` what it says.
     """
 
     row: int | None = None
@@ -40,6 +40,7 @@ class Witness:
     of: str = ""
     to: str = ""
     error: str = ""
+    message: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """What is known, for JSON.
