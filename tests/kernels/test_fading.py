@@ -9,10 +9,11 @@ import torch
 
 import trilby
 from trilby.bench.proof import compare
+from trilby.kernels import ops
 
-FORWARD = torch.ops.trilby.fading_memory.default
-BACKWARD = torch.ops.trilby.fading_memory_backward.default
-MEAN = torch.ops.trilby.prefix_mean.default, torch.ops.trilby.prefix_mean_backward.default
+OPERATORS = {o.schema.name: o.plain for o in ops.OPERATORS}
+FORWARD, BACKWARD = OPERATORS["fading_memory"], OPERATORS["fading_memory_backward"]
+MEAN = OPERATORS["prefix_mean"], OPERATORS["prefix_mean_backward"]
 
 
 def arguments(dtype, heads=(4, 4), grad=False, T=9):
@@ -55,6 +56,18 @@ def test_a_gradient_is_the_same_with_and_without_a_graph_of_it():
     graph = torch.autograd.grad(loss, given, create_graph=True)
     for one, other in zip(plain, graph, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("groups", [(1, 2, 4, 4), (2, 1, 4, 1), (1, 4, 2, 2), (4, 2, 1, 4)])
+def test_every_argument_may_have_groups_of_its_own(groups):
+    """The operator takes several numbers of groups; gradients are those of repeated heads."""
+    *whole, state = arguments(torch.float64, T=150)
+    few = [x[:, :, :n].clone().requires_grad_() for x, n in zip(whole, groups, strict=True)]
+    repeated = [x.repeat_interleave(4 // x.shape[2], 2) for x in few]
+    found = torch.autograd.grad(FORWARD(*few, state)[0].sin().sum(), few)
+    wanted = torch.autograd.grad(FORWARD(*repeated, state)[0].sin().sum(), few)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (1, 4)])

@@ -240,6 +240,7 @@ def KEYS(e, f, g, xs, ws, zs, ps, As, ss, ds, os, us, gs, sizes, part, place):
                                 da[at_g + t * gs[2] + 2 * c + half] = db[j]
                 for i in range(many):
                     t = begin + i
-                    first = h == (item % n) * share
-                    pack(out, at_o + t * os[2], os[4], yb, i * width, columns, first or os[5] == H)
-                    pack(keys, at_u + t * us[2], us[4], kb, i * width, columns, first or us[5] == H)
+                    # the first head of those that share a gradient writes it, the others add
+                    first_o, first_u = h % (H // os[5]) == 0, h % (H // us[5]) == 0
+                    pack(out, at_o + t * os[2], os[4], yb, i * width, columns, first_o)
+                    pack(keys, at_u + t * us[2], us[4], kb, i * width, columns, first_u)
