@@ -181,23 +181,6 @@ def test_a_damaged_cache_is_said_and_survived(tmp_path):
     assert "kernel cache not usable" in err
 
 
-def test_a_program_on_disk_is_not_taken_when_what_it_calls_has_changed(tmp_path):
-    from trilby.kernels.cpu.fading_memory.programs import RECUR
-    from trilby.kernels.machine.compiler import fingerprint
-
-    assert RECUR._source.__qualname__.endswith(
-        f".{fingerprint(Path(team.__file__).parent.parent):08x}"
-    )
-    seen = set()
-    for text in ("a = 1", "a = 2"):
-        folder = tmp_path / text[-1]
-        folder.mkdir()
-        (folder / "calls.py").write_text("b = 1")
-        (folder / "called.py").write_text(text)
-        seen.add(fingerprint(folder))
-    assert len(seen) == 2
-
-
 def test_an_interrupt_in_the_middle_leaves_a_working_library():
     code = """
 import signal, torch, trilby

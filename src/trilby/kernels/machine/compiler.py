@@ -1,31 +1,26 @@
 """Compile a kernel once per element type, keep it on disk where that is possible.
 
-One thread compiles at a time. A fork in the middle of it waits until LLVM has done the step that
-it is at, a fraction of a compilation; the child then forgets whatever the other thread had begun
-and compiles for itself.
+One thread compiles at a time. `fork.py` says what a fork in the middle of it does.
 """
 
-import gc
 import logging
-import os
-import threading
+import re
 import zlib
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
-import numpy.ma  # noqa: F401, numba asks for it in the first call, and a fork may come just then
-from llvmlite.binding import ffi
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.dispatcher import CompilingCounter
 from numba.core.errors import NumbaError
-from numba.core.registry import cpu_target
-from numba.core.typing.context import CallStack
 
-_lock = threading.RLock()
-_begun: list[Any] = []  # what is being compiled just now, under the lock
+from . import fork
+from .notice import notice
+
+_MACHINE = Path(__file__).parent  # nothing here is compiled into a kernel
+_IMPORT = re.compile(r"^ *from (\.+)([\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
+"""Parsing the files instead would make the first call 50 ms longer."""
+
 _log = logging.getLogger("trilby")
 
 
@@ -40,7 +35,9 @@ class Kernel:
     def __init__(self, source: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]):
         # numba looks at the file of a function before it takes a program from disk, not at those
         # of the functions that it calls; the name under which it is kept tells of them all.
-        source.__qualname__ += f".{fingerprint(Path(__file__).parent.parent):08x}"
+        self._name = source.__qualname__
+        self._print = f"{fingerprint(Path(source.__code__.co_filename)):08x}"
+        source.__qualname__ += f".{self._print}"
         self._source = source
         self._signature = signature
         self._programs: dict[Any, Callable[..., None]] = {}
@@ -49,20 +46,17 @@ class Kernel:
         """The program for one element type; compiled, or loaded from disk, at the first call."""
         program = self._programs.get(element)
         if program is None:
-            with _lock:
-                _begun.append(element)
-                try:
-                    program = self._programs.get(element) or self._compile(element)
-                finally:
-                    _begun.pop()
+            with fork.compiling(element):
+                program = self._programs.get(element) or self._compile(element)
                 self._programs[element] = program
         return program
 
     def _compile(self, element: Any) -> Callable[..., None]:
-        signature = self._signature(element)
         try:
             program = numba.njit(nogil=True, cache=True)(self._source)
-            program.compile(signature)
+            folder = str(program.stats.cache_path)
+            with notice(self._source.__module__, element, folder):
+                program.compile(self._signature(element))
         except NumbaError:
             raise  # a fault in the kernel, not in the cache
         except Exception as problem:  # read-only, full, missing, or a damaged file: many types
@@ -73,50 +67,59 @@ class Kernel:
                 " ".join(str(problem).split()),
             )
             program = numba.njit(nogil=True)(self._source)
-            program.compile(signature)
+            program.compile(self._signature(element))
+        else:
+            if program.stats.cache_misses:
+                self._remove_old(Path(folder))
         return program
+
+    def _remove_old(self, folder: Path) -> None:
+        """Remove the programs of this kernel that were compiled from earlier text."""
+        module = Path(self._source.__code__.co_filename).stem
+        for old in folder.glob(f"{module}.{self._name}.????????-*.nb[ic]"):
+            if f".{self._print}-" not in old.name:
+                try:
+                    old.unlink()
+                except OSError:  # another process removed it, or it is in use on Windows
+                    _log.debug("trilby: an old program could not be removed: %s", old)
 
 
 @cache
-def fingerprint(folder: Path) -> int:
-    """A number that changes whenever the source of a kernel in this folder does."""
+def fingerprint(path: Path) -> int:
+    """A number that changes whenever a file that a kernel is compiled from does.
+
+    These are `files(path)` and this file, which says how they are compiled.
+    """
     found = 0
-    for path in sorted(folder.rglob("*.py")):
-        found = zlib.crc32(path.read_bytes(), found)
+    for file in sorted({*files(path), Path(__file__)}):
+        found = zlib.crc32(file.read_bytes(), found) if file.is_file() else found
     return found
 
 
-def _anew() -> None:
-    """In a forked child the thread that was compiling does not exist; give up what it had begun."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.RLock()
-    if _begun:
-        _begun.clear()
-        global_compiler_lock._lock = threading.RLock()
-        cpu_target.typing_context.callstack = CallStack()
-        for counter in [c for c in gc.get_objects() if type(c) is CompilingCounter]:
-            counter.counter = 0
+def files(path: Path) -> set[Path]:
+    """A file of a package and all files that it reaches by relative imports.
+
+    The files beside this one do not count: they run kernels, and are not compiled into them.
+
+    >>> sorted(file.name for file in files(Path(fork.__file__).parent / "limits.py"))
+    ['limits.py']
+    """
+    found, left = set[Path](), [path]
+    while left:
+        file = left.pop()
+        if file not in found:
+            found.add(file)
+            left += [f for f in _imported(file) if _MACHINE not in f.parents]
+    return found
 
 
-def _done(then: Callable[[], None] = lambda: None) -> None:
-    """After a fork: LLVM may go on."""
-    _llvm.__exit__()
-    _ready.release()
-    then()
-
-
-def _wait() -> None:
-    """Before a fork: no thread is inside LLVM, nor still setting the compiler up."""
-    _ready.acquire()
-    _llvm.__enter__()
-
-
-_ready = threading.Lock()
-_llvm = ffi.lib._lock  # held by every call of LLVM; there is no public way to wait for them
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_wait, after_in_parent=_done, after_in_child=partial(_done, then=_anew)
-    )
-with _ready:  # what the compiler knows is loaded now: a fork must not find a half of it
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
+@cache
+def _imported(path: Path) -> list[Path]:
+    """The files of the modules, and of the packages, that its relative imports name."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""  # it may be in an archive
+    found = []
+    for dots, module, names in _IMPORT.findall(text):
+        base = path.parents[len(dots) - 1].joinpath(*module.split("."))
+        for place in (base, *(base / name for name in re.findall(r"\w+", names))):
+            found += [f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()]
+    return found

@@ -1,0 +1,75 @@
+"""Tell a person at a terminal why the first call of a kernel takes seconds. Imports no compiler."""
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+PATIENCE = 1.0  # seconds of compiling before anything is said
+
+_BITS = {"uint16": "bfloat16", "int16": "float16"}  # numba knows neither; they travel as bits
+_said = set[str]()  # no sentence is written twice
+_process = os.getpid()
+
+
+@contextlib.contextmanager
+def notice(module: str, element: Any, folder: str) -> Iterator[None]:
+    """Within, a kernel is compiled; a line on stderr says so if that takes more than a second.
+
+    Nothing is written if stderr is not a terminal, and nothing by a forked child or a worker of
+    `multiprocessing`: there are many of them, and the parent has said it or does not wait.
+
+    Args:
+        module: the name of the module of the kernel.
+        element: its numba type, or a tuple that begins with it.
+        folder: where the program is kept.
+    """
+    if not _terminal() or os.getpid() != _process or multiprocessing.parent_process() is not None:
+        yield
+        return
+    line = f"trilby: compiling the kernel {_family(module)} for {_dtype(element)}, "
+    line += f"once for this machine; kept in {folder}\n"
+    timer = threading.Timer(PATIENCE, _say, [line])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say(line: str) -> None:
+    """One call of the system and no lock, which a fork could find held."""
+    if line not in _said:
+        _said.add(line)
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+            os.write(sys.stderr.fileno(), line.encode(errors="replace"))
+
+
+def _terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+def _family(module: str) -> str:
+    """What the user called: the file, or the folder of files, below the folder `cpu`.
+
+    >>> _family("trilby.kernels.cpu.fading_memory.programs"), _family("mine")
+    ('fading_memory', 'mine')
+    """
+    return module.rpartition(".cpu.")[2].split(".")[0]
+
+
+def _dtype(element: Any) -> str:
+    """The name that torch has for the dtype.
+
+    >>> _dtype("uint16"), _dtype(("float32", "float64"))
+    ('bfloat16', 'float32')
+    """
+    name = str(element[0] if isinstance(element, tuple) else element)
+    return _BITS.get(name, name)
