@@ -93,8 +93,8 @@ class Operator:
         )
 
     def __call__(self, *arguments: Any) -> Any:
-        """Compute it; torch gives gradients of an operator to neither torch.func nor forward mode,
-        so these go by way of a `torch.autograd.Function`.
+        """Call the operator. Under torch.func and in forward mode torch knows no gradients of an
+        operator, so there the call goes through a `torch.autograd.Function`.
         """
         if torch.compiler.is_compiling() or not transformed():
             return self.plain(*arguments)
@@ -134,7 +134,7 @@ def read(schema: str) -> Schema:
 
 
 def by_batch(operator: Callable[..., Any], N: int, dims: Some, arguments: Some) -> Any:
-    """Under vmap the mapped axis joins the batch, the first axis of every tensor."""
+    """vmap: the mapped axis becomes part of the batch, the first axis of every tensor."""
     spread = [
         a if not isinstance(a, Tensor) else a.expand(N, *a.shape) if d is None else a.movedim(d, 0)
         for a, d in zip(arguments, dims, strict=True)
@@ -186,7 +186,7 @@ def _launch(name: str, module: str) -> Callable[..., Any]:
 
 
 def _keep(said: Schema, forward: bool) -> Callable[..., None]:
-    """Save the inputs for the derivatives; what is no tensor is an attribute of the context."""
+    """Save the inputs for the derivatives; those that are no tensors in an attribute."""
     whole = all(said.tensors)
 
     def keep(ctx: Any, inputs: Some, output: Any) -> None:  # noqa: ARG001, torch names it
@@ -201,7 +201,7 @@ def _keep(said: Schema, forward: bool) -> Callable[..., None]:
 
 
 def _kept(said: Schema, ctx: Any) -> Some:
-    """The inputs as the call had them."""
+    """The saved inputs of the call."""
     if all(said.tensors):
         return tuple(ctx.saved_tensors)
     saved = iter(ctx.saved_tensors)
