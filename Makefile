@@ -1,15 +1,16 @@
 # The commands of this project. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour test fast lint docs bench clean FORCE
+.PHONY: help tour test test-oldest test-newest fast lint docs bench clean FORCE
 
 BIN := .venv/bin
 READY := .venv/ready
 PYTHON ?=
 ARGS ?=
+ELSEWHERE := tests/mixers tests/kernels tests/algebra tests/beams
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 tour: $(READY) ## the guided tour: trilby in fifteen seconds
 	@$(BIN)/trilby tour $(ARGS)
@@ -19,6 +20,14 @@ test: lint docs ## lint, types, docs and all tests
 
 fast: $(READY) ## the tests without the slow ones
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-oldest: ## fast tests of the mixers on the oldest versions that are supported (minutes)
+test-newest: ## fast tests of the mixers on the newest version of every dependency (minutes)
+
+# Each has an environment of its own. It is brought up to date first, which takes seconds where nothing is missing.
+test-oldest test-newest: test-%: FORCE
+	@VENV=.venv-$* PYTHON="$(PYTHON)" sh requirements/build.sh requirements/$*.txt
+	.venv-$*/bin/python -m pytest -n 2 -m "not slow" $(ELSEWHERE) $(ARGS)
 
 lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff format --check .
@@ -32,7 +41,7 @@ bench: $(READY) .venv/ready-bench ## time against other libraries (minutes; need
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what make built, .venv included
-	rm -rf .venv docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted build is never taken for a finished one. It holds

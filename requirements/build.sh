@@ -1,7 +1,9 @@
 #!/bin/sh
-# Builds .venv in the current folder: finds a Python that works, installs the pins, then trilby itself.
-# A build that was interrupted leaves .venv/building behind and is started afresh.
+# Builds an environment in the current folder: finds a Python that works, installs what a file of requirements lists
+# (the pins of dev.txt without one), then trilby itself. VENV names the folder, .venv without it.
+# A build that was interrupted leaves a file "building" there and is started afresh.
 set -eu
+venv=${VENV:-.venv}
 
 usable() { # does this command run, as Python 3.11 or newer, with what `python -m venv` needs?
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || return 1
@@ -24,20 +26,20 @@ find_python() { # 3.11 first: it is the version that the pins were made with
     return 1
 }
 
-if [ -e .venv/building ] || ! { [ -d .venv ] && usable .venv/bin/python; }; then
+if [ -e "$venv/building" ] || ! { [ -d "$venv" ] && usable "$venv/bin/python"; }; then
     find_python || exit 1
-    rm -rf .venv
-    mkdir .venv
-    touch .venv/building
-    "$python" -m venv .venv
+    rm -rf "$venv"
+    mkdir "$venv"
+    touch "$venv/building"
+    "$python" -m venv "$venv"
 else
-    python=.venv/bin/python
-    touch .venv/building
+    python="$venv/bin/python"
+    touch "$venv/building"
 fi
 
 if [ -t 2 ]; then quiet=; else quiet='--quiet --quiet'; fi
-echo "trilby: installing into .venv with $("$python" -V) (minutes the first time, torch is large)" >&2
-pip() { .venv/bin/python -m pip --disable-pip-version-check "$@" >&2; }
-pip install $quiet -r "${1:-requirements/dev.txt}"
+echo "trilby: installing into $venv with $("$python" -V) (minutes the first time, torch is large)" >&2
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@" >&2; }
+pip install $quiet --upgrade -r "${1:-requirements/dev.txt}"
 pip install --quiet --no-deps --no-build-isolation --editable .
-rm .venv/building
+rm "$venv/building"

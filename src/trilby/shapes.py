@@ -10,6 +10,8 @@ from .torch_private import mapped
 
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """The dtypes that a sequence may have."""
+_AUTOCAST = {kind: torch.amp.is_autocast_available(kind) for kind in ("cpu", "cuda", "mps", "meta")}
+"""Known before anything is compiled: `torch.compile` of torch 2.6 cannot trace the question."""
 
 
 def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
@@ -213,7 +215,9 @@ def unmixed(x: Tensor) -> AbstractContextManager[object]:
     torch.float32
     """
     kind = x.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    known = kind in _AUTOCAST
+    available = _AUTOCAST[kind] if known else torch.amp.is_autocast_available(kind)
+    if available and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
     return nullcontext()
 

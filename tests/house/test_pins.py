@@ -50,8 +50,9 @@ def wanted() -> list[str]:
 
 
 def test_every_line_is_an_exact_version():
-    for line in (*pins("dev.txt"), *pins("bench.txt"), *pins("peers.txt")):
-        assert PIN.fullmatch(line), line
+    for file in ("dev.txt", "bench.txt", "peers.txt", "oldest.txt"):
+        for line in pins(file):
+            assert PIN.fullmatch(line), line
 
 
 def test_nothing_is_left_unpinned():
@@ -60,3 +61,21 @@ def test_nothing_is_left_unpinned():
 
 def test_a_missing_pin_is_found():
     assert unpinned(wanted(), pinned() - {"sympy", "click"}) == {"sympy", "click"}
+
+
+def test_the_oldest_versions_that_are_tested_are_the_lowest_that_are_allowed():
+    for line in PROJECT["project"]["dependencies"]:
+        name, _, lowest = line.partition(">=")
+        found = [pin for pin in pins("oldest.txt") if pin.startswith(f"{name}==")]
+        assert [re.sub(r"(\.0)*$", "", pin) for pin in found] == [
+            re.sub(r"(\.0)*$", "", f"{name}=={lowest}")
+        ]
+
+
+def test_the_newest_versions_have_no_bound_and_leave_nothing_out():
+    extras = PROJECT["project"]["optional-dependencies"]
+    needed = {plain(Requirement(line).name) for line in wanted()}
+    only_here = {
+        plain(Requirement(line).name) for name in ("docs", "lint") for line in extras[name]
+    }
+    assert set(pins("newest.txt")) == (needed - only_here) | {"editables"}

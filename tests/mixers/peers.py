@@ -12,6 +12,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import silu, softplus
@@ -99,3 +100,13 @@ def selective_state_update(state, x, dt, A, B, C, D, **given):
     )
     state.copy_(after)
     return y[:, 0]
+
+
+def mamba2():
+    """The module of Mamba-2 of transformers; its functions on tensors came with release 5."""
+    import transformers
+    from transformers.models.mamba2 import modeling_mamba2
+
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        pytest.skip(f"transformers {transformers.__version__} has no mamba2_chunk_scan")
+    return modeling_mamba2

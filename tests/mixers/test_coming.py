@@ -66,8 +66,8 @@ def run(lines, given, wanted):
 def inside(given, monkeypatch):
     """The functions of transformers; its layer computes in float32, here in float64."""
     from transformers.models.llama.modeling_llama import repeat_kv
-    from transformers.models.mamba2 import modeling_mamba2
 
+    modeling_mamba2 = peers.mamba2()
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     theirs = ("mamba2_chunk_scan", "mamba2_selective_state_update")
     return given | {n: getattr(modeling_mamba2, n) for n in theirs} | {"repeat_kv": repeat_kv}

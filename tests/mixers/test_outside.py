@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 from torch.nn.functional import softplus
 
 import trilby
+from tests.mixers import peers
 
 FORMS = list(trilby.decay.forms)
 T = 150  # two chunks of ours and a rest, many of theirs
@@ -22,8 +23,8 @@ class Layer:
 
     def __init__(self, monkeypatch, groups=2, dtype=torch.float64):
         from transformers import DynamicCache, Mamba2Config
-        from transformers.models.mamba2 import modeling_mamba2
 
+        modeling_mamba2 = peers.mamba2()
         if dtype == torch.float64:  # the layer computes inside in float32, whatever it is given
             monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
         sizes = dict(hidden_size=16, num_heads=4, head_dim=8, expand=2, state_size=6)
@@ -107,7 +108,7 @@ def test_the_cached_steps_of_mamba2(form, monkeypatch):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_gradients_of_mamba2(form, monkeypatch):
-    from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
+    mamba2_chunk_scan = peers.mamba2().mamba2_chunk_scan
 
     given, *_ = Layer(monkeypatch)(hidden())
     leaves = [given[name].detach() for name in ("hidden_states", "dt", "A", "B", "C")]
@@ -134,7 +135,7 @@ def test_the_gradients_of_mamba2(form, monkeypatch):
 
 @pytest.mark.parametrize("form", ["chunk", "fused"])
 def test_mamba2_in_float32_is_the_same_function(form, monkeypatch):
-    from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
+    mamba2_chunk_scan = peers.mamba2().mamba2_chunk_scan
 
     given, (wanted, _), cached = Layer(monkeypatch, dtype=torch.float32)(
         hidden(dtype=torch.float32)

@@ -152,12 +152,13 @@ def scan(
     a = g_.exp()[..., None, None]  # [B, T, G, R, 1, 1]
     b = (k_[..., :, None] * v_[..., None, :]).expand(-1, -1, *h.shape[1:])
 
-    def join(f: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return then[0] * f[0], then[0] * f[1] + then[1]
-
-    decays, sums = prefixes(join, (a, b))
+    decays, sums = prefixes(_join, (a, b))
     states = sums + decays * h[:, None]  # [B, T, G, R, K, V]
     return _gathered((q_[..., None] * states).sum(-2).unbind(1), v, states[:, -1])
+
+
+def _join(f: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return then[0] * f[0], then[0] * f[1] + then[1]
 
 
 def chunk(

@@ -147,13 +147,14 @@ def scan(
     keeps = a.expand(x.shape)
     keeps = keeps if new is None else keeps.masked_fill(new[..., None], 0)
 
-    def join(f: tuple[Tensor, ...], then: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        keep = then[0]
-        return keep * f[0], keep * f[1] + then[1], keep * f[2] + then[2]
-
-    keeps, total, weight = prefixes(join, (keeps, gain * x.double(), gain))
+    keeps, total, weight = prefixes(_join, (keeps, gain * x.double(), gain))
     total, weight = total + keeps * held.total[:, None], weight + keeps * held.weight[:, None]
     return (total / weight).to(x.dtype), State(total[:, -1], weight[:, -1])
+
+
+def _join(f: tuple[Tensor, ...], then: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    keep = then[0]
+    return keep * f[0], keep * f[1] + then[1], keep * f[2] + then[2]
 
 
 def chunk(

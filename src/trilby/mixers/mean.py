@@ -285,11 +285,12 @@ def _restarted(x: Tensor, first: Tensor) -> Tensor:
     place = torch.arange(x.shape[1], device=x.device)
     goes_on = (first < place)[..., None]  # [B, T, 1]
 
-    def join(earlier: tuple[Tensor, Tensor], later: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        (on, sums), (goes, more) = earlier, later
-        return on & goes, more + sums.masked_fill(~goes, 0)
+    return prefixes(_join, (goes_on, x))[1]
 
-    return prefixes(join, (goes_on, x))[1]
+
+def _join(earlier: tuple[Tensor, Tensor], later: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    (on, sums), (goes, more) = earlier, later
+    return on & goes, more + sums.masked_fill(~goes, 0)
 
 
 def _start(

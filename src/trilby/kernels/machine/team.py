@@ -126,9 +126,11 @@ def _library() -> Team:
     """The OpenMP that torch uses; the process may have loaded others."""
     try:
         library = ctypes.CDLL(torch._C.__file__)  # it sees what torch was linked to
-        entry, _ = library.GOMP_parallel, library.omp_pause_resource_all
+        entry = library.GOMP_parallel
     except (OSError, AttributeError):
         return Team(None, "torch is not built on GNU OpenMP here")
+    if not hasattr(library, "omp_pause_resource_all"):
+        return Team(None, "torch's OpenMP is too old: it cannot be dismissed before a fork")
     path = _file(ctypes.cast(entry, ctypes.c_void_p).value or 0)
     if not Path(path).name.startswith("libgomp"):
         return Team(None, f"torch's OpenMP is not the one of GNU ({path or 'no /proc'})")
