@@ -240,16 +240,52 @@ def test_an_error_in_one_part_ends_the_others_before_it_is_raised(crew):
         raise RuntimeError("one part")
 
     with pytest.raises(RuntimeError, match="one part"):
-        threads.spread([fails, slow, lambda: ended.append(2)])
+        threads.spread([fails, slow, lambda: ended.append(2)], 2)
     assert ended[:1] == [1]
 
 
 def test_every_part_runs_once_whoever_takes_it(crew):
     done = []
     for n in (1, 2, 3, 64):
-        threads.spread([partial(done.append, i) for i in range(n)])
+        threads.spread([partial(done.append, i) for i in range(n)], 2)
         assert sorted(done) == list(range(n))
         done.clear()
+
+
+def test_no_more_threads_than_wanted_take_parts(crew):
+    torch.set_num_threads(6)  # a team of six, or a pool
+    took = set()
+
+    def part() -> None:
+        took.add(threading.get_ident())
+        time.sleep(0.01)
+
+    for wanted in (1, 2, 3):
+        threads.spread([part] * 12, wanted)
+        assert len(took) <= wanted
+        took.clear()
+
+
+CALLS = {
+    "rows": lambda: trilby.mean.fused(torch.ones(8, 512, 64)),
+    "series": lambda: trilby.mean.fused(torch.ones(1, 1 << 17, 1)),  # two launches, one cut
+    "documents": lambda: trilby.mean.fused(
+        torch.ones(8, 512, 64), documents=torch.zeros(8, 512, dtype=torch.int64)
+    ),
+    "fading memories": lambda: trilby.decay.fused(
+        *[torch.ones(1, 512, 4, 64)] * 3, torch.zeros(1, 512, 4)
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_a_launch_asks_once_how_many_threads_there_are(call, monkeypatch):
+    asked, used, spread = [], [], threads.spread
+    monkeypatch.setattr(threads, "count", lambda: asked.append(1) or 2)
+    monkeypatch.setattr(threads, "spread", lambda p, n: used.append(n) or spread(p, n))
+    call()
+    assert asked == [1]
+    assert set(used) == {2}
 
 
 def test_an_interrupt_ends_the_parts_that_run_and_begins_no_other(crew):
@@ -265,7 +301,7 @@ def test_an_interrupt_ends_the_parts_that_run_and_begins_no_other(crew):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        threads.spread([interrupted, slow])
+        threads.spread([interrupted, slow], 2)
     assert ended == [1]
 
 

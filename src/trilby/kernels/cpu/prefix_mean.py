@@ -82,7 +82,8 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
     if C > 1 and x.stride(2) == 1 and y.stride(2) == 1:
         program = (_suffix_rows if back else _prefix_rows).of(ELEMENT[x.dtype])
         threads.spread(
-            [partial(program, *given, total.numpy(), counts, T, part, past) for part in parts]
+            [partial(program, *given, total.numpy(), counts, T, part, past) for part in parts],
+            wanted,
         )
         return y, total
     times = _times(T, wanted // len(parts))
@@ -91,12 +92,13 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
     if len(times) > 1:
         adds = (_suffix_sums if back else _prefix_sums).of(ELEMENT[x.dtype])
         sums = np.empty((B, C, -(-T // SEGMENT)))  # of each segment
-        threads.spread([partial(adds, *given[:2], sums, counts, T, part) for part in work])
+        threads.spread([partial(adds, *given[:2], sums, counts, T, part) for part in work], wanted)
         totals = _bases(total.numpy(), sums, times, back)
     program = (_suffix_series if back else _prefix_series).of(ELEMENT[x.dtype])
     each = [base for base in totals for _ in parts]
     threads.spread(
-        [partial(program, *given, b, counts, T, p, past) for b, p in zip(each, work, strict=True)]
+        [partial(program, *given, b, counts, T, p, past) for b, p in zip(each, work, strict=True)],
+        wanted,
     )
     total.numpy()[...] = totals[0 if back else -1]
     return y, total

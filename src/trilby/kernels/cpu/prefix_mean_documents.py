@@ -33,7 +33,7 @@ def packed_mean(
     given = flat(x), x.stride(), flat(y), y.stride(), total.numpy(), *counts
     wanted = threads.count() if x.numel() >= SMALL else 1
     parts = threads.grid(B, C, wanted, wanted)
-    threads.spread([partial(program, *given, T, part, back) for part in parts])
+    threads.spread([partial(program, *given, T, part, back) for part in parts], wanted)
     return y, total
 
 

@@ -30,8 +30,11 @@ def count() -> int:
     return torch.get_num_threads()
 
 
-def spread(parts: Sequence[Callable[[], None]]) -> None:
-    """Run all parts, `count()` at a time, and return when every one has ended.
+def spread(parts: Sequence[Callable[[], None]], wanted: int) -> None:
+    """Run all parts, at most `wanted` at a time, and return when every one has ended.
+
+    Whoever launches a kernel reads `count()` once, cuts the work for that many threads and passes
+    the number on.
 
     Each thread, also the calling one, takes the next part that has not begun. So a thread that is
     late costs little.
@@ -40,13 +43,18 @@ def spread(parts: Sequence[Callable[[], None]]) -> None:
     caller is about to free.
 
     >>> done = []
-    >>> spread([lambda: done.append(1), lambda: done.append(2)])
+    >>> spread([lambda: done.append(1), lambda: done.append(2)], wanted=2)
     >>> sorted(done)
     [1, 2]
     """
-    queue = deque(parts)
+    wanted = max(1, min(len(parts), wanted))
+    queue, seats = deque(parts), deque(range(wanted))
 
     def work() -> None:
+        try:
+            seats.pop()
+        except IndexError:  # torch has more threads than are wanted
+            return
         try:
             while queue:
                 try:
@@ -58,7 +66,6 @@ def spread(parts: Sequence[Callable[[], None]]) -> None:
             queue.clear()
             raise
 
-    wanted = min(len(parts), count())
     if wanted < 2:
         work()
     elif team.there():

@@ -93,11 +93,12 @@ def _recur(
     pad, span = -(-R // L) * L, min(CHUNK, -(-T // QUAD) * QUAD)
     program, zeroes = _of(RECUR, x, out, start)
     given = tuple(map(_told, (x, w, z, a, start, end, out)))
-    parts = _parts(B * n, -(-W // L), B * H * T * R * W)
+    parts, wanted = _parts(B * n, -(-W // L), B * H * T * R * W)
     width = L * max(c1 - c0 for *_, c0, c1 in parts)
     size = span * (2 * pad + 3 * width + 2) + span // QUAD * TOLD + 2 * R * width
     sizes = (T, H, n, R, W, L)
-    _done([partial(program, *zeroes, *given, sizes, part, back) for part in parts], size, start)
+    jobs = [partial(program, *zeroes, *given, sizes, part, back) for part in parts]
+    _done(jobs, wanted, size, start)
 
 
 def _keys(
@@ -114,12 +115,13 @@ def _keys(
     program, zeroes = _of(KEYS, q, dq, state)
     tensors = (v, k, dy, q, a, state.mT, dstate.mT, dq, dk, dg)
     given = tuple(map(_told, tensors))
-    parts = _parts(B * G, blocks, B * H * T * K * V)
+    parts, wanted = _parts(B * G, blocks, B * H * T * K * V)
     width = L * max(c1 - c0 for *_, c0, c1 in parts)
     size = CHUNK * (2 * pad + 5 * width + 2) + CHUNK // QUAD * TOLD + QUAD * L
     size += (chunks + 2) * V * width + (CHUNK // QUAD + 1) * V * L
     sizes = (T, H, G, V, K, L)
-    _done([partial(program, *zeroes, *given, sizes, part) for part in parts], size, state)
+    jobs = [partial(program, *zeroes, *given, sizes, part) for part in parts]
+    _done(jobs, wanted, size, state)
     return dg.sum(-1)
 
 
@@ -134,19 +136,19 @@ def _told(t: Tensor) -> tuple[int, ...]:
     return (t.data_ptr(), *t.stride(), t.shape[2])
 
 
-def _parts(items: int, blocks: int, work: int) -> list[tuple[int, int, int, int]]:
-    """Which heads and which blocks of columns each piece takes."""
+def _parts(items: int, blocks: int, work: int) -> tuple[list[tuple[int, int, int, int]], int]:
+    """Which heads and which blocks of columns each piece takes; for how many threads."""
     wanted = threads.count() if work >= SMALL else 1
-    return threads.grid(items, blocks, wanted, threads.pieces(wanted, work, LARGE))
+    return threads.grid(items, blocks, wanted, threads.pieces(wanted, work, LARGE)), wanted
 
 
-def _done(jobs: list[Callable[[int], None]], size: int, like: Tensor) -> None:
+def _done(jobs: list[Callable[[int], None]], wanted: int, size: int, like: Tensor) -> None:
     """Run the jobs, each in a place of `size` numbers that no other uses meanwhile."""
-    places = [like.new_empty(size) for _ in range(min(len(jobs), threads.count()))]
+    places = [like.new_empty(size) for _ in range(min(len(jobs), wanted))]
 
     def run(job: Callable[[int], None]) -> None:
         place = places.pop()
         job(place.data_ptr())
         places.append(place)
 
-    threads.spread([partial(run, job) for job in jobs])
+    threads.spread([partial(run, job) for job in jobs], wanted)
