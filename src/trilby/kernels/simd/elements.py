@@ -64,7 +64,7 @@ def divide(context, value, n, reciprocal, like):
 
 
 @intrinsic
-def fetch(context, line, index):
+def prefetch(context, line, index):
     """Ask for the memory around line[index] before it is needed; never faults, gives nothing."""
 
     def generate(context, build, signature, args):
