@@ -25,6 +25,7 @@ from ..recurrence.sequences import (
     fetch_rows,
     fetch_state,
     head_of,
+    is_first,
     pack_rows,
     part_of,
     shape_of,
@@ -126,11 +127,11 @@ def BACKWARD(kinds, tensors, sizes, piece, _back, address):
     for item in range(piece.first, piece.end):
         b, first = item // size.groups, item % size.groups * together
         for h in range(first, first + together):
-            head_back(given, place, size, shape, b, h, h == first)
+            head_back(given, place, size, shape, b, h)
 
 
 @numba.njit
-def head_back(given, place, size, shape, b, h, first):
+def head_back(given, place, size, shape, b, h):
     """All positions of one head."""
     H, left, T = size.heads, shape.left, size.T
     at = At(
@@ -155,8 +156,8 @@ def head_back(given, place, size, shape, b, h, first):
         for c in range(shape.blocks):
             inside_again(place, shape, chunk, number, c)
             block_back(given, place, shape, chunk, at, number, c)
-        pack_rows(given.dp, at.dp, place.dp, shape, chunk, first or given.dp.heads == H)
-        pack_rows(given.dw, at.dw, place.dw, shape, chunk, first or given.dw.heads == H)
+        pack_rows(given.dp, at.dp, place.dp, shape, chunk, is_first(given.dp, h, H))
+        pack_rows(given.dw, at.dw, place.dw, shape, chunk, is_first(given.dw, h, H))
 
 
 @numba.njit

@@ -21,6 +21,7 @@ from ..recurrence.sequences import (
     fetch_rows,
     fetch_state,
     head_of,
+    is_first,
     pack_rows,
     pack_state,
     part_of,
@@ -104,13 +105,13 @@ def FORWARD(kinds, tensors, sizes, piece, back, address):
     for item in range(piece.first, piece.end):
         b, first = item // size.groups, item % size.groups * together
         for h in range(first, first + together):
-            head(given, place, size, shape, (b, h, h == first), back)
+            head(given, place, size, shape, b, h, back)
 
 
 @numba.njit
-def head(given, place, size, shape, which, back):
+def head(given, place, size, shape, b, h, back):
     """All positions of one head."""
-    (b, h, first), T, span = which, size.T, span_of(size.T)
+    T, span = size.T, span_of(size.T)
     x, z = head_of(given.x, b, h, size.heads), head_of(given.z, b, h, size.heads)
     w = part_of(given.w, b, h, size.heads, shape.left)
     y = part_of(given.y, b, h, size.heads, shape.left)
@@ -135,7 +136,7 @@ def head(given, place, size, shape, which, back):
             tell(place, shape, chunk, long)
         for c in range(shape.blocks):
             walk(given, place, shape, chunk, ends, c, straight, long)
-        pack_rows(given.y, y, place.y, shape, chunk, first)
+        pack_rows(given.y, y, place.y, shape, chunk, is_first(given.y, h, size.heads))
     if not straight:
         fade = exp(row(given.g.address, given.g.like, g, 1)[0]) if back else 1.0
         pack_state(given.end, ends[1], place.state, shape, fade)

@@ -110,6 +110,12 @@ def head_of(sequence, b, h, heads):
 
 
 @numba.njit
+def is_first(sequence, h, heads):
+    """Whether head h is the first of those that share a head of the sequence."""
+    return h % (heads // sequence.heads) == 0
+
+
+@numba.njit
 def part_of(sequence, b, h, heads, left):
     """Where the columns from `left` on of a head begin."""
     return head_of(sequence, b, h, heads) + left * sequence.step
