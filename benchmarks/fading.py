@@ -1,4 +1,4 @@
-"""The room decay: forward, backward, one token, bfloat16 and growth, beside what limits them."""
+"""The mixer decay: forward, backward, one token, bfloat16 and growth, and the limit of each."""
 
 import json
 import subprocess
@@ -185,7 +185,7 @@ def drawn(sizes: dict[str, int], dtype: torch.dtype = torch.float32) -> tuple[Te
 def limits(
     sizes: dict[str, int], given: tuple[Tensor, ...], y: Tensor
 ) -> dict[str, Any]:  # fmt: skip
-    """What no recurrence can outrun: its multiplications, and its bytes."""
+    """The limits of any recurrence: its multiplications and its memory traffic."""
     H, K, V, T = (sizes[name] for name in "HKVT")
     a, b = torch.randn(2 * K, T * H), torch.randn(T * H, V)  # 2 K x T H x V multiplications
     half = (sum(t.numel() for t in given) + y.numel()) // 2

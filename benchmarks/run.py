@@ -1,6 +1,6 @@
 """Take the figures: `python benchmarks/run.py [--quick] [--only NAME] [--out FOLDER]`.
 
-Writes `ROOM-DATE.json` and `ROOM.md` for each room. With `--only`, the other tables stay as they
+Writes `MIXER-DATE.json` and `MIXER.md` for each mixer. With `--only`, the other tables stay as they
 were taken last. `--quick` tries everything out on small sizes and writes only where `--out` says
 so.
 """
@@ -20,7 +20,7 @@ from trilby.env import machine
 
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("pandas", "polars", "numbagg", "bottleneck", "transformers")
-ROOMS = {  # room -> title, and name -> module and function, imported when the table is taken
+MIXERS = {  # mixer -> title, and name -> module and function, imported when the table is taken
     "mean": (
         "Figures of the running mean",
         {
@@ -47,7 +47,7 @@ ROOMS = {  # room -> title, and name -> module and function, imported when the t
         },
     ),
 }
-TABLES = {name: where for _, tables in ROOMS.values() for name, where in tables.items()}
+TABLES = {name: where for _, tables in MIXERS.values() for name, where in tables.items()}
 
 
 def main() -> None:
@@ -57,14 +57,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the results [benchmarks/results]")
     given = parser.parse_args()
     folder = given.out or (None if given.quick else RESULTS)
-    for room, (title, tables) in ROOMS.items():
+    for mixer, (title, tables) in MIXERS.items():
         wanted = [name for name in tables if not given.only or name in given.only]
-        found = latest(folder, room) if folder else {}
+        found = latest(folder, mixer) if folder else {}
         for name in wanted:
             found[name] = taken(name, given.quick)
             print(markdown(name, found[name]), end="\n\n", flush=True)
         if folder and wanted:
-            write(folder, room, title, {name: found[name] for name in tables if name in found})
+            write(folder, mixer, title, {name: found[name] for name in tables if name in found})
 
 
 def taken(name: str, quick: bool) -> dict[str, Any]:
@@ -82,18 +82,18 @@ def taken(name: str, quick: bool) -> dict[str, Any]:
     return made | {"quick": quick, "taken": moment, "load": load, "machine": here}
 
 
-def latest(folder: Path, room: str) -> dict[str, Any]:
+def latest(folder: Path, mixer: str) -> dict[str, Any]:
     """The tables of the newest results, each of which carries its own date."""
-    files = sorted(folder.glob(f"{room}-*.json"))
+    files = sorted(folder.glob(f"{mixer}-*.json"))
     return json.loads(files[-1].read_text("utf-8"))["tables"] if files else {}
 
 
-def write(folder: Path, room: str, title: str, tables: dict[str, Any]) -> None:
+def write(folder: Path, mixer: str, title: str, tables: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     today = datetime.now(UTC).date().isoformat()
     told = {"schema": "trilby.benchmarks/1", "tables": tables}
-    (folder / f"{room}-{today}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    (folder / f"{room}.md").write_text(page(title, tables), "utf-8")
+    (folder / f"{mixer}-{today}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    (folder / f"{mixer}.md").write_text(page(title, tables), "utf-8")
 
 
 def page(title: str, tables: dict[str, Any]) -> str:

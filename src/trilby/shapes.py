@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .errors import DocumentError, DtypeError, ShapeError
+from .torch_private import mapped
 
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """The dtypes in which a sequence may arrive."""
@@ -223,17 +224,7 @@ def readable(*tensors: Tensor) -> bool:
     """
     if torch.compiler.is_compiling():
         return False
-    return all(type(t) is Tensor and t.device.type != "meta" and not _mapped(t) for t in tensors)
-
-
-def _mapped(tensor: Tensor) -> bool:
-    """Whether `vmap` maps a tensor at any depth of transforms; torch has no public question."""
-    functorch = torch._C._functorch
-    while functorch.is_functorch_wrapped_tensor(tensor):
-        if functorch.is_batchedtensor(tensor):
-            return True
-        tensor = functorch.get_unwrapped(tensor)
-    return False
+    return all(type(t) is Tensor and t.device.type != "meta" and not mapped(t) for t in tensors)
 
 
 def _short(dtype: torch.dtype) -> str:

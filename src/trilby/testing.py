@@ -1,4 +1,4 @@
-"""Assertions for pytest and unittest: each asks one law of the court, and fails with its witness.
+"""Assertions for pytest and unittest: each checks one law, and fails with its fault.
 
     from trilby.testing import assert_causal
 
@@ -19,9 +19,11 @@ from .verify import check, same
 def _assertion(law: str, promise: str) -> Callable[..., None]:
     """A function that asks for a law; for isolation also of pads and documents that are named."""
 
-    def asserted(subject: Any, example: Any, **how: Any) -> None:
-        named = [more for more in ("padding", "documents") if law == "isolated" and how.get(more)]
-        _asserted(subject, example, (law, *named), how)
+    def asserted(subject: Any, example: Any, **options: Any) -> None:
+        named = [
+            more for more in ("padding", "documents") if law == "isolated" and options.get(more)
+        ]
+        _asserted(subject, example, (law, *named), options)
 
     asserted.__name__ = asserted.__qualname__ = f"assert_{law}"
     asserted.__doc__ = f"""{promise}
@@ -29,7 +31,7 @@ def _assertion(law: str, promise: str) -> Callable[..., None]:
     Keywords are those of `trilby.check`.
 
     Raises:
-        AssertionError: the witness and a reproducer; also where the law could not be run.
+        AssertionError: the verdict and a reproducer; also where the law could not be run.
 
     >>> import torch
     >>> assert_{law}({_DEMO}, effort="quick")
@@ -53,13 +55,13 @@ assert_sound = _assertion(
 assert_compiles = _assertion("compiles", "Compiled it gives what eager mode gives.")
 
 
-def assert_resumes(subject: Any, example: Any, **how: Any) -> None:
-    """The whole equals piece after piece; how it goes on is said with `carry=`.
+def assert_resumes(subject: Any, example: Any, **options: Any) -> None:
+    """The whole equals piece after piece; `carry=` says how state is kept between calls.
 
     Raises:
-        AssertionError: the witness and a reproducer; also where nobody said how it goes on.
+        AssertionError: the witness and a reproducer; also without `carry=`.
     """
-    _asserted(subject, example, ("resumes",), how)
+    _asserted(subject, example, ("resumes",), options)
 
 
 def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -76,12 +78,12 @@ def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwar
         raise AssertionError(f"{verdict}\n\n{verdict.reproducer}")
 
 
-def _asserted(subject: Any, example: Any, laws: tuple[str, ...], how: dict[str, Any]) -> None:
-    """A law that was not run is no pass: it fails too, with the reason."""
-    report = check(subject, example, laws=laws, **how)
+def _asserted(subject: Any, example: Any, laws: tuple[str, ...], options: dict[str, Any]) -> None:
+    """A law that was skipped fails too, with the reason."""
+    report = check(subject, example, laws=laws, **options)
     for verdict in report:
         if not verdict.ok:
             parts = [verdict.sentence, verdict.detail, verdict.reproducer]
-            told = "\n\n".join(part for part in parts if part)
-            lead = f"{verdict.law} was not run: " if verdict.outcome == "not run" else ""
-            raise AssertionError(lead + told)
+            text = "\n\n".join(part for part in parts if part)
+            lead = f"{verdict.law} skipped: " if verdict.outcome == "not run" else ""
+            raise AssertionError(lead + text)

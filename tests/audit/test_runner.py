@@ -97,7 +97,7 @@ def test_an_interrupted_audit_goes_on_where_it_was(tmp_path, monkeypatch, capsys
     assert main([*call, "--json"]) == 0
     assert seen == ["none", "raise", "sum"]
     out = capsys.readouterr()
-    assert "2 of them are in" in out.err
+    assert "2 already in" in out.err
     found = json.loads(out.out)
     jsonschema.validate(found, schema("audit"))
     assert [row["kind"] for row in found["rows"]] == ["none", "raise", "sum"]
@@ -139,7 +139,7 @@ def test_wrong_names_are_said():
         adapter_of("nothing")
     with pytest.raises(NoLibrary, match="no adapter 'nowhere:A'"):
         adapter_of("nowhere:A")
-    with pytest.raises(CallError, match=r"'os:path' is no adapter, it has no name, preload"):
+    with pytest.raises(CallError, match=r"'os:path' is not an adapter, it lacks name, preload"):
         adapter_of("os:path")
 
 

@@ -100,7 +100,7 @@ def test_two_ways_that_differ_are_found():
         next(other.parameters()).mul_(1.01)
     ways = {"eager": same.ways["eager"], "other": lambda: other}
     verdict = attention(Built("llama", same.module, tokens(64), {}, {}, ways=ways))
-    assert (verdict.outcome, verdict.kind) == ("broken", "ways differ")
+    assert (verdict.outcome, verdict.kind) == ("broken", "implementations differ")
 
 
 def test_a_float64_model_is_float64_throughout():

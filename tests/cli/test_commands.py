@@ -115,12 +115,12 @@ def test_wrong_input_is_one_line_and_code_2(capsys, arguments, sentence):
     assert err.count("\n") == 1
 
 
-def test_a_fault_of_ours_is_code_3_without_a_traceback(capsys, monkeypatch):
+def test_a_bug_in_trilby_is_code_3_without_a_traceback(capsys, monkeypatch):
     monkeypatch.setattr("trilby.env.machine", lambda: 1 / 0)
     monkeypatch.setattr("trilby.cli.environment.machine", lambda: 1 / 0)
     code, _, err = run(capsys, "env")
     assert code == 3
-    assert "a fault of trilby's own" in err
+    assert "this is a bug in trilby" in err
     assert "Traceback" not in err
     with pytest.raises(ZeroDivisionError):
         main(["env", "--debug"])
@@ -134,6 +134,13 @@ def test_help_loads_neither_torch_nor_rich():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Commands:" in done.stdout
+
+
+def test_without_a_command_it_prints_the_help(capsys):
+    code, out, err = run(capsys)
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: ")
+    assert "\n  check " in out
 
 
 def test_a_reader_that_leaves_is_no_error():
@@ -192,6 +199,7 @@ def test_standard_output_on_a_full_disk_is_said():
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert (
-        "trilby: the output cannot be written (No space left on device); make room" in done.stderr
+        "trilby: the output cannot be written (No space left on device); free some space"
+        in done.stderr
     )
     assert "Traceback" not in done.stderr

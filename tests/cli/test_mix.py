@@ -244,7 +244,7 @@ def test_a_disk_that_fills_up(out):
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1
     assert f"mix: {out}: writing stopped after" in run.stderr
-    assert "(File too large); the file is as it was before, make room and run again" in run.stderr
+    assert "(File too large); the file is unchanged; free some space and run again" in run.stderr
     assert sorted(os.listdir()) == ["x.npy", out]
     with open(out) as file:
         assert file.read() == "old"

@@ -118,7 +118,7 @@ WRONG = [
     (lambda x: x.pop("g"), "x.safetensors: has no tensor 'g' among k, q, v; give q, k, v, g and, "
      "if wanted, documents"),
     (lambda x: x.update(h0=x["g"].clone()),
-     "x.safetensors: holds 'h0' besides q, k, v, g and, if wanted, documents; leave it out"),
+     "x.safetensors: holds 'h0' besides q, k, v, g and optionally documents; leave it out"),
     (lambda x: x.update(k=x["k"][:, :, :3]),
      "x.safetensors: decay.fused: heads are q 4, k 3, v 4, g 4; expected one number for all"),
     (lambda x: x.update(v=x["v"][:, :9]),

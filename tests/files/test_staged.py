@@ -56,5 +56,5 @@ def test_a_full_disk_is_one_sentence(tmp_path, size):
         staged.file = open("/dev/full", "wb")  # noqa: SIM115  # closed by the block
         staged.write(b"x" * size)
         staged.seal()
-    assert "(No space left on device); the file is as it was before, make room" in str(caught.value)
+    assert "(No space left on device); the file is unchanged; free some space" in str(caught.value)
     assert os.listdir(tmp_path) == []

@@ -68,7 +68,7 @@ def test_a_directory_and_a_pipe(kind):
     assert said("d" + kind) == f"d{kind}: is a directory, expected a file"
     os.mkfifo("p" + kind)
     writer = os.open("p" + kind, os.O_RDWR)  # else opening waits for one
-    assert "is not a regular file; a pipe can come as csv by way of '-'" in said("p" + kind)
+    assert "is not a regular file; pass a pipe as csv with '-'" in said("p" + kind)
     os.close(writer)
 
 

@@ -1,6 +1,7 @@
-"""docs/comparison.md: other ways on the gallery. `python -m tests.gallery.comparison` writes it.
+"""docs/comparison.md: other methods on the gallery.
 
-It wants `build/peers` on PYTHONPATH, see requirements/peers.txt.
+`python -m tests.gallery.comparison` writes it. It needs `build/peers` on PYTHONPATH,
+see requirements/peers.txt.
 """
 
 import inspect
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN, verdict
+from tests.gallery.others import CONTENT, FOUND, NEAR, OURS, PACKAGES, PLAIN, verdict
 from trilby.gallery import GALLERY, LAWS, SOUND, WRONG, Exhibit
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
@@ -19,25 +20,29 @@ Way = Callable[[Exhibit], str]
 Answers = Mapping[str, str]
 Verdicts = Mapping[str, tuple[str, str]]  # exhibit -> first law broken, and what it is called
 
-HEAD = """# Other ways, on the same gallery
+HEAD = """# Other methods on the same gallery
 
-What other ways to look for such faults, and `trilby.check`, say of the {wrong} wrong modules of the
-[gallery](gallery.md), and of the {right} right ones. Each is used as its users would, on one
-example in float32 and in evaluation mode. **missed**: it is content with a wrong module, or has no
-place for it. **causal missed**: of the {causal} whose first broken law is causality. **blamed**: it
-complains of a right one. A complaint counts whatever it calls the fault; NaN poison complains of
-most attention, so it finds much that it does not see. The gallery was written before any of them
-was run on it, the court included.
+This page compares `trilby.check` with other methods of finding such faults, on the {wrong} faulty
+modules of the [gallery](gallery.md) and on the {right} correct ones. Each method is used as its
+users would use it: on one example, in float32 and in evaluation mode.
 
-`python -m tests.gallery.comparison` writes this page (torch {torch}, {peers});
-a test runs the ways of a few lines again and compares.
+- **missed**: faulty modules that the method accepts or cannot be used on.
+- **causal missed**: the same, among the {causal} modules whose first broken law is causality.
+- **false alarms**: correct modules that the method rejects.
+
+Any complaint counts as a find, whatever the method calls the fault. NaN poison complains about
+most attention modules, so many of its finds are not the fault itself. The gallery was written
+before any method was run on it, trilby's verifier included.
+
+`python -m tests.gallery.comparison` writes this page (torch {torch}, {peers}). A test runs the
+methods that take a few lines again and compares.
 
 """
-MARKS = {FOUND: "x", CONTENT: "", "-": "-"}
+MARKS = {FOUND: "x", CONTENT: "", "-": "-", NEAR: "~"}
 
 
 def answers(way: Way) -> Answers:
-    """What one way says of every exhibit."""
+    """What one method answers for every exhibit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {name: way(exhibit) for name, exhibit in GALLERY.items()}
@@ -50,7 +55,9 @@ def page(said: Mapping[str, Answers], ways: Mapping[str, Way], verdicts: Verdict
     text = HEAD.format(
         wrong=len(WRONG), right=len(SOUND), causal=len(causal), torch=torch.__version__, peers=peers
     )
-    text += "| way | what it does | missed | causal missed | blamed |\n|---|---|---|---|---|\n"
+    text += (
+        "| method | what it does | missed | causal missed | false alarms |\n|---|---|---|---|---|\n"
+    )
     for way, of in said.items():
         counts = (len(missed(of, WRONG)), len(missed(of, causal)), len(blamed(of)))
         totals = (len(WRONG), len(causal), len(SOUND))
@@ -59,16 +66,23 @@ def page(said: Mapping[str, Answers], ways: Mapping[str, Way], verdicts: Verdict
         text += " | ".join(cells) + " |\n"
     text += "\n## By name\n\n"
     for way, of in said.items():
-        text += f"**{way}** misses of the causal ones: {_named(missed(of, causal))}.\n"
-        text += f"It blames: {_named(blamed(of))}.\n\n"
-    return text + confusion(verdicts) + "\n## All of it\n\n" + table(said)
+        text += (
+            f"**{way}** misses, of the modules that are not causal: {_named(missed(of, causal))}.\n"
+        )
+        text += f"False alarms: {_named(blamed(of))}.\n"
+        if near := [name for name in of if of[name] == NEAR]:
+            text += "Rounding is near its limit, so the result depends on the processor: "
+            text += f"{_named(near)}.\n"
+        text += "\n"
+    return text + confusion(verdicts) + "\n## All results\n\n" + table(said)
 
 
 def confusion(verdicts: Verdicts) -> str:
-    """What the court names first, by what the label says: law by law, and how often the cause."""
+    """A table: what the verifier reports first for each label, and how often the cause is right."""
     columns = [*LAWS, "none"]
-    text = "## What the court names first\n\nRows are the labels, columns what `trilby.check` names"
-    text += " first; **cause**: it calls the fault what the label calls it.\n\n"
+    text = "## What the verifier reports first\n\nRows are the labels, columns the law that"
+    text += " `trilby.check` reports"
+    text += " first. **cause**: the verifier reports the cause that the label names.\n\n"
     text += f"| label | {' | '.join(columns)} | cause |\n|---|{':-:|' * (len(columns) + 1)}\n"
     for law in (*LAWS, ""):
         shown = [exhibit for exhibit in GALLERY.values() if exhibit.law == law]
@@ -80,7 +94,7 @@ def confusion(verdicts: Verdicts) -> str:
 
 
 def table(said: Mapping[str, Answers]) -> str:
-    """One row for each exhibit: x for a complaint, - where a way does not apply."""
+    """A row for each exhibit: x a complaint, - not applicable, ~ depends on the processor."""
     text = f"| exhibit | | {' | '.join(said)} |\n|---|---|{':-:|' * len(said)}\n"
     return text + "".join(row(name, said) for name in GALLERY)
 
@@ -93,12 +107,12 @@ def row(name: str, said: Mapping[str, Answers]) -> str:
 
 
 def missed(of: Answers, among: Mapping[str, Exhibit] | list[str]) -> list[str]:
-    """Wrong ones without a complaint."""
+    """Faulty exhibits that the method accepts."""
     return [name for name in among if of[name] != FOUND]
 
 
 def blamed(of: Answers) -> list[str]:
-    """Right ones with one."""
+    """Correct exhibits that the method rejects."""
     return [name for name in SOUND if of[name] == FOUND]
 
 

@@ -7,11 +7,13 @@ from trilby.gallery import LAWS, SOUND, WRONG, Exhibit
 PAGE = Path(__file__).parents[2] / "docs" / "gallery.md"
 HEAD = """# The gallery
 
-{wrong} small modules that are wrong by one fault each, after reports of people who met it, and
-{right} that are right and have been taken for wrong. `trilby gallery` lists them, `trilby gallery
-NAME` shows one with its code. Each label says which law breaks first, what the verdict calls the
-fault, and which laws may break in consequence. Tests hold the labels against plain torch, without
-the court; `python -m tests.gallery.page` writes this page.
+The gallery has {wrong} small modules with one fault each, modelled on public bug reports, and
+{right} correct modules that look wrong. `trilby gallery` lists them; `trilby gallery NAME` shows
+one of them with its code.
+
+The label of a faulty module says which law it breaks first, what the verifier calls the fault,
+and which other laws may break as a result. Tests confirm the labels with plain torch, without the
+verifier. `python -m tests.gallery.page` writes this page.
 
 """
 
@@ -22,18 +24,18 @@ def page() -> str:
     for law in LAWS:
         shown = [exhibit for exhibit in WRONG.values() if exhibit.law == law]
         text += f"## Wrong: [{law}](laws/{law}.md)\n\n"
-        text += "| exhibit | fault | called | may break too | after |\n|---|---|---|---|---|\n"
+        text += "| exhibit | fault | cause | may also break | source |\n|---|---|---|---|---|\n"
         for one in shown:
-            cells = [f"`{one.name}`", one.story, one.kind, " ".join(one.then), _after(one)]
+            cells = [f"`{one.name}`", one.story, one.kind, " ".join(one.then), _sources(one)]
             text += f"| {' | '.join(cells)} |\n"
         text += "\n"
-    text += "## Right\n\n| exhibit | why it looks wrong | after |\n|---|---|---|\n"
+    text += "## Correct\n\n| exhibit | why it looks wrong | source |\n|---|---|---|\n"
     for one in SOUND.values():
-        text += f"| `{one.name}` | {one.story} | {_after(one)} |\n"
+        text += f"| `{one.name}` | {one.story} | {_sources(one)} |\n"
     return text
 
 
-def _after(exhibit: Exhibit) -> str:
+def _sources(exhibit: Exhibit) -> str:
     """`[keras 23038](https://...)`."""
     named = []
     for address in exhibit.source:

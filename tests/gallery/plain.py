@@ -1,6 +1,6 @@
 """The laws once more, bluntly and in plain torch: what the labels of the gallery are held against.
 
-Nothing of the court is used here. Every probe takes an exhibit and answers "" where it holds, else
+The verifier is not used here. Every probe takes an exhibit and answers "" where it holds, else
 with what it saw, in the words of the labels where it can tell.
 """
 

@@ -1,4 +1,4 @@
-"""Each label of the gallery is true: by plain torch, without the court."""
+"""Each label of the gallery is true: tested with plain torch, without the verifier."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""docs/gallery.md and docs/comparison.md say what is so."""
+"""docs/gallery.md and docs/comparison.md tell the truth."""
 
 import importlib.util
 import re
@@ -6,16 +6,16 @@ import re
 import pytest
 
 from tests.gallery import comparison, page
-from tests.gallery.others import CONTENT, FOUND, OURS, PACKAGES, PLAIN, verdict
-from tests.gallery.test_court import OTHERWISE
+from tests.gallery.others import CONTENT, FOUND, NEAR, OURS, PACKAGES, PLAIN, limited, verdict
+from tests.gallery.test_verifier import OTHERWISE
 from trilby.gallery import GALLERY, LAWS
 
 COLUMNS = [*PLAIN, *PACKAGES, *OURS]
 
 
 def written() -> dict[str, dict[str, str]]:
-    """Way -> exhibit -> answer, as the page has them."""
-    rows = comparison.PAGE.read_text("utf-8").partition("## All of it")[2].strip().splitlines()
+    """Method -> exhibit -> answer, read from the page."""
+    rows = comparison.PAGE.read_text("utf-8").partition("## All results")[2].strip().splitlines()
     ways = [cell.strip() for cell in rows[0].strip("|").split("|")][2:]
     answer = {mark: said for said, mark in comparison.MARKS.items()}
     table: dict[str, dict[str, str]] = {way: {} for way in ways}
@@ -35,6 +35,11 @@ def test_a_way_says_what_the_page_says(way):
     assert written()[way] == comparison.answers(PLAIN[way])
 
 
+def test_a_fixed_limit_says_nothing_that_another_processor_would_not():
+    assert [limited(far) for far in (2e-7, 9e-7, 2e-6, 4e-6)] == [CONTENT, NEAR, NEAR, FOUND]
+    assert limited(float("nan")) == FOUND
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", PACKAGES)
 def test_a_package_says_what_the_page_says(way):
@@ -44,8 +49,8 @@ def test_a_package_says_what_the_page_says(way):
 
 
 @pytest.mark.slow
-def test_the_court_says_what_the_page_says():
-    """What is not listed as otherwise is as labelled: another test holds that."""
+def test_the_verifier_says_what_the_page_says():
+    """Exhibits that are not in `OTHERWISE` are as labelled; another test holds that."""
     said = {
         name: verdict(name) if name in OTHERWISE else (exhibit.law, exhibit.kind)
         for name, exhibit in GALLERY.items()
@@ -68,7 +73,7 @@ def test_the_counts_are_those_of_the_rows():
         assert f"| {blamed} of {len(GALLERY) - wrong} |" in line
 
 
-def test_a_way_can_be_content_and_can_complain():
+def test_a_method_accepts_some_and_rejects_some():
     for of in written().values():
         assert {FOUND, CONTENT} <= set(of.values())
 
@@ -76,7 +81,7 @@ def test_a_way_can_be_content_and_can_complain():
 @pytest.mark.parametrize("law", LAWS)
 def test_the_page_of_a_law_names_its_causes_and_cites_what_the_gallery_cites(law):
     text = (page.PAGE.parent / "laws" / f"{law}.md").read_text("utf-8")
-    parts = ["What breaks it in the wild", "How it is judged", "Causes", "What it cannot see"]
+    parts = ["What breaks it in practice", "How it is tested", "Causes", "What it cannot find"]
     assert re.findall(r"^## (.*)$", text, re.M) == parts
     for exhibit in GALLERY.values():
         assert exhibit.law != law or f"*{exhibit.kind}*" in text

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
-    {"errors", "env"},
+    {"errors", "env", "torch_private"},
     {"shapes", "card", "streaming"},
     {"algebra", "kernels", "comm", "data", "files"},
     {"mixers"},
@@ -14,6 +14,10 @@ FLOORS = (  # bottom first; a module imports strictly lower floors, and its own 
     {"__main__"},
     {"__init__"},
 )
+COMPUTED = ("trilby/__init__.py", "trilby/kernels/ops/operator.py")
+"""The files that import by a name they were given: the roof from its table, an operator from the
+`kernels=` of whoever makes it, which is read as an import there.
+"""
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 
 
@@ -34,10 +38,11 @@ def imports(source: str, module: str, package: str = "trilby") -> Iterator[str]:
         elif isinstance(node, ast.Call) and _called(node.func) in ("import_module", "__import__"):
             name = node.args[0] if node.args else None
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                level = len(name.value) - len(name.value.lstrip("."))
-                yield _join(parents, level, name.value.lstrip("."), "")
-            elif module != f"{package}/__init__.py":
+                yield _join(parents, *_dots(name.value), "")
+            elif module not in COMPUTED:
                 yield f"{package}.__init__.<computed>"
+        elif isinstance(node, ast.keyword) and node.arg == "kernels":
+            yield from (_join(parents, *_dots(name), "") for name in _strings(node.value))
 
 
 def broken(source: str, module: str, package: str = "trilby") -> list[str]:
@@ -70,6 +75,17 @@ def _sibling(module: str, rest: str) -> bool:
 
 def _called(function: ast.expr) -> str:
     return getattr(function, "id", getattr(function, "attr", ""))
+
+
+def _dots(name: str) -> tuple[int, str]:
+    """How many dots a relative name begins with, and the rest."""
+    return len(name) - len(name.lstrip(".")), name.lstrip(".")
+
+
+def _strings(node: ast.expr) -> list[str]:
+    """The values of a dictionary that is written out."""
+    values = node.values if isinstance(node, ast.Dict) else []
+    return [v.value for v in values if isinstance(v, ast.Constant) and isinstance(v.value, str)]
 
 
 def _join(parents: list[str], level: int, module: str | None, name: str) -> str:

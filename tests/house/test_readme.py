@@ -1,15 +1,16 @@
-"""The README says what is so: its table, its length, its Python, its picture."""
+"""The README tells the truth: its table, its length, its Python, its picture, its links."""
 
 import re
 from pathlib import Path
 
 from trilby import FORMS, MIXERS
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def table() -> list[str]:
-    """The table of rooms and forms as the cards have it."""
+    """The table of mixers and forms, written from the cards."""
     rows = [["mixer", *FORMS], ["---"] * (1 + len(FORMS))]
     rows += [[m.name, *("yes" if f in m.forms else "-" for f in FORMS)] for m in MIXERS.values()]
     return ["|" + "|".join(r) + "|" if r[0] == "---" else f"| {' | '.join(r)} |" for r in rows]
@@ -24,10 +25,25 @@ def test_it_fits_in_one_sitting():
 
 
 def test_its_python_runs():
-    [code] = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     names: dict[str, object] = {}
-    exec(code, names)
+    for code in blocks:  # each one goes on with the names of those before it
+        exec(code, names)
+    assert len(blocks) == 3
     assert bool(names["verdict"])
+    assert not names["report"]
+    assert names["report"].first()[0].law == "causal"
+
+
+def test_its_links_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_it_begins_with_pip():
+    [first, *_] = re.findall(r"```\w*\n(.*?)\n", README, re.S)
+    assert first == "pip install trilby"
 
 
 def test_its_picture_is_what_show_draws():
@@ -42,6 +58,6 @@ def test_it_counts_the_mutants_and_the_laws():
     from trilby.verify.laws import LAWS
     from trilby.verify.mutants import MUTANTS
 
-    assert f"[{len(MUTANTS)} wrong means]" in README
-    assert len(LAWS.keys() - {"padding"}) == 9  # a room takes no masks
+    assert f"[{len(MUTANTS)} mutants]" in README
+    assert len(LAWS.keys() - {"padding"}) == 9  # a mixer takes no masks
     assert "nine laws" in README

@@ -99,32 +99,55 @@ print("right")
     assert result(child(code))[:2] == (0, "right")
 
 
-def test_a_fork_waits_for_a_kernel_that_is_being_compiled():
-    code = """
-import os, signal, threading, time, torch, trilby
-from numba.core.compiler_lock import global_compiler_lock
-from trilby.kernels.machine import compiler
-x = torch.randn(2, 9, 3)
-inside, compile = threading.Event(), compiler.Kernel._compile
-def slowly(self, element):
-    with global_compiler_lock:
-        inside.set()
-        time.sleep(0.5)
-        return compile(self, element)
-compiler.Kernel._compile = slowly
-other = threading.Thread(target=lambda: trilby.mean.fused(x))
-other.start()
-inside.wait()  # the compiler is at work, and holds its lock
-child = os.fork()
-if child == 0:
-    signal.alarm(60)  # a lock that nobody will give back
-    y = trilby.mean.fused(x.double())[0]  # another dtype, another compilation
-    os._exit(0 if y.shape == x.shape else 1)
-other.join()
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print("right")
+DOUBLES = """
+import numba
+@numba.njit
+def twice(value):
+    return 2 * value
+def doubles(x):
+    for i in range(len(x)):
+        x[i] = twice(x[i])
 """
-    assert result(child(code))[:2] == (0, "right")
+
+
+def test_a_fork_does_not_wait_for_a_compilation_and_the_child_compiles_for_itself(tmp_path):
+    (tmp_path / "doubles.py").write_text(DOUBLES)
+    code = """
+import os, signal, sys, threading, time
+import numba, numpy as np
+from numba.core.typeinfer import TypeInferer
+sys.path.insert(0, os.environ["NUMBA_CACHE_DIR"])
+from doubles import doubles
+from trilby.kernels.machine.compiler import Kernel
+kernel = Kernel(doubles, lambda element: (numba.types.Array(element, 1, "C"),))
+inside, go_on, propagate = threading.Event(), threading.Event(), TypeInferer.propagate
+def slowly(self, raise_errors=True):
+    if threading.current_thread() is other and len(self.context.callstack) > 1:
+        inside.set()  # a function that the kernel calls is half compiled, every lock is held
+        go_on.wait(60)
+    return propagate(self, raise_errors)
+def works(element=numba.float32, dtype=np.float32):
+    x = np.ones(3, dtype)
+    kernel.of(element)(x)
+    return x.tolist() == [2, 2, 2]
+TypeInferer.propagate = slowly
+other = threading.Thread(target=works)
+other.start()
+assert inside.wait(60)
+before = time.perf_counter()
+child = os.fork()
+waited = time.perf_counter() - before
+if child == 0:
+    signal.alarm(40)  # a lock that nobody will give back
+    os._exit(0 if works() and works(numba.float64, np.float64) else 1)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+go_on.set()
+other.join()
+assert works() and works(numba.float64, np.float64)
+print("right", code, waited < 1)
+"""
+    found = result(child(code, NUMBA_CACHE_DIR=str(tmp_path)))
+    assert found[:2] == (0, "right 0 True"), found
 
 
 def test_two_processes_compile_at_once(tmp_path):
@@ -162,7 +185,9 @@ def test_a_program_on_disk_is_not_taken_when_what_it_calls_has_changed(tmp_path)
     from trilby.kernels.cpu.fading_memory.programs import RECUR
     from trilby.kernels.machine.compiler import fingerprint
 
-    assert RECUR._source.__qualname__.endswith(f".{fingerprint(Path(team.__file__).parent):08x}")
+    assert RECUR._source.__qualname__.endswith(
+        f".{fingerprint(Path(team.__file__).parent.parent):08x}"
+    )
     seen = set()
     for text in ("a = 1", "a = 2"):
         folder = tmp_path / text[-1]
@@ -255,6 +280,74 @@ def test_an_interrupt_ends_the_parts_that_run_and_begins_no_other(crew):
     with pytest.raises(KeyboardInterrupt):
         threads.spread([interrupted, slow])
     assert ended == [1]
+
+
+TASKS = """
+import os, torch, trilby
+from trilby.kernels.machine import team
+assert team.there(), team.found().why
+torch.set_num_threads(8)
+x = torch.randn(2, 512, 64)
+trilby.mean.fused(torch.randn(8, 512, 64))
+(torch.randn(1 << 22) + 1).sum()  # torch gathers its team
+tasks = lambda: len(os.listdir("/proc/self/task"))
+before = tasks()
+for few in (x, x[:1], torch.randn(8, 512, 64)):
+    trilby.mean.fused(few)
+    assert torch.get_num_threads() == 8
+with team.single():
+    torch.randn(1 << 20) + 1
+print(before >= 8, tasks() - before)
+"""
+
+
+@pytest.mark.skipif(not team.there(), reason=team.found().why)
+def test_a_call_of_few_parts_leaves_torch_all_of_its_threads():
+    assert result(child(TASKS))[:2] == (0, "True 0")
+
+
+@pytest.mark.skipif(not team.there(), reason=team.found().why)
+def test_another_package_s_openmp_in_the_process_is_not_taken_for_torch_s(monkeypatch):
+    class Other:
+        """GNU OpenMP of another package: what is set there, torch does not see."""
+
+        most = 3
+
+        def omp_get_max_threads(self) -> int:
+            return self.most
+
+        def omp_set_num_threads(self, n: int) -> None:
+            self.most = n
+
+    other, mine = Other(), torch.get_num_threads()
+    assert team._of_torch(team.found().library)
+    assert not team._of_torch(other)
+    assert (other.most, torch.get_num_threads()) == (3, mine)
+    monkeypatch.setattr(team, "_of_torch", lambda _library: False)
+    library, why = team._library.__wrapped__()
+    assert library is None
+    assert why.startswith("torch computes on another OpenMP than ")
+
+
+WHICH = """
+import torch, trilby
+from trilby.kernels.machine import team, threads
+torch.set_num_threads(2)
+print(trilby.mean.fused(torch.ones(8, 4096, 64))[0].sum().item(), team.found().why)
+print(threads._pool is not None)
+"""
+
+
+def test_the_pool_is_used_where_the_environment_says_so():
+    code, out, _ = result(child(WHICH, TRILBY_THREADS="pool"))
+    assert (code, out.split()) == (0, ["2097152.0", "TRILBY_THREADS=pool", "True"])
+
+
+def test_another_word_in_the_environment_is_an_error_of_one_line():
+    code, _, err = result(child(WHICH, TRILBY_THREADS="gang"))
+    assert code == 1
+    said = "TRILBY_THREADS is 'gang', expected pool, or nothing for the threads of torch"
+    assert said in err.splitlines()[-1]
 
 
 def test_a_fork_after_the_team_ran_leaves_parent_and_child_able_to_use_torch():

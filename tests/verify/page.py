@@ -7,10 +7,10 @@ import trilby
 from trilby.verify.laws import LAWS
 from trilby.verify.mutants import MUTANTS, Mutant
 from trilby.verify.mutants.page import head, row
-from trilby.verify.telling.report import Report
+from trilby.verify.reports.report import Report
 
 PAGE = Path(__file__).parents[2] / "docs" / "mutants.md"
-JUDGED = [name for name in LAWS if name != "padding"]  # rooms take no masks
+JUDGED = [name for name in LAWS if name != "padding"]  # mixers take no mask
 
 
 def beside(mutant: Mutant, *healthy: str) -> trilby.Mixer:

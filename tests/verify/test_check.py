@@ -1,4 +1,4 @@
-"""`check`: the room holds, the report tells what was run, the caller's things are as before."""
+"""`check`: the mixer holds, the report tells what was run, the caller's things are as before."""
 
 import json
 import random
@@ -13,9 +13,9 @@ import trilby
 from trilby.cli.names import EFFORTS as TYPED
 from trilby.errors import CallError, FormError
 from trilby.verify.mutants import MUTANTS
+from trilby.verify.reports.report import Report
+from trilby.verify.reports.verdict import Verdict
 from trilby.verify.sizes import EFFORTS
-from trilby.verify.telling.report import Report
-from trilby.verify.telling.verdict import Verdict
 
 
 def with_scan(scan):
@@ -51,7 +51,7 @@ def test_a_report_prints_as_a_table():
     assert lines[2] == (
         "causal: leak  mean.scan  y[0, 0] reads x[0, 1]  change 0.2  B=1 T=2 C=1 float32"
     )
-    assert lines[3].startswith("not run  mean.loop scan: padding, a room takes no masks")
+    assert lines[3] == "padding (mean.loop scan) skipped: a mixer takes no mask"
     assert lines[4] == (
         "sizes  causal: T 1 2 3 5 8 66, B 1-3, C 1-4, float32 float64 bfloat16 float16"
     )

@@ -130,7 +130,7 @@ def test_a_count_lost_at_256_is_rounding():
     verdict = same(mean.loop, _bare_bfloat, x)
     assert (verdict.kind, bool(verdict)) == ("rounding", False)
     assert str(verdict).startswith(
-        "the same function, but _bare_bfloat rounds worse than bfloat16 is entitled to: "
+        "the same function, but _bare_bfloat rounds worse than bfloat16 allows: "
     )
     assert " times; y alone is compared" in str(verdict)
     assert verdict.error > verdict.allowance

@@ -4,12 +4,12 @@ from weakref import WeakSet
 
 import pytest
 import torch
-from tests.verify.test_anyone import Block, empty, x
+from tests.verify.test_module import Block, empty, x
 
 import trilby
 from trilby.streaming import by_cache
-from trilby.verify.copies import restore as keeper
-from trilby.verify.subjects import module as anyone
+from trilby.verify.copies import restore
+from trilby.verify.subjects import user_module
 
 
 class Counted(Block):
@@ -26,8 +26,8 @@ class Counted(Block):
 
 @pytest.fixture(autouse=True)
 def all_are_large(monkeypatch):
-    monkeypatch.setattr(anyone, "LARGE", 0)
-    monkeypatch.setattr(keeper, "WATCHED", 0)
+    monkeypatch.setattr(user_module, "LARGE", 0)
+    monkeypatch.setattr(restore, "WATCHED", 0)
     Counted.alive.clear()
     Counted.most = 0
 

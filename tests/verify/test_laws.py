@@ -1,4 +1,4 @@
-"""The laws on subjects that are no room: other arguments, another state, rounding-level noise."""
+"""The laws on mixers from elsewhere: other arguments, another state, rounding-level noise."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from trilby.verify.comparing.finding import NotRun
 from trilby.verify.judge import judge
 from trilby.verify.laws import LAWS, Law
 from trilby.verify.sizes import LENGTHS, Setting, cuts, pieces, sizes
-from trilby.verify.subjects.subject import Subject
+from trilby.verify.subjects.mixer_form import MixerForm
 
 NAMES = ("q", "k", "v", "g")
 JUDGED = [law for law in LAWS if law not in ("padding", "documents", "agrees")]
@@ -36,12 +36,12 @@ def draw(setting):
 
 
 def subject(call, **more):
-    return Subject("decay", call, draw, NAMES, **more)
+    return MixerForm("decay", call, draw, NAMES, **more)
 
 
 def verdict(call, law, effort="quick"):
     judged = subject(call, longest=600, traced=5)
-    return judge(judged, LAWS[law], LAWS[law].settings(effort, judged))
+    return judge(judged, LAWS[law], LAWS[law].mixer_settings(effort, judged))
 
 
 @pytest.mark.parametrize("law", JUDGED)

@@ -78,7 +78,7 @@ def test_code_that_names_float32_is_judged_in_float64_all_the_same():
         assert verdict.kind == "different", verdict
 
 
-def test_a_captured_matrix_of_float32_is_entitled_to_its_own_rounding():
+def test_a_captured_matrix_of_float32_has_an_allowance_of_its_own():
     wei = torch.ones(8, 8).tril()
     wei /= wei.sum(1, keepdim=True)
     assert same(by_loop, lambda x: wei @ x, x)

@@ -1,4 +1,4 @@
-"""Mathematics that several rooms share: it knows tensors and has never heard of a mixer."""
+"""Mathematics that several mixers share. It works on tensors and imports no mixer."""
 
 from .fade import fade, faded
 from .packing import firsts

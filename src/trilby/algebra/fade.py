@@ -1,8 +1,7 @@
-"""Products of decays between positions, given as natural logarithms; exact for a total reset too.
+"""Products of decays between positions, from natural logarithms; exact for a full reset too.
 
-Logarithms are added up between the two positions and never subtracted from each other: with a total
-reset, `g = -inf`, a difference of prefix sums would be `inf - inf`, and far from the start it would
-have lost its digits.
+Logarithms are summed between two positions and never subtracted. With a full reset, `g = -inf`, a
+difference of prefix sums would be `inf - inf`, and far from the start it would lose its digits.
 """
 
 import torch
@@ -13,13 +12,13 @@ def fade(g: Tensor) -> Tensor:
     """exp(g_{s+1} + ... + g_t) for every t >= s, and 0 for t < s.
 
     Args:
-        g: [..., T] natural logarithms of decays; -inf forgets everything, g > 0 grows.
+        g: [..., T] natural logarithms of decays; -inf is a reset, g > 0 grows.
 
     Returns:
         [..., T, T], row = the later position t, column = the earlier one s; the diagonal is 1.
 
-    The sums are masked before `exp` and not after: in the future it may overflow, and infinity
-    times zero is NaN on the way back. Cost: time and memory O(T^2) for each row of g.
+    The sums are masked before `exp`, not after it: `exp` of the future may overflow, and infinity
+    times zero is NaN in the backward pass. Cost: time and memory O(T^2) for each row of g.
 
     Source: "segment sum" in Dao and Gu, "Transformers are SSMs" (2024), Listing 1.
 
@@ -34,7 +33,7 @@ def fade(g: Tensor) -> Tensor:
 
 
 def faded(g: Tensor) -> Tensor:
-    """exp(g_0 + ... + g_t): what every position still has of the state before position 0.
+    """exp(g_0 + ... + g_t): the weight of the state before position 0 at every position.
 
     Args:
         g: [..., T]. Returns: [..., T].

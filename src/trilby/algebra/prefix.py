@@ -1,4 +1,4 @@
-"""An associative scan in torch operations, so that every leaf has its right gradient, twice too."""
+"""An associative scan in torch operations, with right gradients of any order for every leaf."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +16,14 @@ def scan(combine: Callable[[Any, Any], Any], x: Any, *, dim: int = 1, reverse: b
     """All prefixes of an associative operation: x_0, x_0 * x_1, x_0 * x_1 * x_2, ...
 
     Args:
-        combine: `combine(earlier, later)`, on whole slices along `dim` at once; it must be
-            associative and need not commute. It takes and returns what x is: a tensor or a tuple.
-        x: a tensor, or a tuple of tensors with one length along `dim`.
-        dim: the axis that is scanned, time by default.
-        reverse: all suffixes instead; `earlier` is then the one nearer to the end.
+        combine: `combine(earlier, later)`, called on slices along `dim`. It must be associative and
+            need not be commutative. It takes and returns the type of x: a tensor or a tuple.
+        x: a tensor, or a tuple of tensors of the same length along `dim`.
+        dim: the axis of the scan, time by default.
+        reverse: compute all suffixes instead; `earlier` is then the one closer to the end.
 
     Returns:
-        What x is, with the same shapes.
+        The type of x, with the same shapes.
 
     Raises:
         DtypeError: x is not a tensor or a tuple of them. ShapeError: lengths that differ, an axis
@@ -67,7 +67,7 @@ def scan(combine: Callable[[Any, Any], Any], x: Any, *, dim: int = 1, reverse: b
 
 
 def _scan(join: Callable[[Element, Element], Element], x: Element, dims: list[int]) -> Element:
-    """Pairs are joined, the half as long scan gives the odd prefixes, one more join the even."""
+    """Join pairs, scan the half to get the odd prefixes, join once more to get the even ones."""
     T = x[0].shape[dims[0]]
     if T < 2:
         return x
@@ -107,7 +107,7 @@ def _cat(one: Element, other: Element, dims: list[int]) -> Element:
 
 
 def _woven(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    """even_0, odd_0, even_1, odd_1 ..., of which even may have one more."""
+    """Interleave: even_0, odd_0, even_1, odd_1 ...; even may have one more."""
     n = odd.shape[dim]
     woven = torch.stack([even.narrow(dim, 0, n), odd], dim + 1).flatten(dim, dim + 1)
     return torch.cat([woven, even.narrow(dim, n, even.shape[dim] - n)], dim)

@@ -1,4 +1,4 @@
-"""The audit: every type of model in somebody's library, shrunk, built and judged."""
+"""The audit: tests a small model of every type in a model library."""
 
 from .adapter import Adapter, Built, NoLibrary, NotBuilt
 from .ledger import Ledger

@@ -1,4 +1,4 @@
-"""What a library tells the audit: which types there are, and how each is made and called."""
+"""The interface of a library under audit: its model types, and how to build and call each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ Probe = tuple[str, Callable[["Built"], Verdict]]
 
 
 class NotBuilt(Exception):
-    """A type that cannot be made from a configuration alone; the message is the reason."""
+    """A type that cannot be built from a configuration alone; the message is the reason."""
 
 
 class NoLibrary(TrilbyError, ImportError):
-    """The library that is to be audited, or the adapter for it, is not there."""
+    """The library, or an adapter for it, is not installed."""
 
 
 def no_limit(_: Verdict) -> str:
-    """Nothing is excused."""
+    """No limitation is documented."""
     return ""
 
 
@@ -32,13 +32,13 @@ class Built:
 
     Attributes:
         kind: the name of its type.
-        module: takes what `example` draws, returns logits [B, T, vocabulary] or what holds them.
+        module: takes what `example` returns; gives logits [B, T, vocabulary], or what holds them.
         example: (B, T, seed) -> keyword arguments with `input_ids` [B, T].
-        how: what `trilby.check` is told: carry, padding, documents, vocabulary.
-        facts: what a reader of the table wants to know: class, parameters, layers.
-        limit: broken verdict -> why that is a limitation that the library states; "" if it is not.
-        faults: law -> what is known to be wrong since the model could not even be called so.
-        ways: name -> makes the same module with the same weights, computed in another way.
+        how: options of `trilby.check`: carry, padding, documents, vocabulary.
+        facts: for the table: class, parameters, layers.
+        limit: broken verdict -> the limitation that the library documents; "" if there is none.
+        faults: law -> the error, for laws whose call already raised while building.
+        ways: name -> builds the same module with the same weights and another implementation.
     """
 
     kind: str
@@ -55,31 +55,31 @@ class Adapter(Protocol):
     """A library under audit. Twenty lines are enough; see `x_transformers.py`.
 
     Attributes:
-        name: of the library, as people install it.
-        preload: modules that every process needs and that are slow to import.
+        name: the name to install the library by.
+        preload: modules that are slow to import and that every process needs.
     """
 
     name: str
     preload: Sequence[str]
 
     def version(self) -> str:
-        """The installed release; NoLibrary where there is none."""
+        """The installed release; raises NoLibrary if there is none."""
 
     def kinds(self) -> list[str]:
         """Every type, by name."""
 
     def build(self, kind: str, dtype: torch.dtype) -> Built:
-        """One type, small, with random weights, in eval mode; NotBuilt with the reason."""
+        """A small random model of one type, in eval mode; raises NotBuilt with the reason."""
 
     def probes(self) -> Iterator[Probe]:
-        """Laws of the library's own: names, and functions that judge one built model."""
+        """Laws specific to the library: names, and functions that test one built model."""
 
 
 def redraw(module: nn.Module, seed: int = 0) -> None:
-    """Random weights under which everything matters: no gate is shut, no layer a whisper.
+    """Draw random weights so that every part has an effect: no gate closed, no layer negligible.
 
-    Matrices are normal with the variance of one over their inputs, embeddings with variance one,
-    and what has one axis (norms, biases, decays) moves by a fifth from where it was made.
+    Matrices are normal with variance one over the number of inputs, embeddings with variance one.
+    Parameters with one axis (norms, biases, decays) change by 0.2 times a normal number.
     """
     draws = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -95,7 +95,7 @@ def redraw(module: nn.Module, seed: int = 0) -> None:
 
 
 def tokens(drawn: int, first: int = 0) -> Callable[[int, int, int], dict[str, Any]]:
-    """An example of B rows of T tokens, from `first` to below `drawn`.
+    """A function that draws B rows of T tokens, from `first` up to `drawn - 1`.
 
     >>> tokens(9)(2, 3, 0)["input_ids"].shape
     torch.Size([2, 3])

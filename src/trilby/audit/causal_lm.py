@@ -1,4 +1,4 @@
-"""A causal language model of transformers behind one signature, whatever its release calls it."""
+"""One signature for every causal language model of transformers, in every release."""
 
 import inspect
 from collections.abc import Callable
@@ -11,33 +11,33 @@ from torch import Tensor, nn
 from ..verify.precision.widened import widened
 
 CARRIES = ("cache", "past_key_values", "cache_params", "state", "mems", "past_buckets_states")
-"""What a release or a type calls that which it goes on from; the first one found is used."""
+"""The names of the cache argument in releases and types; the first one found is used."""
 
 
 @dataclass
 class Went:
-    """What a call returns: logits [B, T, vocabulary], and what the next call goes on from: the
-    library's own object, and the tokens [B, t] behind it."""
+    """The result of a call: logits [B, T, vocabulary], and the past for the next call: the cache
+    object of the library, and the tokens [B, t] so far."""
 
     logits: Tensor
     past_key_values: tuple[Any, Tensor] | None = None
 
 
 class CausalLM(nn.Module):
-    """Calls a model as its own `generate` does; for one whose positions count from 0.
+    """Calls a model as its own `generate` does; for models whose positions count from 0.
 
-    With a mask, `position_ids` count the real positions of each row. What the model goes on from
-    is handed on under the name that it has.
+    With a mask, `position_ids` count the real positions of each row. The cache is passed under the
+    name that the model uses.
 
     Args:
-        model: of transformers.
+        model: a model of transformers.
 
     Attributes:
-        carry: what the model calls that which it goes on from; None where it keeps nothing.
-        start: makes an empty one, for a model that returns none unless it is given one.
-        whole: whether a call that goes on is handed the tokens behind it once more, and their
-            positions; the model leaves out those that it has.
-        takes: the names that its forward takes.
+        carry: the name of the model's cache argument; None if it has no cache.
+        start: makes an empty cache, for a model that returns one only if it is given one.
+        whole: whether a call with a cache is passed all tokens from the first one on; the model
+            skips those that are in its cache.
+        takes: the parameter names of its forward.
     """
 
     counts = True
@@ -60,7 +60,7 @@ class CausalLM(nn.Module):
         past_key_values: tuple[Any, Tensor] | None = None,
         use_cache: bool = False,
     ) -> Went:
-        """Logits [B, T, vocabulary] of tokens [B, T]; the mask also covers what went before."""
+        """Logits [B, T, vocabulary] of tokens [B, T]; the mask covers the past too."""
         given: dict[str, Any] = {"input_ids": input_ids}
         if attention_mask is not None:
             real = attention_mask.long()
@@ -72,7 +72,7 @@ class CausalLM(nn.Module):
         return self.went(given, past_key_values, use_cache)
 
     def went(self, given: dict[str, Any], past_key_values: Any, use_cache: bool) -> Went:
-        """Call the model, going on from a past, under the names that it knows."""
+        """Call the model with a past, under the parameter names that it has."""
         fresh = given["input_ids"]
         if "use_cache" in self.takes:
             given["use_cache"] = use_cache
@@ -82,7 +82,7 @@ class CausalLM(nn.Module):
         if past is not None and self.carry:
             given[self.carry] = past
         tokens, at = torch.cat([behind, fresh], 1), behind.shape[1]
-        if use_cache and "cache_position" in self.takes:  # older releases want to be told
+        if use_cache and "cache_position" in self.takes:  # older releases need it
             given["cache_position"] = torch.arange(at, tokens.shape[1])
         if self.whole and at:
             given["input_ids"] = tokens
@@ -96,22 +96,22 @@ class CausalLM(nn.Module):
 
 
 class Uncounted(CausalLM):
-    """A model that is told no positions: it takes none, or counts them off the tokens itself.
+    """A model that gets no positions: it takes none, or derives them from the tokens.
 
-    One that could be told reads its positions off the tokens that are not padding, so it is given
-    padding where the mask says so.
+    A model that derives its positions counts the tokens that are not padding, so the tokens are set
+    to padding where the mask is 0.
     """
 
     counts = False
 
-    def forward(  # type: ignore[override]  # it takes no position_ids, and says so
+    def forward(  # type: ignore[override]  # it has no position_ids
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         past_key_values: tuple[Any, Tensor] | None = None,
         use_cache: bool = False,
     ) -> Went:
-        """Logits [B, T, vocabulary] of tokens [B, T]; the mask also covers what went before."""
+        """Logits [B, T, vocabulary] of tokens [B, T]; the mask covers the past too."""
         given: dict[str, Any] = {"input_ids": input_ids}
         if attention_mask is not None:
             given["attention_mask"] = real = attention_mask.long()

@@ -1,8 +1,8 @@
-"""What no rule can know about a configuration, type by type.
+"""Hints for the configurations of single types, where the general rules are not enough.
 
-`first` is what the default configuration needs to be made at all, `config` what the small one takes
-instead of what the rules say, `part` the part of a composite configuration that the model is of,
-`whole` says that a call with a cache takes all tokens from the first one on.
+`first` has what the default configuration needs to be built. `config` has values for the small
+configuration that replace those of the rules. `part` is the part of a composite configuration that
+the model is built from. `whole` says that a call with a cache takes all tokens from the first on.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""One type before all laws, in the process that may die of it."""
+"""Test one type against all laws, in a process that may crash."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,17 +14,17 @@ GROUPS = (
     (("documents",), ("carry", "padding")),
     (("resumes", "sound"), ()),
 )
-"""Laws that are judged in one call, and what that call is not told: a cache is for streams, and
-a packed row has neither a cache nor a mask."""
+"""Laws that are run in one call, and the options that are left out for it: a cache is for streaming
+only, and packed rows get neither a cache nor a mask."""
 
 LAWS = tuple(law for group, _ in GROUPS for law in group)
 Tell = Callable[[str, Any], None]
 
 
 def judge(adapter: Adapter, kind: str, effort: str, seconds: float, tell: Tell) -> None:
-    """Build one type and judge it, telling each thing as soon as it is known.
+    """Build one type and test it; report every result as soon as it is known.
 
-    Told are ("built", facts), ("verdict", fields of a verdict) and ("not built", reason).
+    `tell` gets ("built", facts), ("verdict", fields of a verdict) or ("not built", reason).
     """
     torch.set_num_threads(1)
     try:
@@ -38,11 +38,11 @@ def judge(adapter: Adapter, kind: str, effort: str, seconds: float, tell: Tell) 
             limit = built.limit(verdict) if verdict.outcome == "broken" else ""
             tell("verdict", {**verdict.as_dict(), "limit": limit})
     except CallError as refused:
-        tell("not built", f"it is built, and cannot be called: {refused}")
+        tell("not built", f"it was built, but cannot be called: {refused}")
 
 
 def _built(adapter: Adapter, kind: str) -> tuple[Built, torch.dtype]:
-    """In float64, or in float32 where the type takes no other."""
+    """Build in float64, or in float32 if the type does not run in float64."""
     reasons = []
     for dtype in (torch.float64, torch.float32):
         try:
@@ -55,7 +55,7 @@ def _built(adapter: Adapter, kind: str) -> tuple[Built, torch.dtype]:
 
 
 def _verdicts(adapter: Adapter, built: Built, effort: str, seconds: float) -> Iterator[Verdict]:
-    """By the laws of the court, then by those of the library."""
+    """Run the laws of the verifier, then those of the library."""
     for group, spared in GROUPS:
         how = {name: value for name, value in built.how.items() if name not in spared}
         wanted = [law for law in group if law not in built.faults]
@@ -65,7 +65,7 @@ def _verdicts(adapter: Adapter, built: Built, effort: str, seconds: float) -> It
             )
         except CallError:
             raise
-        except Exception as problem:  # of the model, where it was called to see what it is
+        except Exception as problem:  # raised by the model when its signature was examined
             for law in wanted:
                 yield Verdict(built.kind, law, "not run", sentence=_told(problem))
     for law, told in built.faults.items():

@@ -1,4 +1,4 @@
-"""What has been judged so far, on disk: written whole or not at all, picked up again."""
+"""The results of an audit on disk: written atomically, so that an audit can continue later."""
 
 import json
 import os
@@ -16,10 +16,10 @@ class Ledger:
 
     Args:
         path: of the file; it need not exist.
-        header: what was audited and how; rows of another header are not picked up.
+        header: what was audited and how; rows of another header are refused.
 
     Raises:
-        FileError: the file is not one of ours, or holds another audit; its folder is not there.
+        FileError: the file is not a results file or holds another audit, or its folder is missing.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
@@ -31,11 +31,11 @@ class Ledger:
             self.rows = self._read()
 
     def settled(self, kind: str) -> bool:
-        """Whether a type has a row that the next call keeps: any but one that ran out of time."""
+        """Whether a type has a result; one that ran out of time does not count."""
         return self.rows.get(kind, {}).get("status", "out of time") != "out of time"
 
     def add(self, row: Row) -> None:
-        """Keep a row; the file is replaced in one step, so an interrupt leaves the old one."""
+        """Add a row. The file is replaced in one step, so an interrupt leaves the old one."""
         self.rows[row["kind"]] = row
         text = json.dumps({**self.header, "rows": self.rows}, indent=1, sort_keys=True)
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
@@ -60,6 +60,6 @@ class Ledger:
             if found.get(key) != value:
                 raise FileError(
                     f"audit: {self.path} holds results with {key} {found.get(key)!r}, and this is "
-                    f"{value!r}; name another file with --results, or take --fresh"
+                    f"{value!r}; choose another file with --results, or use --fresh"
                 )
         return dict(rows)

@@ -1,7 +1,8 @@
-"""Laws of a library that generates: its ways agree, `generate` is the model, and padding ends.
+"""Laws for libraries that generate: implementations agree, `generate` equals the forward pass, and
+padding is ignored when a generation continues.
 
-An error is held against the noise: what the logits do when every weight moves by one unit of
-rounding in float32, times eight, as everywhere in the court.
+The tolerance is the noise, times eight as in the verifier. The noise is the change of the logits
+when every weight moves by one unit of float32 rounding.
 """
 
 import warnings
@@ -25,7 +26,7 @@ PADS, FIRST, MORE = 3, 5, (3, 2, 1)  # columns of padding, tokens of the first c
 
 
 def attention(built: Built) -> Verdict:
-    """The ways in which the library computes one model agree, e.g. eager and sdpa."""
+    """The implementations of one model agree, e.g. eager and sdpa attention."""
     ids = built.example(2, 13, 1)["input_ids"]
     ways: dict[str, nn.Module] = {}
     refused = ""
@@ -35,17 +36,17 @@ def attention(built: Built) -> Verdict:
         except Exception as reason:
             refused = f"{name} is refused ({_short(reason)})"
     if len(ways) < 2:
-        return _not_run(built, "attention", refused or "there is one way only")
+        return _not_run(built, "attention", refused or "there is only one implementation")
     (first, one), *others = ways.items()
     plain = _logits(one, ids)
     allowed = noise(one, lambda: _logits(one, ids))
     found = [_judged(built, "attention", _logits(m, ids), plain, allowed) for _, m in others]
     names = [f"{first} and {name}" for name, _ in others]
-    return _worst(found, names, "ways differ")
+    return _worst(found, names, "implementations differ")
 
 
 def generates(built: Built) -> Verdict:
-    """`generate`, greedy, gives the logits of one pass over what it wrote; also padded left."""
+    """Greedy `generate` gives the logits of one pass over its result; also with left padding."""
     model: Any = built.module.model
     ids = built.example(2, 9, 2)["input_ids"]
     found, names = [], []
@@ -68,9 +69,9 @@ def generates(built: Built) -> Verdict:
 
 
 def continues(built: Built) -> Verdict:
-    """Several tokens at once after a prompt that is padded left in one row of two."""
+    """Several tokens at once, after a prompt with left padding in one of two rows."""
     if "carry" not in built.how or "padding" not in built.how:
-        return _not_run(built, "continues", "it takes no mask, or keeps nothing to go on from")
+        return _not_run(built, "continues", "it takes no mask, or has no cache")
     length = FIRST + sum(MORE)
     ids = built.example(2, length, 3)["input_ids"]
     plain = _logits(built.module, ids)
@@ -92,7 +93,7 @@ def continues(built: Built) -> Verdict:
 
 
 def noise(module: nn.Module, call: Callable[[], Tensor], unit: float = UNIT) -> float:
-    """The largest response of a call to one unit of rounding, of float32, in every weight."""
+    """The largest change of a result when every weight moves by one unit of float32 rounding."""
     plain, largest = call(), 0.0
     weights = [w for w in module.parameters() if w.is_floating_point()]
     kept = [w.detach().clone() for w in weights]
@@ -110,7 +111,7 @@ def noise(module: nn.Module, call: Callable[[], Tensor], unit: float = UNIT) -> 
 
 
 def _resumed(built: Built, ids: Tensor, later: str) -> Tensor:
-    """Logits of the real positions of both rows; row 0 stands behind padding, row 1 does not."""
+    """Logits of the real positions of both rows; row 0 has left padding, row 1 has none."""
     length = ids.shape[1]
     mask = torch.ones(2, PADS + length, dtype=torch.long)
     mask[0, :PADS] = 0
@@ -133,13 +134,13 @@ def _resumed(built: Built, ids: Tensor, later: str) -> Tensor:
 
 
 def _filler(model: nn.Module) -> int:
-    """The token to pad with."""
+    """The padding token."""
     pad = getattr(model.config, "pad_token_id", None)
     return pad if isinstance(pad, int) and pad >= 0 else 0
 
 
 def logits_of(went: Any) -> Tensor:
-    """The logits of whatever a module returns."""
+    """The logits in the result of a module."""
     return went if isinstance(went, Tensor) else went.logits
 
 
@@ -149,12 +150,12 @@ def _logits(module: nn.Module, ids: Tensor) -> Tensor:
 
 
 def _after(module: nn.Module, ids: Tensor) -> Tensor:
-    """The logits that say what follows the ninth token and each one after it but the last."""
+    """The logits for the tokens after the ninth one."""
     return _logits(module, ids)[:, 8:-1]
 
 
 def _judged(built: Built, law: str, got: Tensor, want: Tensor, noise: float) -> Verdict:
-    """Whether two results are one but for rounding."""
+    """Whether two results are equal up to rounding."""
     size = float(want.abs().max())
     allowed = FACTOR * (noise + size * torch.finfo(torch.float32).eps)
     if got.shape != want.shape:
@@ -164,13 +165,13 @@ def _judged(built: Built, law: str, got: Tensor, want: Tensor, noise: float) -> 
     where = off.argmax()
     b, t = divmod(int(where), off.shape[1])
     error, place = float(off.max()), f"logits[{b}, {t}]"
-    said = f"{place} off by {error:.2g} of {size:.2g}, rounding may do {allowed:.1g}"
+    said = f"{place} off by {error:.2g} of {size:.2g}, tolerance {allowed:.1g}"
     outcome = "holds" if error <= allowed else "broken"
     return Verdict(built.kind, law, outcome, "", error, allowed, place, said)
 
 
 def _worst(found: list[Verdict], names: list[str], kind: str) -> Verdict:
-    """The first broken verdict, else the one that came nearest to it, with what it was about."""
+    """The first broken verdict, or else the one closest to its tolerance, with its name."""
     order = sorted(zip(found, names, strict=True), key=lambda pair: bool(pair[0]))
     verdict, name = order[0]
     told = f"{name}: {verdict.sentence}"
@@ -188,7 +189,7 @@ def _short(reason: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warning of generate about what it was not given."""
+    """Suppress the warnings of `generate` about missing arguments."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         yield

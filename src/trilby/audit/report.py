@@ -1,4 +1,4 @@
-"""Many rows: what they come to, as text, as Markdown and for JSON."""
+"""The results of an audit as text, as Markdown and for JSON."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ _SIGN = {"holds": "ok", "broken": "BROKEN", "not run": "-"}
 
 @dataclass(frozen=True)
 class Audit:
-    """The rows of one audit. True where types were judged and nothing undocumented is broken.
+    """The rows of one audit; true if types were judged and only documented laws are broken.
 
     Attributes:
         header: adapter, release, versions, effort.
@@ -27,7 +27,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether something was judged and nothing is broken but what is documented."""
+        """Whether types were judged and every broken law is a documented limitation."""
         return bool(self.judged) and not self.defects()
 
     def __bool__(self) -> bool:
@@ -63,7 +63,7 @@ class Audit:
         return list(dict.fromkeys(v["law"] for row in self.rows for v in row["verdicts"]))
 
     def title(self) -> str:
-        """One line: what was audited and what it came to."""
+        """One line: the library and the counts."""
         told = ", ".join(f"{n} {name}" for name, n in self.counts().items() if n)
         return f"{self.header['adapter']} {self.header['version']}: {told}"
 
@@ -71,7 +71,7 @@ class Audit:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """A table of types by laws, then what broke, then what was not built."""
+        """A table of types and laws, then the broken laws, then the types that were not judged."""
         yield self.title()
         rows = [["", *self.laws()], *([row["kind"], *self._cells(row)] for row in self.judged)]
         widths = [max(len(cells[i]) for cells in rows) for i in range(len(rows[0]))]

@@ -1,4 +1,4 @@
-"""Every type in a process of its own: forked from one that has imported everything, and timed."""
+"""Run each type in its own process, forked from one that has imported everything, with a limit."""
 
 import contextlib
 import multiprocessing
@@ -18,12 +18,12 @@ from ..errors import CallError
 from .adapter import Adapter, NoLibrary
 from .ledger import Row
 
-GRACE = 5.0  # seconds over the limit that a process keeps to by itself
+GRACE = 5.0  # seconds past the limit before a process is ended
 ADAPTERS: dict[str, Callable[[], Any]] = {
     "transformers": lambda: import_module(".transformers", __package__),
     "x-transformers": lambda: import_module(".x_transformers", __package__),
 }
-"""The libraries with an adapter of ours; any other is named `module:adapter`."""
+"""The libraries with an adapter in trilby; any other is given as `module:adapter`."""
 PARTS = ("name", "preload", "version", "kinds", "build", "probes")  # of an `Adapter`
 
 
@@ -44,13 +44,13 @@ def adapter_of(name: str) -> Adapter:
     except (ImportError, AttributeError, ValueError) as missing:
         raise NoLibrary(f"audit: there is no adapter {name!r} ({missing})") from missing
     if lacks := [part for part in PARTS if not hasattr(found, part)]:
-        raise CallError(f"audit: {name!r} is no adapter, it has no {', '.join(lacks)}")
+        raise CallError(f"audit: {name!r} is not an adapter, it lacks {', '.join(lacks)}")
     return found
 
 
 @dataclass
 class Running:
-    """One process: what it judges, since when, and what it has told."""
+    """One process: the type, the start time, and the results so far."""
 
     kind: str
     process: BaseProcess
@@ -65,7 +65,7 @@ def audited(
     name: str, kinds: list[str], *, jobs: int, effort: str, seconds: float,
     judged: Callable[..., None] | None = None,
 ) -> Iterator[Row]:  # fmt: skip
-    """Judge types and yield their rows, in the order in which they are done.
+    """Test types and yield their rows, in the order in which they finish.
 
     Args:
         name: of the adapter.
@@ -121,8 +121,8 @@ def _work(
     mouth: Connection, complaints: str, name: str, kind: str, effort: str, seconds: float,
     judged: Any,
 ) -> None:  # fmt: skip
-    """What the process does; whatever a library prints goes to a file."""
-    signal.alarm(int(seconds + GRACE) + 5)  # ends it, should nobody be left to do so
+    """The work of one process; what the library prints goes to a file."""
+    signal.alarm(int(seconds + GRACE) + 5)  # ends it if the parent is gone
     with open(complaints, "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -133,14 +133,14 @@ def _work(
 
 
 def _done(one: Running, seconds: float) -> bool:
-    """Hear what a process has to say; whether nothing more is to come."""
+    """Receive messages of a process; return whether it is done."""
     row, took = one.row, time.monotonic() - one.began
     row["seconds"] = round(took, 2)
     try:
         while not one.deaf and one.ear.poll():
             _hear(row, *one.ear.recv())
     except (EOFError, OSError):
-        one.deaf = True  # it has closed its mouth
+        one.deaf = True  # it has closed its end of the pipe
     if row["status"] == "judged" or (row["status"] and one.deaf):
         _end(one)
         return True
@@ -169,7 +169,7 @@ def _hear(row: Row, what: str, told: Any) -> None:
 
 
 def _end(one: Running) -> None:
-    """End one process of ours and forget what it printed."""
+    """End a process that we started, and drop what it printed."""
     if one.process.is_alive():
         one.process.kill()
     one.process.join()

@@ -1,4 +1,4 @@
-"""A configuration made small by the names of its attributes, its kinds of layers kept.
+"""Makes a configuration small by the names of its attributes, and keeps every kind of layer.
 
 Nothing here knows a model type. A configuration is read as a tree of plain values; each number is
 made small by the first rule whose pattern its name matches, lists with an entry for each layer are
@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 VOCABULARY = 96  # tokens of the small model
-DRAWN = 64  # tokens that an example is drawn from; special ones stand above
+DRAWN = 64  # tokens that an example uses; special tokens have larger ids
 WIDTH, HEADS, SHARED, HEAD = 32, 4, 2, 8
-WINDOW = 4  # windows, chunks and blocks, so that a sequence of 16 exceeds them
+WINDOW = 4  # windows, chunks and blocks, which a sequence of 16 exceeds
 LAYERS, MOST = 2, 6  # layers kept at least, and at most
 
 Rule = tuple[str, Callable[[int], int]]
 
 RULES: tuple[Rule, ...] = (
-    # the vocabulary, and the tokens that mean something
+    # the vocabulary and special tokens
     (r"vocab_size|.*_vocab_size|vocab_size_per_layer_input", lambda v: min(v, VOCABULARY)),
-    # how deep
+    # depth
     (r"(num_)?(hidden_|encoder_|decoder_|n_)?layers?|n_layers?", lambda v: min(v, LAYERS)),
     (r"num_blocks|depth|(conf_)?num_(hidden|encoder|decoder|lstm)_layers",
      lambda v: min(v, LAYERS)),
@@ -30,13 +30,13 @@ RULES: tuple[Rule, ...] = (
     # heads: one key head stays one, fewer than the queries stay fewer
     (r".*key_value_heads|.*kv_heads|kv_n_heads|num_query_groups", lambda v: min(v, SHARED)),
     (r"mamba_(n|num)_heads|linear_num_value_heads", lambda v: min(v, 2 * HEADS)),
-    (r"index(er)?_n_heads", lambda v: min(v, 4 * HEADS)),  # few heads tie, all shut, at exactly 0
+    (r"index(er)?_n_heads", lambda v: min(v, 4 * HEADS)),  # with few heads, scores tie at exactly 0
     (r".*attention_heads|n_heads?|num_heads|.*_num_.*heads", lambda v: min(v, HEADS)),
     (r"(.*_)?head_dim|mamba_d_head|mamba_headdim|d_head|dim_head|d_kv|linear_(key|value)_head_dim",
      lambda v: min(v, HEAD)),
     (r"attention_head_size", lambda v: min(v, HEAD)),
     (r"rotary_dim", lambda v: min(v, HEAD)),
-    # how wide
+    # width
     (r"hidden_size.*|.*hidden_size|d_model|n_embd|dim|emb(ed)?_dim|embedding_(size|dim)|lru_width",
      lambda v: min(v, WIDTH)),
     (r"(in|out)put_embedding_size|word_embed_proj_dim|.*_embed_dim", lambda v: min(v, WIDTH)),
@@ -50,14 +50,14 @@ RULES: tuple[Rule, ...] = (
     (r"n_group|num_expert_group", lambda v: min(v, 2)),
     (r"topk_group", lambda v: min(v, 1)),
     (r".*num_(local_)?experts|n_routed_experts|zero_expert_num", lambda v: min(v, 4)),
-    # how far they see
+    # windows, chunks, lengths
     (r".*sliding_window|.*window_size|.*_window|local_attention|index_block_size"
      r"|local_attention_window_len|.*attn_chunk_length|rel_extent", lambda v: min(v, WINDOW)),
     (r"(mamba_|attention_)?chunk_size|block_size", lambda v: min(v, WINDOW)),
     (r"index_topk|index_topk_blocks", lambda v: min(v, WINDOW)),
     (r".*max_.*position.*|n_positions|n_ctx|max_seq_len|context_length|model_max_length"
      r"|max_(source|target)_positions", lambda v: min(v, 256)),
-    # pictures and sounds, which a text never reaches
+    # images and sound, which text does not use
     (r"image_size|crop_size", lambda v: min(v, 28)),
     (r"out_hidden_size|adapter_(in|out)_dim|adapter_input_size", lambda v: min(v, WIDTH)),
 )  # fmt: skip
@@ -66,7 +66,7 @@ _TOKEN = re.compile(r".*token_(id|index)|(unk|mask|pad|bos|eos)_index")
 _DEPTH = r"num_hidden_layers|n_layers?|num_layers|num_blocks"
 _NAMED = r".*_layers|.*_idxs|.*layer_ids|.*_indexes|.*_indices"
 _SHARED_HEADS = ("num_key_value_heads",)
-_DERIVED = {"qk_head_dim"}  # sums of others, which the configuration works out itself
+_DERIVED = {"qk_head_dim"}  # computed by the configuration itself
 
 
 def small(default: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def kinds_kept(default: Mapping[str, Any]) -> list[int]:
 
 
 def layers_of(default: Mapping[str, Any]) -> int:
-    """How many layers a configuration has; 0 where it does not say so in a known way."""
+    """The number of layers of a configuration; 0 if it is not found."""
     names = (k for k in default if re.fullmatch(_DEPTH, k) and isinstance(default[k], int))
     return next((default[k] for k in names), 0)
 
@@ -124,7 +124,7 @@ def _tree(default: Mapping[str, Any], tokens: Any, hints: Mapping[str, Any]) -> 
         else:
             new = _entry(name, value, kept, layers_of(default), tokens)
         if name in _SHARED_HEADS and default.get("kv_lora_rank"):
-            new = HEADS  # latent attention: every query head has a key of its own
+            new = HEADS  # latent attention: one key head per query head
         if new is not None:
             less[name] = new
     return less
@@ -139,7 +139,7 @@ def _nested(name: str, value: Mapping[str, Any], tokens: Any, hints: Mapping[str
 
 
 def _entry(name: str, value: Any, kept: list[int], n: int, tokens: Any) -> Any:
-    """The small value of one entry; None leaves it to the configuration."""
+    """The small value of one entry; None keeps the default."""
     if name in _DERIVED or name.startswith("_") or isinstance(value, bool):
         return None
     if value is None:
@@ -163,7 +163,7 @@ def _item(name: str, value: Any) -> Any:
 
 
 def number(name: str, value: int) -> int | None:
-    """The small value of a number by its name; None where no rule knows the name.
+    """The small value of a number by its name; None if no rule knows the name.
 
     >>> number("num_attention_heads", 32), number("num_key_value_heads", 1), number("seed", 7)
     (4, 1, None)

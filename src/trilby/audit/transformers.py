@@ -1,4 +1,4 @@
-"""The adapter of Hugging Face transformers, whichever release is installed."""
+"""The adapter for Hugging Face transformers, in the installed release."""
 
 import contextlib
 import importlib
@@ -24,7 +24,7 @@ LARGEST = 20_000_000  # parameters of a model that still counts as small
 
 
 class Transformers:
-    """Every type that `AutoModelForCausalLM` makes from a configuration."""
+    """Every type that `AutoModelForCausalLM` builds from a configuration."""
 
     name = "transformers"
     preload: Sequence[str] = (
@@ -55,12 +55,12 @@ class Transformers:
 
 
 def make(kind: str, dtype: torch.dtype, attention: str | None = None) -> nn.Module:
-    """A small model of one type with random weights, the same ones at every call.
+    """A small model of one type with random weights, the same at every call.
 
     Args:
         kind: e.g. "llama".
         dtype: of the weights.
-        attention: "eager", "sdpa" or None for what the type takes by default.
+        attention: "eager", "sdpa", or None for the default of the type.
     """
     hints = HINTS.get(kind, {})
     if "why_not" in hints:
@@ -70,13 +70,13 @@ def make(kind: str, dtype: torch.dtype, attention: str | None = None) -> nn.Modu
         how["attn_implementation"] = attention
     config, build = _maker(kind, hints)
     size = 0
-    with torch.device("meta"), contextlib.suppress(NotImplementedError):  # some read their values
+    with torch.device("meta"), contextlib.suppress(NotImplementedError):  # some read values
         size = sum(weight.numel() for weight in build(config, **how).parameters())
     if size > LARGEST:
         raise NotBuilt(f"still {size:.1e} parameters after every rule")
     torch.manual_seed(0)
     config, build = _maker(kind, hints)
-    model = build(config, **how).to(dtype).eval()  # some keep a part in float32
+    model = build(config, **how).to(dtype).eval()  # some have parts in float32
     redraw(model)
     return model
 
@@ -96,14 +96,14 @@ def config_of(kind: str, hints: Mapping[str, Any]) -> Any:
     less = small(given, special)
     less = {k: v for k, v in less.items() if k in known or k in special}
     if "pad_token_id" not in given:
-        less["pad_token_id"] = VOCABULARY - 1  # some releases ask for one that they do not set
+        less["pad_token_id"] = VOCABULARY - 1  # some releases need one and do not set it
     if "is_decoder" in known or "is_decoder" in given:
         less["is_decoder"] = True
     return cls(**first | less)
 
 
 def _maker(kind: str, hints: Mapping[str, Any]) -> tuple[Any, Any]:
-    """A configuration, and what makes a model of it."""
+    """A configuration, and the function that builds a model from it."""
     from transformers.models.auto import modeling_auto as auto
 
     config = config_of(kind, hints)
@@ -115,12 +115,12 @@ def _maker(kind: str, hints: Mapping[str, Any]) -> tuple[Any, Any]:
     nested = (getattr(config, name, None) for name in getattr(config, "sub_configs", ()))
     for each in (config, *nested):
         if hasattr(each, "_experts_implementation"):
-            each._experts_implementation = "eager"  # the grouped kernels take no float64
+            each._experts_implementation = "eager"  # grouped kernels have no float64
     return config, build
 
 
 def _called(kind: str, model: nn.Module) -> Built:
-    """The model behind one signature, after a first call."""
+    """The model with the common signature, and what a first call tells about it."""
     pad = getattr(model.config, "pad_token_id", None)
     example = tokens(DRAWN, int(pad == 0))  # the embedding of padding has no gradient
     ids = example(2, 9, 0)["input_ids"]
@@ -154,7 +154,7 @@ def _way(kind: str, dtype: torch.dtype, attention: str) -> nn.Module:
 
 
 def _counts(model: nn.Module, ids: Tensor, plain: Tensor) -> bool:
-    """Whether positions 0, 1, 2 ... are what the model takes when it is told none."""
+    """Whether the model uses positions 0, 1, 2 ... when none are passed."""
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return False
     given = torch.arange(ids.shape[1]).expand(ids.shape)
@@ -166,7 +166,7 @@ def _counts(model: nn.Module, ids: Tensor, plain: Tensor) -> bool:
 
 
 def _refuses_mask(module: CausalLM, ids: Tensor) -> str:
-    """What a mask of ones raises; the empty string where it is taken, or not a parameter."""
+    """The error that a mask of ones raises; empty if it is accepted or not a parameter."""
     if "attention_mask" not in module.takes:
         return ""
     try:
@@ -178,9 +178,9 @@ def _refuses_mask(module: CausalLM, ids: Tensor) -> str:
 
 
 def _resumes(module: CausalLM, ids: Tensor) -> tuple[bool, str]:
-    """Whether a call leaves something to go on from, and what is raised instead.
+    """Whether a call returns a cache, and the error if it raises one.
 
-    Sets `module.start` where the model returns nothing unless it is given something.
+    Sets `module.start` if the model returns a cache only when it is given one.
     """
     if module.carry is None:
         return False, ""

@@ -1,4 +1,4 @@
-"""The adapter of x-transformers: one decoder, with one option of its many at a time."""
+"""The adapter for x-transformers: one decoder, with one option at a time."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -36,11 +36,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "talking_heads": dict(attn_pre_talking_heads=True),
     "value_residual": dict(add_value_residual=True),
 }
-"""Name -> what the decoder is told."""
+"""Name -> keywords of the decoder."""
 
 
 class Decoder(nn.Module):
-    """A decoder behind the signature that the probes call."""
+    """A decoder with the signature that the probes use."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -67,21 +67,21 @@ class Decoder(nn.Module):
 
 
 class Went(tuple[Tensor, Any]):
-    """What a call returns: the logits, and what the next call goes on from."""
+    """The result of a call: the logits, and the cache for the next call."""
 
     @property
     def logits(self) -> Tensor:
-        """Of the call."""
+        """The logits of the call."""
         return self[0]
 
     @property
     def past_key_values(self) -> Any:
-        """For the next call."""
+        """The cache for the next call."""
         return self[1]
 
 
 class XTransformers:
-    """A decoder with two layers, and each option of `OPTIONS` by itself."""
+    """A decoder with two layers, with each option of `OPTIONS` in turn."""
 
     name = "x-transformers"
     preload: Sequence[str] = ("torch", "x_transformers")
@@ -97,7 +97,7 @@ class XTransformers:
         module = _made(kind, dtype, False)
         example = tokens(DRAWN)
         with torch.no_grad():
-            module(**example(1, 3, 0))  # raises where the option takes no such dtype
+            module(**example(1, 3, 0))  # raises if the option does not support the dtype
         how: dict[str, Any] = {"vocabulary": DRAWN, "padding": "attention_mask"}
         if module.model.can_cache_kv:
             how["carry"] = by_past()

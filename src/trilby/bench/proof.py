@@ -1,7 +1,7 @@
 """The verdict that a form needs before it is timed: on the same inputs, and against the loop.
 
 `same` runs a form in float64 many times over; where the inputs are too large for that, the answer
-is compared once with the float64 answer of the reference, within what the court allows.
+is compared once with the float64 answer of the reference, within what the verifier allows.
 """
 
 from collections.abc import Callable
@@ -64,8 +64,8 @@ def prove(
 def compare(reference: Form, way: Form, *arguments: Any) -> Verdict:
     """One call of each: `way` in its dtype against `reference` in float64, and one probe.
 
-    The allowance is the court's: so many units of the output, and as many of what the output
-    moves when every input moves by one unit of its dtype; the court takes the largest of several
+    The allowance is the verifier's: so many units of the output, and as many of what the output
+    moves when every input moves by one unit of its dtype; the verifier takes the largest of several
     such moves, here it is one.
     """
     answers = leaves(way(*arguments))

@@ -1,6 +1,6 @@
-"""The command line `trilby`: results on stdout, talk on stderr.
+"""The command line `trilby`: results go to stdout, messages to stderr.
 
-Exit codes: 0 good, 1 the thing asked about is bad, 2 usage or input, 3 a fault of trilby's own,
+Exit codes: 0 ok, 1 a law is broken or the answer is no, 2 wrong usage or input, 3 a bug in trilby,
 130 interrupted. Neither torch nor rich is imported before a command that needs it runs.
 """
 

@@ -1,4 +1,4 @@
-"""`trilby audit transformers`: every causal language model type of a library before every law."""
+"""`trilby audit transformers`: test every causal language model type of a library."""
 
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -16,27 +16,27 @@ from .words import unknown
 @click.argument("library")
 @click.option("--only", help="Only these types, e.g. llama,mamba.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True,
-              help="Processes at a time, one thread each.")  # fmt: skip
+              help="Number of processes, one thread each.")  # fmt: skip
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True,
-              help="How much `trilby check` tries on each type.")  # fmt: skip
+              help="How many sizes are tried on each type.")  # fmt: skip
 @click.option("--seconds", type=click.IntRange(1), default=120, show_default=True,
               help="Time limit for one type.")  # fmt: skip
 @click.option("--results", type=click.Path(dir_okay=False, path_type=Path),
-              help="File that keeps rows.  [default: audit-LIBRARY-VERSION.json]")  # fmt: skip
-@click.option("--fresh", is_flag=True, help="Forget what the results file holds.")
+              help="File for the results.  [default: audit-LIBRARY-VERSION.json]")  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Start again; delete the results file first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.audit/1.")
-@click.option("--markdown", is_flag=True, help="The table in Markdown.")
+@click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
 @click.pass_context
 def audit(
     ctx: click.Context, library: str, only: str | None, results: Path | None, fresh: bool,
     as_json: bool, markdown: bool, **how: Any,
 ) -> None:  # fmt: skip
-    """Judge every type of model in LIBRARY: transformers, x-transformers, or MODULE:ADAPTER.
+    """Verify every model type of LIBRARY: transformers, x-transformers, or MODULE:ADAPTER.
 
-    Each type is made small with random weights, offline, in a process of its own. What is judged
-    is kept in a file: an interrupted audit goes on where it was, and a type that ran out of time
-    is tried again. Exit 1 if a law is broken that
-    the library's documentation does not except.
+    A small model of each type is built with random weights, offline, in its own process. Results
+    are kept in a file, so an interrupted audit continues where it stopped; a type that ran out of
+    time is tried again. Exit 1 if a law is broken that the library does not document as a
+    limitation.
     """
     from ..audit import Audit, Ledger, adapter_of, audited
 
@@ -48,7 +48,7 @@ def audit(
         path.unlink(missing_ok=True)
     ledger = Ledger(path, header)
     left = [kind for kind in kinds if not ledger.settled(kind)]
-    kept = f"{len(kinds) - len(left)} of them are in {path}"
+    kept = f"{len(kinds) - len(left)} already in {path}"
     talk(f"{library} {header['version']}: {len(kinds)} types, {kept}")
     for row in _told(audited(library, left, **how), len(left)):
         ledger.add(row)
@@ -65,13 +65,13 @@ def audit(
 
 
 def _chosen(kinds: list[str], only: str | None) -> list[str]:
-    """The types that were named, or all of them."""
+    """The types of `--only`, or all of them."""
     if only is None:
         return kinds
     named = [name.strip() for name in only.split(",") if name.strip()]
     for name in named:
         if name not in kinds:
-            near = get_close_matches(name, kinds, n=5) or kinds[:8]  # of some two hundred
+            near = get_close_matches(name, kinds, n=5) or kinds[:8]  # there are about two hundred
             raise click.UsageError(unknown("type", name, near))
     if not named:
         raise click.UsageError("--only names no type; give e.g. --only llama,mamba")
@@ -91,7 +91,7 @@ def _header(library: str, version: str, how: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(rows: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
-    """The same rows; each is said on standard error when it is done."""
+    """The same rows; each is reported on standard error as soon as it is done."""
     for n, row in enumerate(rows, 1):
         broken = [v["law"] for v in row["verdicts"] if v["outcome"] == "broken" and not v["limit"]]
         said = row["reason"] or (f"broken: {', '.join(broken)}" if broken else "holds")

@@ -1,4 +1,4 @@
-"""`trilby check TARGET`: a mixer's forms, or anyone's module, before every law."""
+"""`trilby check TARGET`: test a mixer's forms, or any module, against every law."""
 
 import io
 from contextlib import redirect_stdout
@@ -17,31 +17,37 @@ FORMATS = ("table", "github")
 
 @click.command()
 @click.argument("target")
-@click.option("--form", "forms", multiple=True, help="Of a mixer, only this form; may be repeated.")
+@click.option("--form", "forms", multiple=True, help="Only this form of a mixer; may be repeated.")
 @click.option("--law", "laws", multiple=True, help="Only this law; may be repeated.")
 @click.option(
     "--effort", type=click.Choice(EFFORTS), default="default", show_default=True,
     help="How many sizes are tried.",
 )  # fmt: skip
 @click.option("--example", default="B=2,T=16,C=8", show_default=True, help="Sizes of x.")
-@click.option("--tokens", type=click.IntRange(1), help="x are tokens [B, T], this many.")
-@click.option("--output", help="What picks the sequence from the result: a name.")
-@click.option("--padding", help="The keyword of a padding mask [B, T].")
-@click.option("--documents", help="The keyword of packed documents.")
-@click.option("--state", help="The keyword of a state that is handed over and comes back.")
-@click.option("--past", help="The keyword of a cache, as past_key_values.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="A limit between probes.")
+@click.option(
+    "--tokens", type=click.IntRange(1), help="x is integer tokens [B, T] below this number."
+)
+@click.option("--output", help="Name of the output that is the sequence.")
+@click.option("--padding", help="Keyword of the padding mask [B, T].")
+@click.option("--documents", help="Keyword of the packed documents.")
+@click.option("--state", help="Keyword of a state that is passed in and returned.")
+@click.option("--past", help="Keyword of a cache, e.g. past_key_values.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Time limit; tests that have started finish.",
+)
 @click.option("--format", "shape", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.check/1.")
 @click.pass_context
 def check(ctx: click.Context, target: str, **said: Any) -> None:
-    """Judge TARGET by every law. Exit 1 if one is broken.
+    """Verify TARGET: test it against every law. Exit 1 if a law is broken.
 
     TARGET is a mixer (mean), gallery:NAME, package.module:name, path/to/file.py:name (a class, a
     factory or a function), or hf:DIRECTORY, a checkpoint on disk. Loading a module or a file runs
-    it: check only what you trust. Weights are read without pickle. Of a checkpoint the vocabulary,
-    the cache and the padding mask are read off its configuration and its arguments.
+    its code: check only what you trust. Weights are loaded without pickle. For a checkpoint, the
+    vocabulary, the cache and the padding mask are found from its configuration and its arguments.
     """
     said["printed"] = Printed()
     with redirect_stdout(said["printed"]):
@@ -61,16 +67,16 @@ def check(ctx: click.Context, target: str, **said: Any) -> None:
 
 
 class Printed(io.TextIOBase):
-    """What a module prints while it is judged: how many lines, and the first."""
+    """What a module prints while it is tested: the number of lines, and the first one."""
 
     lines, first = 0, ""
 
     def writable(self) -> bool:
-        """It takes everything."""
+        """Always."""
         return True
 
     def write(self, text: str) -> int:
-        """Count the lines and forget them."""
+        """Count the lines and drop them."""
         self.first = self.first or text.strip()[:60]
         self.lines += text.count("\n")
         return len(text)
@@ -113,7 +119,7 @@ def _carried(said: dict[str, Any]) -> dict[str, Any]:
     from ..streaming import by_past, by_state
 
     if said["state"] is not None and said["past"] is not None:
-        raise click.UsageError("--state and --past are both given; a module goes on in one way")
+        raise click.UsageError("--state and --past are both given; choose one")
     if said["state"] is not None:
         return {"carry": by_state(said["state"])}
     return {"carry": by_past(said["past"])} if said["past"] is not None else {}
@@ -128,14 +134,14 @@ def _exhibit(name: str) -> Any:
 
 
 def _annotated(report: Any) -> str:
-    """GitHub's workflow commands: an error for each broken law, a notice for the verdict."""
+    """GitHub workflow commands: an error for each broken law, and a notice with the result."""
     lines = [f"::error title={v.law}::{v.sentence}" for v in report.failed()]
-    state = "holds" if report else "is broken or was not judged"
+    state = "holds" if report else "is broken or was not tested"
     return "\n".join([*lines, f"::notice title=trilby check::{report.mixer} {state}"])
 
 
 def _write(path: Path, report: Any) -> None:
-    """JUnit XML: a case for each law."""
+    """JUnit XML with a test case for each law."""
     from xml.etree import ElementTree
 
     suite = ElementTree.Element("testsuite", name=report.mixer, tests=str(len(report)))

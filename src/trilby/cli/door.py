@@ -1,4 +1,4 @@
-"""The way in and the way out: what was typed becomes a command, what happened an exit code."""
+"""The entry point of the command line: it runs a command and returns an exit code."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ GOOD, BAD, INPUT, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `trilby` with these arguments (those of the process by default); the exit code."""
+    """Run `trilby` with these arguments (by default those of the process); return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = trilby.main(given, prog_name="trilby", standalone_mode=False)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _excuse(problem: Exception) -> int:
-    """One line about what went wrong, and the code for it."""
+    """Print one line about what went wrong; return the exit code."""
     if isinstance(problem, PipeClosed):
         return _closed()
     if isinstance(problem, click.UsageError):
@@ -41,20 +41,18 @@ def _excuse(problem: Exception) -> int:
     elif isinstance(problem, click.ClickException):
         _complain(f"trilby: {problem.format_message()}")
     elif isinstance(problem, OSError) and problem.errno == errno.ENOSPC and not problem.filename:
-        _complain(f"trilby: the output cannot be written ({problem.strerror}); make room for it")
+        _complain(f"trilby: the output cannot be written ({problem.strerror}); free some space")
     elif isinstance(problem, TrilbyError | OSError):
         _complain(f"trilby: {problem}")
     else:
         told = f"{type(problem).__name__}: {problem}"
-        _complain(
-            f"trilby: this is a fault of trilby's own, not yours ({told}); see it with --debug"
-        )
+        _complain(f"trilby: this is a bug in trilby ({told}); --debug shows the traceback")
         return FAULT
     return INPUT
 
 
 def _closed() -> int:
-    """Whoever read our output has read enough; nothing is left to say, and nothing went wrong."""
+    """The reader closed our output, as `head` does. This is not an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return GOOD
 

@@ -1,4 +1,4 @@
-"""`trilby gallery`: modules that are wrong by one fault, and right ones that look it."""
+"""`trilby gallery`: modules with one known fault, and correct ones that look wrong."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ExhibitName(click.ParamType):
 @click.argument("exhibit", type=ExhibitName(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.gallery/1.")
 def command(exhibit: Exhibit | None, as_json: bool) -> None:
-    """List the gallery, or show one EXHIBIT: its code, and the reports that it is modelled on."""
+    """List the gallery, or show one EXHIBIT: its code, and the reports that it is based on."""
     from ..gallery import GALLERY, SOUND, WRONG
 
     if as_json:
@@ -57,7 +57,7 @@ def command(exhibit: Exhibit | None, as_json: bool) -> None:
         screen.line(f"{name:{width}}  {_label(one)}")
         screen.line(f"{'':{width}}  {one.story}")
     screen.line()
-    screen.line(f"{len(WRONG)} wrong, {len(SOUND)} right; `trilby gallery NAME` shows one")
+    screen.line(f"{len(WRONG)} faulty, {len(SOUND)} correct; `trilby gallery NAME` shows one")
 
 
 def _show(screen: Screen, exhibit: Exhibit) -> None:
@@ -67,18 +67,18 @@ def _show(screen: Screen, exhibit: Exhibit) -> None:
         screen.line(line)
     screen.line()
     said = [("family", exhibit.family)]
-    said += [("may break too", " ".join(exhibit.then))] if exhibit.then else []
+    said += [("may also break", " ".join(exhibit.then))] if exhibit.then else []
     said += [(key, value) for key, value in _how(exhibit).items()]
-    said += [("after", address) for address in exhibit.source]
+    said += [("source", address) for address in exhibit.source]
     for title, text in [*said, ("in", _place(exhibit))]:
-        screen.line(f"{title:13}  {text}")
+        screen.line(f"{title:14}  {text}")
     screen.line()
     for line in exhibit.code.rstrip().splitlines():
         screen.line(line)
 
 
 def _label(exhibit: Exhibit) -> str:
-    return "right" if exhibit.right else f"wrong: {exhibit.law}, {exhibit.kind}"
+    return "correct" if exhibit.right else f"wrong: {exhibit.law}, {exhibit.kind}"
 
 
 def _told(exhibit: Exhibit) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _told(exhibit: Exhibit) -> dict[str, Any]:
 
 
 def _how(exhibit: Exhibit) -> dict[str, str]:
-    """What its user says about it, in words."""
+    """The options of its label, as text."""
     said = dict(exhibit.how)
     if "carry" in said:
         name, keywords = said["carry"]

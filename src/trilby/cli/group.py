@@ -1,4 +1,4 @@
-"""The commands by name, each loaded when it is called, and the options that all of them take."""
+"""The commands by name, each imported when it is called, and the options that all of them take."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -10,58 +10,58 @@ from .words import COLOR, unknown
 
 _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
     "tour": (
-        "The notebook's computation, live; real data; speed. Start here.",
+        "Start here: three programs for one function, real data, speed.",
         lambda: import_module(".tour", __package__).tour,
     ),
     "list": (
-        "The mixers and their forms.",
+        "List the mixers and their forms.",
         lambda: import_module(".listing", __package__).command,
     ),
     "show": (
-        "One mixer: definition, contract, forms and their costs, its triangle.",
+        "Show a mixer: definition, forms, costs and weight matrix.",
         lambda: import_module(".show", __package__).show,
     ),
     "same": (
-        "Do two forms compute the same function?",
+        "Test whether two forms compute the same function.",
         lambda: import_module(".same", __package__).same,
     ),
     "check": (
-        "Judge every form of a mixer by every law.",
+        "Verify a mixer or your own module: is it causal, and so on.",
         lambda: import_module(".check", __package__).check,
     ),
     "gallery": (
-        "Wrong modules to learn from, and right ones that are taken for wrong.",
+        "Show modules with known faults, and correct ones that look wrong.",
         lambda: import_module(".gallery", __package__).command,
     ),
     "bench": (
-        "The forms of a mixer timed in turn, each after its verdict.",
+        "Time the forms of a mixer, after verifying each one.",
         lambda: import_module(".bench", __package__).bench,
     ),
     "audit": (
-        "Every causal language model type of a library, shrunk and judged.",
+        "Verify every causal language model type of a library.",
         lambda: import_module(".audit", __package__).audit,
     ),
     "mix": (
-        "A mixer over your own file, however long.",
+        "Run a mixer over a file of any length.",
         lambda: import_module(".mix", __package__).mix,
     ),
     "env": (
-        "Versions, machine, and which kernels run here.",
+        "Print versions, machine, and which kernels run here.",
         lambda: import_module(".environment", __package__).env,
     ),
     "completion": (
-        "Print the script that completes commands in your shell.",
+        "Print the completion script for your shell.",
         lambda: import_module(".completion", __package__).completion,
     ),
 }
 
 
 class PipeClosed(Exception):
-    """The reader of our output is gone. Click would make it an error of its own."""
+    """The reader of our output has closed it. Click would report that as an error."""
 
 
 class Commands(click.Group):
-    """Click's group, except that a command is imported when it is called."""
+    """A click group that imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -91,7 +91,7 @@ class Commands(click.Group):
 
 
 def _shared() -> list[click.Parameter]:
-    """`--color` and `--debug`, before the command or after it."""
+    """`--color` and `--debug`, which may stand before or after the command."""
 
     def keep(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
         if value is not None:
@@ -102,7 +102,7 @@ def _shared() -> list[click.Parameter]:
         type=click.Choice(["auto", "always", "never"]),
         expose_value=False,
         callback=keep,
-        help="Colour in the output; auto is on a terminal unless NO_COLOR is set.",
+        help="Use colour; auto means on a terminal, unless NO_COLOR is set.",
     )
     debug = click.Option(
         ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
@@ -118,11 +118,20 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         ctx.exit()
 
 
+@click.pass_context
+def _help(ctx: click.Context) -> None:
+    """Without a command, print the help."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
 trilby = Commands(
     "trilby",
-    help="Causal sequence mixers: every form of one triangle, proven to be the same function.",
-    epilog="Exit codes: 0 good, 1 bad, 2 usage or input, 3 our fault, 130 interrupted.",
-    no_args_is_help=True,
+    help="Verify that sequence models are causal and correct; run fast causal mixers.",
+    epilog="Exit codes: 0 ok, 1 a law is broken or the answer is no, 2 wrong usage or input, "
+    "3 a bug in trilby, 130 interrupted.",
+    invoke_without_command=True,
+    callback=_help,
     params=[
         *_shared(),
         click.Option(

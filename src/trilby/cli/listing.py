@@ -10,7 +10,7 @@ from .screen import Screen, print_json
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.list/1.")
 def command(as_json: bool) -> None:
-    """List the mixers, and the forms that each one has."""
+    """List the mixers and the forms that each one has."""
     from ..mixers import MIXERS, room
 
     if as_json:

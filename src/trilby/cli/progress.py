@@ -1,4 +1,4 @@
-"""A progress bar with a rate, for whoever watches a terminal."""
+"""A progress bar with a rate, shown on a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from ..files import Bundle
 
 @contextmanager
 def watched(source: Bundle) -> Iterator[Callable[[], None]]:
-    """Yield what to call after every block; it draws on standard error if that is a terminal."""
+    """Yield a function to call after every block; it draws on stderr if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda: None
         return

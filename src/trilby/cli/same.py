@@ -1,4 +1,4 @@
-"""`trilby same mean.loop mean.softmax`: do two forms compute the same function?"""
+"""`trilby same mean.loop mean.softmax`: test whether two forms compute the same function."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from .screen import Screen, print_json
 def same(
     ctx: click.Context, one: Any, other: Any, shape: Any, dtype: str, seed: int, as_json: bool
 ) -> None:
-    """Do ONE and OTHER, written as mixer.form, compute the same function? Exit 1 if not."""
+    """Test whether ONE and OTHER (mixer.form) compute the same function. Exit 1 if not."""
     import torch
 
     from ..verify import same as judge

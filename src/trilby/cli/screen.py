@@ -1,4 +1,4 @@
-"""The terminal: how wide it is, whether it takes colour, which letters it has."""
+"""The terminal: its width, its colours, its character set."""
 
 import json
 import os
@@ -22,11 +22,11 @@ _LETTERS = str.maketrans(
 
 
 class Screen:
-    """Prints results on stdout, in colour and in UTF-8 only where they are welcome.
+    """Prints results on stdout, with colour and UTF-8 only where the terminal supports them.
 
     Attributes:
-        ascii: only ASCII may be written.
-        color: colours will be seen.
+        ascii: whether only ASCII is written.
+        color: whether colours are used.
         width: columns of the terminal; 80 where there is none.
     """
 
@@ -57,13 +57,13 @@ class Screen:
         self._write(capture.get())
 
     def line(self, text: str | Text = "") -> None:
-        """Print one line and never break it."""
+        """Print one line without wrapping it."""
         with self.console.capture() as capture:
             self.console.print(text, soft_wrap=True)
         self._write(capture.get())
 
     def wrapped(self, text: str, indent: str = "", more: str = "") -> None:
-        """Print a paragraph as wide as the terminal, `more` before all of its lines but one."""
+        """Print a paragraph as wide as the terminal; `more` indents every line but the first."""
         for line in textwrap.wrap(
             text, self.width, initial_indent=indent, subsequent_indent=indent + more
         ):
@@ -90,7 +90,7 @@ def print_json(schema: str, found: dict[str, Any]) -> None:
 
 
 def talk(text: str) -> None:
-    """Say something that is not a result."""
+    """Print a message that is not a result."""
     click.echo(text if _utf8() else letters(text), err=True)
 
 

@@ -1,4 +1,4 @@
-"""A lower-triangular matrix as a picture in the terminal: row = who reads, column = who is read."""
+"""A lower-triangular matrix in the terminal: row = position that reads, column = position read."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ FUTURE = "·"
 
 
 def draw(wei: Sequence[Sequence[float]], *, ascii: bool = False) -> list[Text]:
-    """The lines of the picture: numbers while they are few, else shades.
+    """The lines of the picture: numbers for few positions, shades for many.
 
     Args:
-        wei: T rows of T weights. Columns after the diagonal are the future and stay empty; a weight
-            there that is not zero is shown and marked, since it must not be.
-        ascii: shade by letters of ASCII.
+        wei: T rows of T weights. Columns after the diagonal are the future and are shown as dots;
+            a weight there that is not zero is marked, because it is a leak.
+        ascii: use ASCII characters for the shades.
 
     >>> for line in draw([[1.0, 0.0], [0.5, 0.5]]): print(line.plain.rstrip())
     reads      0      1

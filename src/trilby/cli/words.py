@@ -1,4 +1,4 @@
-"""What commands and their group share: the sentence for an unknown name, the key of an option."""
+"""Shared by all commands: the message for an unknown name, and the key of an option."""
 
 from difflib import get_close_matches
 
@@ -7,7 +7,7 @@ COLOR = "trilby.color"
 
 
 def unknown(what: str, given: str, known: list[str]) -> str:
-    """The sentence for a name that does not exist, with the nearest that does.
+    """The message for a name that does not exist, with the closest one that does.
 
     >>> unknown("command", "tuor", ["tour", "list"])
     "there is no command 'tuor'; did you mean 'tour'? (tour list)"

@@ -1,4 +1,4 @@
-"""Small real sequences that ship with trilby, read anew at each call.
+"""Small real sequences that ship with trilby; each call reads them from disk.
 
 ==============  ================================================  ===========================
 call            what                                              returns
@@ -9,7 +9,7 @@ call            what                                              returns
 `co2()`         weekly carbon dioxide at Mauna Loa, 1958-2001     `Series`, T = 2284, with gaps
 ==============  ================================================  ===========================
 
-Sources and licences stand in the docstrings and, with checksums, in `DATA.md` beside this file.
+Sources and licences are in the docstrings and, with checksums, in `DATA.md` beside this file.
 """
 
 import csv
@@ -28,7 +28,7 @@ class Series(NamedTuple):
 
     Attributes:
         time: `[T]` float64, in calendar years (1958.5 is the middle of 1958).
-        values: `[1, T, 1]` float64, in the unit that the function names: ready for a mixer.
+        values: `[1, T, 1]` float64, in the unit that the function documents; ready for a mixer.
     """
 
     time: Tensor
@@ -38,7 +38,7 @@ class Series(NamedTuple):
 def sonnets() -> str:
     r"""Shakespeare's 154 sonnets as one text of 95,728 ASCII characters, 62 of them different.
 
-    Lines end in a single newline; the title and the Roman numerals of the sonnets are kept.
+    Lines end in a single newline. The title and the Roman numerals are kept.
     Source: the Project Gutenberg text as carried by the package `shakespeare` 0.6. The text is in
     the public domain; that collection is CC-BY 2.5 (Open Knowledge Foundation).
 
@@ -79,8 +79,8 @@ def co2() -> Series:
     """Weekly carbon dioxide at Mauna Loa, 1958-2001: values `[1, 2284, 1]`, in parts per million.
 
     Every week from 29 March 1958 to 29 December 2001 has a row. The 59 weeks without a measurement
-    are NaN: nothing is filled in and no week is left out, so a mean over time is NaN from the first
-    gap on. `values[:, ~values[0, :, 0].isnan()]` leaves the gaps out.
+    are NaN: nothing is filled in, so a running mean is NaN from the first gap on.
+    `values[:, ~values[0, :, 0].isnan()]` removes the gaps.
     Source: the data set `co2` of statsmodels, in the public domain.
 
     >>> time, values = co2()

@@ -1,4 +1,4 @@
-"""Sequences in files, read and written block after block. Knows arrays, and no mixer."""
+"""Sequences in files, read and written block by block. It works on arrays, not on mixers."""
 
 from .bundle import IDS, Bundle, open_bundle
 from .doors import open_sink, open_source, output_kind

@@ -1,4 +1,4 @@
-"""Several sequences read together: the arguments of one call, block after block, in step."""
+"""Several sequences read together, block by block: the arguments of one call."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -11,11 +11,11 @@ from .sequence import BLOCK_BYTES, Source
 from .stored import open_tensors
 
 IDS = "documents"
-"""The one argument that holds whole numbers: the document that each position belongs to."""
+"""The only argument of integers: the id of the document of each position."""
 
 
 class Stretch(NamedTuple):
-    """A stretch of every sequence of a bundle.
+    """A block of every sequence of a bundle.
 
     Attributes:
         rows: which rows of the batch; it either continues one row or holds whole ones.
@@ -27,7 +27,7 @@ class Stretch(NamedTuple):
 
 
 class Bundle:
-    """Sequences by the name of the argument that each one is.
+    """Sequences by the name of their argument.
 
     Attributes:
         name: the path, as the user wrote it.
@@ -47,7 +47,7 @@ class Bundle:
 
     @property
     def size(self) -> int | None:
-        """How many bytes there are to read; None where nobody knows."""
+        """How many bytes there are to read; None if unknown."""
         sizes = [source.size for source in self.sources.values()]
         return sum(n or 0 for n in sizes) if None not in sizes else None
 
@@ -57,18 +57,18 @@ class Bundle:
         return sum(source.done for source in self.sources.values())
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """`[B, T, ...]` of an argument, T being 0 where it is not known before the end."""
+        """`[B, T, ...]` of an argument; T is 0 if it is unknown before the end."""
         layout = self.sources[name].layout
         return (layout.B, layout.T or 0, *self.tails[name])
 
     def steps(self) -> int:
-        """How many positions of all sequences make a block of about `BLOCK_BYTES`."""
+        """The number of positions, over all sequences, in a block of about `BLOCK_BYTES`."""
         return max(
             1, BLOCK_BYTES // max(1, sum(s.layout.step_bytes for s in self.sources.values()))
         )
 
     def blocks(self, steps: int | None = None) -> Iterator[Stretch]:
-        """Yield every stretch once, in order, of at most `steps` positions of a longer row."""
+        """Yield every block once, in order; a long row is split into blocks of `steps`."""
         steps = steps or self.steps()
         streams = [source.blocks(steps) for source in self.sources.values()]
         for parts in zip(*streams, strict=True):
@@ -87,16 +87,16 @@ class Bundle:
 
 
 def open_bundle(path: str, names: Sequence[str], **options: Any) -> Bundle:
-    """The sequences at `path` that a call takes as `names`.
+    """Open the sequences in `path` for the arguments `names` of a call.
 
     Args:
-        path: any file that `open_source` reads where there is one name; where there are several, a
-            .safetensors with a tensor `[B, T, ...]` for each, and `documents` [B, T] if wanted.
+        path: for one name, any file that `open_source` reads; for several, a .safetensors with a
+            tensor `[B, T, ...]` for each, and optionally `documents` [B, T].
         names: the arguments, in their order.
-        options: those of `open_source`; none of them is for several names.
+        options: those of `open_source`, which are for one name only.
 
     Raises:
-        FileError: the file is not what its name says, or it lacks an argument.
+        FileError: the file is not of the type of its name, or an argument is missing.
     """
     if len(names) == 1:
         return Bundle(path, {names[0]: open_source(path, **options)})

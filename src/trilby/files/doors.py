@@ -1,4 +1,4 @@
-"""The two doors: a reader or a writer of sequences, chosen by the end of the name."""
+"""Open a reader or a writer of sequences, chosen by the file extension."""
 
 import os
 import sys
@@ -44,12 +44,12 @@ def open_source(
     Args:
         path: ends in .npy, .npz, .safetensors, .csv or .txt.
         member: which array of an .npz or a .safetensors; needed where there are several.
-        columns: which columns of a csv, in which order; none named is all.
-        alphabet: the characters of a .txt, in the order of the columns; None is those it has.
+        columns: which columns of a csv, in which order; empty means all.
+        alphabet: the characters of a .txt, in the order of the columns; None means those in it.
         skip_missing: leave out the lines of a csv in which a value is missing.
 
     Raises:
-        FileError: the file is not what its name says, or an option is not for its kind.
+        FileError: the file is not of the type of its name, or an option does not apply to it.
     """
     given: dict[str, Any] = dict(
         member=member,
@@ -70,7 +70,7 @@ def open_source(
 
 
 def refuse_options(path: str, what_for: str, **given: Any) -> None:
-    """Raise a FileError if one of the options of `open_source` is given, and say what it is for."""
+    """Raise a FileError if an option of `open_source` is given that does not apply here."""
     for option, value in given.items():
         if value not in (None, (), False):
             raise FileError(f"{path}: {_OPTIONS[option]} is for {what_for}; leave it out")
@@ -80,7 +80,7 @@ def open_sink(path: str, file: Staged | BinaryIO, layout: Layout) -> Sink:
     """A writer of a sequence of this layout into `file`, in the format that `path` ends in.
 
     Raises:
-        FileError: the format is not one that is written, or cannot hold the layout.
+        FileError: the format cannot be written, or cannot hold the layout.
     """
     kind = output_kind(path)
     if kind == ".csv" and len(layout.shape) > 2:

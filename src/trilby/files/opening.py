@@ -1,4 +1,4 @@
-"""Opening what is already there: the file itself, and a sentence for everything wrong with it."""
+"""Open an existing file, with a clear error for everything that can be wrong with it."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ def open_regular(path: str) -> tuple[BinaryIO, int]:
     """The file at `path` and its size in bytes, which is not 0.
 
     Raises:
-        FileError: there is no such file, it is a directory, a pipe or empty, or may not be read.
+        FileError: the file does not exist, is a directory, a pipe or empty, or cannot be read.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115  # the caller closes it
@@ -29,4 +29,4 @@ def open_regular(path: str) -> tuple[BinaryIO, int]:
     file.close()
     if stat.S_ISREG(status.st_mode):
         raise FileError(f"{path}: is empty (0 bytes); write it again")
-    raise FileError(f"{path}: is not a regular file; a pipe can come as csv by way of '-'")
+    raise FileError(f"{path}: is not a regular file; pass a pipe as csv with '-'")

@@ -1,8 +1,8 @@
-"""What every reader and every writer of sequences agrees on: the layout, the block, the two doors.
+"""The interface of readers and writers of sequences: layout, block, source and sink.
 
-A sequence lies in its file as `[T]`, `[T, C]` or `[B, T, C]`; inside trilby it is always
-`[B, T, C]`. Blocks come in the order in which the numbers lie in the file, so that reading and
-writing are sequential and a block is all that is ever held in memory.
+A sequence is stored as `[T]`, `[T, C]` or `[B, T, C]`; inside trilby it is always `[B, T, C]`.
+Blocks are in the order of the numbers in the file, so reading and writing are sequential, and only
+one block is in memory at a time.
 """
 
 from abc import ABC, abstractmethod
@@ -19,26 +19,26 @@ BITS: dict[str, np.dtype] = {
     "float64": np.dtype("<f8"),
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
-    "bfloat16": np.dtype("<u2"),  # numpy has no bfloat16: its sixteen bits, as they lie in the file
+    "bfloat16": np.dtype("<u2"),  # numpy has no bfloat16, so its raw bits
 }
-"""The dtypes of a sequence, and the numpy dtype that carries each."""
+"""The dtypes of a sequence, and the numpy dtype that holds each."""
 
 WHOLE: dict[str, np.dtype] = {"int64": np.dtype("<i8"), "int32": np.dtype("<i4")}
-"""The dtypes of the ids of documents, and the numpy dtype that carries each."""
+"""The dtypes of document ids, and the numpy dtype that holds each."""
 
 BLOCK_BYTES = 4 << 20
-"""About how many bytes of input a block holds if nobody says how many steps it has."""
+"""The size of a block in bytes, approximately, if the number of steps is not given."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a sequence lies in its file.
+    """How a sequence is stored in its file.
 
     Attributes:
         shape: `[T]`, `[T, C]`, `[B, T, C]` or `[B, T, ...]`, whose last axes count as C; T is None
-            where it is not known before the end.
+            if it is unknown before the end.
         dtype: a key of `BITS` or of `WHOLE`.
-        columns: names of the channels, where the file has them.
+        columns: names of the channels, if the file has them.
 
     >>> Layout((5, 2), "float32").T
     5
@@ -70,12 +70,12 @@ class Layout:
         return self.C * self.bits.itemsize
 
     def steps(self) -> int:
-        """How many positions make a block of about `BLOCK_BYTES`."""
+        """The number of positions in a block of about `BLOCK_BYTES`."""
         return max(1, BLOCK_BYTES // max(1, self.step_bytes))
 
 
 class Block(NamedTuple):
-    """A stretch of a sequence.
+    """A block of a sequence.
 
     Attributes:
         rows: which rows of the batch; a block either continues one row or holds whole ones.
@@ -87,12 +87,12 @@ class Block(NamedTuple):
 
 
 class Source(ABC):
-    """A sequence in a file, read block after block.
+    """A sequence in a file, read block by block.
 
     Attributes:
         name: the path, as the user wrote it.
         layout: shape, dtype and columns.
-        size: how many bytes there are to read; None where nobody knows.
+        size: how many bytes there are to read; None if unknown.
         done: how many bytes have been read.
         skipped: how many rows with missing values were left out.
     """
@@ -105,14 +105,14 @@ class Source(ABC):
 
     @abstractmethod
     def blocks(self, steps: int | None = None) -> Iterator[Block]:
-        """Yield every block once, in order, of at most `steps` positions where one row is longer.
+        """Yield every block once, in order; a long row is split into blocks of `steps` positions.
 
-        There is always at least one block for every row, be it empty.
+        There is at least one block for every row, even for an empty one.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +122,7 @@ class Source(ABC):
 
 
 class Sink(ABC):
-    """A sequence on its way into a file, written block after block in the order of the file."""
+    """A writer of a sequence, block by block in the order of the file."""
 
     @abstractmethod
     def append(self, values: np.ndarray) -> None:
@@ -130,20 +130,18 @@ class Sink(ABC):
 
     @abstractmethod
     def finish(self, steps: int) -> None:
-        """Write what is only known at the end; `steps` is the length T of every row."""
+        """Write what is known only at the end; `steps` is the length T of every row."""
 
     def abort(self) -> None:  # noqa: B027  # most sinks hold nothing of their own
-        """Let go of everything that the sink holds, the file apart."""
+        """Release everything that the sink holds, except the file."""
 
 
 def sequence(name: str, shape: tuple[int, ...], dtype: str) -> Layout:
-    """The layout of an array, or a sentence saying why it is not a sequence."""
+    """The layout of an array; raises FileError if it is not a sequence."""
     if len(shape) not in (1, 2, 3):
         raise FileError(
             f"{name}: has shape {list(shape)}, expected [T], [T, C] or [B, T, C]; reshape it"
         )
     if dtype not in BITS:
-        raise FileError(
-            f"{name}: holds {dtype}, expected {', '.join(BITS)}; convert it, nothing is cast here"
-        )
+        raise FileError(f"{name}: holds {dtype}, expected {', '.join(BITS)}; convert it first")
     return Layout(shape, dtype)

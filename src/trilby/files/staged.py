@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import os
 import secrets
@@ -10,12 +10,12 @@ from ..errors import FileError
 
 
 class Staged:
-    """A file that appears whole at `path`, or not at all.
+    """A file that appears at `path` complete, or not at all.
 
     It is written under a temporary name in the folder of `path`: `.NAME.trilby-XXXXXXXX.tmp`.
-    `seal` brings every byte to the disk, `appear` renames it to `path`, replacing what was there;
-    leaving the `with` block before that removes it. A killed process leaves the temporary file
-    behind and `path` untouched. A symbolic link is followed; the mode of a replaced file is kept.
+    `seal` flushes every byte to the disk; `appear` renames it to `path`, replacing an older file.
+    Leaving the `with` block before that removes it. A killed process leaves the temporary file
+    behind and `path` unchanged. A symbolic link is followed; the mode of a replaced file is kept.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "y.txt"
@@ -28,7 +28,7 @@ class Staged:
     (False, 'all of it')
 
     Raises:
-        FileError: no such folder, no permission, not a regular file, or no room on the disk.
+        FileError: no such folder, no permission, not a regular file, or the disk is full.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,7 +45,7 @@ class Staged:
             raise
 
     def write(self, data: Any) -> int:
-        """Write bytes; a full disk is one sentence."""
+        """Write bytes; a full disk raises a FileError of one line."""
         try:
             self.written += self.file.write(data)
         except OSError as error:
@@ -68,7 +68,7 @@ class Staged:
             raise self.stopped(error) from error
 
     def seal(self) -> None:
-        """Bring every byte to the disk, still under the temporary name."""
+        """Flush every byte to the disk, still under the temporary name."""
         try:
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -77,7 +77,7 @@ class Staged:
             raise self.stopped(error) from error
 
     def appear(self) -> None:
-        """Put the sealed file in its place; the change of name is brought to the disk too."""
+        """Rename the sealed file to `path`, and flush the change to the disk."""
         os.replace(self.temporary, self.target)
         with suppress(OSError):  # some file systems cannot sync a folder; the file is in place
             folder = os.open(os.path.dirname(self.target), os.O_RDONLY)
@@ -115,10 +115,10 @@ class Staged:
             os.unlink(self.temporary)
 
     def stopped(self, error: OSError) -> FileError:
-        """The sentence for a disk that takes no more."""
+        """The error for a disk that is full."""
         return FileError(
             f"{self.path}: writing stopped after {self.written} bytes ({error.strerror}); "
-            "the file is as it was before, make room and run again"
+            "the file is unchanged; free some space and run again"
         )
 
 

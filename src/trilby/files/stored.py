@@ -1,4 +1,4 @@
-"""Sequences that lie in a file as plain numbers: .npy, a member of an .npz, .safetensors."""
+"""Sequences that are stored as plain numbers: .npy, a member of an .npz, .safetensors."""
 
 import json
 import lzma
@@ -28,7 +28,7 @@ _MOST_HEADER = 100_000_000  # bytes; safetensors itself refuses longer ones
 
 
 class Stored(Source):
-    """Numbers one after the other from `start` on, in C order or, for [T, C], in Fortran's."""
+    """Contiguous numbers from `start` on, in C order or, for [T, C], in Fortran order."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Stored(Source):
         self.file.close()
 
     def _next(self, *shape: int) -> np.ndarray:
-        """The next numbers of the file, in the byte order of the machine."""
+        """The next numbers of the file, in native byte order."""
         values = np.empty(shape, self.stored)
-        room, filled = values.reshape(-1).view(np.uint8).data, 0
+        buffer, filled = values.reshape(-1).view(np.uint8).data, 0
         with unbroken(self.name):
             while filled < values.nbytes:
-                got = self.file.readinto(room[filled:])  # type: ignore[attr-defined]
+                got = self.file.readinto(buffer[filled:])  # type: ignore[attr-defined]
                 if not got:
                     missing = values.nbytes - filled
                     raise FileError(f"{self.name}: ends {missing} bytes early; write it again")
@@ -78,7 +78,7 @@ class Stored(Source):
         return values.astype(self.layout.bits, copy=False)
 
     def _columns(self, t: int, steps: int) -> np.ndarray:
-        """[1, steps, C] out of a file where every channel lies by itself: C short reads."""
+        """[1, steps, C] from a file in Fortran order: one short read per channel."""
         T, C = self.layout.T or 0, self.layout.C
         values = np.empty((1, steps, C), self.layout.bits)
         for c in range(C):
@@ -88,7 +88,7 @@ class Stored(Source):
 
 
 class Header(NamedTuple):
-    """What the header of a .npy says."""
+    """The header of a .npy file."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -97,7 +97,7 @@ class Header(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the header of a .safetensors says of one tensor."""
+    """The entry of one tensor in the header of a .safetensors file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -106,7 +106,7 @@ class Entry(NamedTuple):
 
 
 def open_npy(path: str) -> Stored:
-    """A .npy file in C order; of shape [T, C] also in Fortran order; of either byte order."""
+    """Open a .npy file in C order, or for [T, C] in Fortran order, of either byte order."""
     file, size = open_regular(path)
     try:
         return _stored(path, file, size)
@@ -116,8 +116,8 @@ def open_npy(path: str) -> Stored:
 
 
 def open_npz(path: str, member: str | None = None) -> Stored:
-    """One array of an .npz, compressed or not, read as a stream."""
-    open_regular(path)[0].close()  # says what is wrong with the path itself
+    """Open one array of an .npz, compressed or not; it is read as a stream."""
+    open_regular(path)[0].close()  # raises if the path itself is wrong
     with unbroken(path):
         archive = zipfile.ZipFile(path)
     with archive:
@@ -135,7 +135,7 @@ def open_npz(path: str, member: str | None = None) -> Stored:
 
 
 def open_safetensors(path: str, member: str | None = None) -> Stored:
-    """One tensor of a .safetensors file."""
+    """Open one tensor of a .safetensors file."""
     file, size = open_regular(path)
     try:
         start, entries = _entries(path, file, size)
@@ -151,15 +151,15 @@ def open_safetensors(path: str, member: str | None = None) -> Stored:
 def open_tensors(
     path: str, names: Sequence[str], ids: str
 ) -> dict[str, tuple[Stored, tuple[int, ...]]]:
-    """The tensors of a .safetensors file that are called `names`, and `ids` if it is there.
+    """Open the tensors `names` of a .safetensors file, and `ids` if it is there.
 
     Returns:
-        name -> its reader as `[B, T, C]`, and the axes that C stands for.
+        name -> its reader as `[B, T, C]`, and the axes that are flattened to C.
     """
     file, size = open_regular(path)
     with file:
         start, entries = _entries(path, file, size)
-    held, listed = ", ".join(entries) or "nothing", f"{', '.join(names)} and, if wanted, {ids}"
+    held, listed = ", ".join(entries) or "nothing", f"{', '.join(names)} and optionally {ids}"
     for name in names:
         if name not in entries:
             raise FileError(f"{path}: has no tensor {name!r} among {held}; give {listed}")
@@ -174,29 +174,28 @@ def open_tensors(
             placed = _placed(where, open_regular(path)[0], size - start, start, entry, layout)
             stack.callback(placed.close)
             found[name] = placed, entry.shape[2:]
-        stack.pop_all()  # whoever reads them closes them
+        stack.pop_all()  # the caller closes them
     return found
 
 
 def _argument(name: str, entry: Entry, whole: bool) -> Layout:
-    """The layout of `[B, T, ...]`, its last axes as one."""
+    """The layout of `[B, T, ...]`, with the last axes flattened."""
     if len(entry.shape) < 2:
         raise FileError(f"{name}: has shape {list(entry.shape)}, expected [B, T, ...]; reshape it")
     kinds = _IDS if whole else SAFETENSORS
     if entry.dtype not in kinds:
         told = SAFETENSORS.get(entry.dtype, entry.dtype)
         raise FileError(
-            f"{name}: holds {told}, expected {', '.join(kinds.values())}; convert it, nothing is "
-            "cast here"
+            f"{name}: holds {told}, expected {', '.join(kinds.values())}; convert it first"
         )
     return Layout((*entry.shape[:2], prod(entry.shape[2:])), kinds[entry.dtype])
 
 
 def _placed(
-    name: str, file: BinaryIO, room: int, start: int, entry: Entry, layout: Layout
+    name: str, file: BinaryIO, space: int, start: int, entry: Entry, layout: Layout
 ) -> Stored:
-    """The reader of a tensor whose numbers begin at `entry.begin` of the `room` after `start`."""
-    there = min(entry.end, room) - entry.begin
+    """The reader of a tensor whose numbers begin at `entry.begin` of the `space` after `start`."""
+    there = min(entry.end, space) - entry.begin
     try:
         _whole(name, layout, layout.bits.itemsize, there, entry.end - entry.begin)
     except FileError:
@@ -206,7 +205,7 @@ def _placed(
 
 
 def choose(path: str, names: list[str], member: str | None) -> str:
-    """The array that was asked for, or the only one there is."""
+    """The name of the chosen array, or of the only one."""
     listed = ", ".join(names)
     if not names:
         raise FileError(f"{path}: holds no arrays; put one in")
@@ -219,7 +218,7 @@ def choose(path: str, names: list[str], member: str | None) -> str:
 
 @contextmanager
 def unbroken(name: str) -> Iterator[None]:
-    """Turn whatever zipfile finds broken into one sentence."""
+    """Turn every error of zipfile into a FileError of one line."""
     try:
         yield
     except zipfile.BadZipFile as error:
@@ -238,7 +237,7 @@ def _stored(name: str, file: IO[bytes], size: int, spool: bool = False) -> Store
             f"{name}: [B, T, C] lies in Fortran order, expected C order; "
             "save np.ascontiguousarray of it"
         )
-    if fortran and spool:  # the channels lie apart, and a compressed stream cannot go back
+    if fortran and spool:  # channels are apart, and a compressed stream cannot seek back
         plain = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the source
         try:
             with unbroken(name):
@@ -275,7 +274,7 @@ def _npy_header(name: str, file: IO[bytes]) -> Header:
 
 
 def _entries(path: str, file: BinaryIO, size: int) -> tuple[int, dict[str, Entry]]:
-    """Where the tensors of a .safetensors begin, and what its header says of each."""
+    """Where the tensors of a .safetensors begin, and the header entry of each."""
     head = file.read(8)
     length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
     if length > min(size - 8, _MOST_HEADER):
@@ -292,7 +291,7 @@ def _entries(path: str, file: BinaryIO, size: int) -> tuple[int, dict[str, Entry
 
 
 def _whole(name: str, layout: Layout, itemsize: int, there: int, claimed: int) -> None:
-    """Refuse a file that does not hold exactly the bytes that its header promises."""
+    """Refuse a file whose size does not match its header."""
     needed = prod(n or 0 for n in layout.shape) * itemsize
     if there < needed:
         raise FileError(

@@ -16,14 +16,14 @@ from .staged import Staged
 from .stored import SAFETENSORS
 
 NAME = "y"
-"""What the one array of an .npz or a .safetensors is called."""
+"""The name of the array in an .npz or a .safetensors."""
 
 _PIECE = 1 << 20  # bytes at a time
-_ROOM = 24  # spaces in a .safetensors header for the digits of a T that is not known yet
+_ROOM = 24  # spaces in a .safetensors header for the digits of a T that is unknown
 
 
 class NpySink(Sink):
-    """A .npy in C order; where T is not known before the end the header is written again then."""
+    """A .npy in C order. If T is unknown before the end, the header is rewritten at the end."""
 
     def __init__(self, file: Staged, layout: Layout) -> None:
         self.file, self.layout = file, layout
@@ -38,10 +38,10 @@ class NpySink(Sink):
 
 
 class NpzSink(Sink):
-    """An uncompressed .npz; its numbers wait in a nameless file in the same folder till the end."""
+    """An uncompressed .npz; its numbers are kept in an unnamed temporary file until the end."""
 
     def __init__(self, file: Staged, layout: Layout) -> None:
-        _npy_header(file.path, layout, 0)  # says now what it will not take then
+        _npy_header(file.path, layout, 0)  # raises now if numpy cannot write it
         self.file, self.layout = file, layout
         self.waiting = tempfile.TemporaryFile(dir=file.folder)  # noqa: SIM115  # till abort
 
@@ -53,7 +53,7 @@ class NpzSink(Sink):
 
     def finish(self, steps: int) -> None:
         try:
-            self.waiting.seek(0)  # writes out what was held back
+            self.waiting.seek(0)  # flushes the buffer
         except OSError as error:
             raise self.file.stopped(error) from error
         with (
@@ -65,12 +65,12 @@ class NpzSink(Sink):
                 member.write(piece)
 
     def abort(self) -> None:
-        with suppress(OSError):  # closing writes out, and the disk may still be full
+        with suppress(OSError):  # closing flushes, and the disk may be full
             self.waiting.close()
 
 
 class SafetensorsSink(Sink):
-    """A .safetensors; where T is not known before the end the header is written again then."""
+    """A .safetensors. If T is unknown before the end, the header is rewritten at the end."""
 
     def __init__(self, file: Staged, layout: Layout) -> None:
         self.file, self.layout = file, layout
@@ -98,7 +98,9 @@ def _npy_header(path: str, layout: Layout, steps: int) -> bytes:
     if layout.dtype == "bfloat16":
         raise FileError(f"{path}: numpy has no bfloat16; write a .safetensors or a .csv")
     said = {"descr": layout.bits.str, "fortran_order": False, "shape": _shape(layout, steps)}
-    header = io.BytesIO()  # numpy leaves room for the longest first axis: the length is the same
+    header = (
+        io.BytesIO()
+    )  # numpy reserves space for the longest first axis, so the length is the same
     np.lib.format.write_array_header_1_0(header, said)
     return header.getvalue()
 

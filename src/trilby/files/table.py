@@ -16,7 +16,7 @@ MISSING = frozenset({"", "na", "n/a", "null", "none"})
 
 
 class Table(Source):
-    """A csv as `[T, C]` float64; T is known at the end."""
+    """A csv as `[T, C]` float64; T is known only at the end."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Table(Source):
 
     def close(self) -> None:
         self.text.detach()
-        if self.size is not None:  # standard input is not ours to close
+        if self.size is not None:  # never close standard input
             self.file.close()
 
     def _lines(self) -> Iterator[str]:
@@ -57,7 +57,7 @@ class Table(Source):
             yield line
 
     def _next(self) -> list[str] | None:
-        """The next row of cells, None at the end."""
+        """The next row of cells; None at the end."""
         try:
             return next(self.reader, None)
         except csv.Error as error:
@@ -98,12 +98,12 @@ class Table(Source):
                 self._explain(cells)
                 self.skipped += 1
                 continue
-            if "_" in "".join(cells):  # float() reads 1_0 as ten, no csv means it
+            if "_" in "".join(cells):  # float() reads 1_0 as ten, which no csv means
                 self._explain(cells)
             yield values
 
     def _explain(self, cells: list[str]) -> None:
-        """Return if the row may be skipped, raise what is wrong with it if not."""
+        """Return if the row may be skipped; otherwise raise an error that says why."""
         missing = [cell.strip().lower() in MISSING for cell in cells]
         for i, cell, gone in zip(self.taken, cells, missing, strict=True):
             if not gone and not _is_number(cell):
@@ -126,7 +126,7 @@ class Table(Source):
 
 
 class TableSink(Sink):
-    """A csv: the shortest decimals that read back as the same number of the dtype."""
+    """A csv with the shortest decimals that read back as the same number of the dtype."""
 
     def __init__(self, file: Any, layout: Layout) -> None:
         self.layout = layout
@@ -155,7 +155,7 @@ class TableSink(Sink):
 
 
 def open_table(path: str, columns: Sequence[str] = (), skip_missing: bool = False) -> Table:
-    """A csv file; all columns, or those named, in that order."""
+    """Open a csv file: all columns, or the given ones in their order."""
     file, size = open_regular(path)
     try:
         return Table(path, file, size, columns, skip_missing)

@@ -1,4 +1,4 @@
-"""Sequences as text: every character one position, one-hot over an alphabet."""
+"""Text as a sequence: one position per character, one-hot over an alphabet."""
 
 import codecs
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ _READ = 1 << 18  # bytes at a time
 class Text(Source):
     """A UTF-8 text as `[T, C]` float32: column c is 1 where the text has the c-th character.
 
-    The alphabet is the given one, else every character of the text in the order of code points.
+    The default alphabet is every character of the text, in the order of code points.
     The text is read twice: once for T and the alphabet, once for the blocks. Nothing is
-    translated: a carriage return is a character, and so is a byte order mark.
+    translated: a carriage return is a character, and a byte order mark too.
     """
 
     def __init__(self, path: str, alphabet: str | None = None) -> None:
@@ -52,7 +52,7 @@ class Text(Source):
         self.file.close()
 
     def _survey(self, alphabet: str | None) -> tuple[int, set[int]]:
-        """The number of characters and the different ones; none may be outside the alphabet."""
+        """The number of characters, and the distinct ones; all must be in the alphabet."""
         allowed = None if alphabet is None else {ord(letter) for letter in alphabet}
         length, found = 0, set[int]()
         for codes in self._characters():
@@ -68,7 +68,7 @@ class Text(Source):
         return length, found
 
     def _characters(self) -> Iterator[np.ndarray]:
-        """The code points of the text, some at a time."""
+        """Yield the code points of the text in pieces."""
         decoder = codecs.getincrementaldecoder("utf-8")()
         self.file.seek(0)
         while True:

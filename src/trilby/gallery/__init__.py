@@ -1,6 +1,7 @@
-"""Small modules, most of them wrong by one fault that somebody shipped, some right but suspicious.
+"""Small modules: most have one fault from a public bug report, some are correct but look wrong.
 
-`WRONG` and `SOUND` are the two walls; `GALLERY` is both. `trilby gallery` walks through them.
+`WRONG` holds the faulty ones, `SOUND` the correct ones, `GALLERY` both. `trilby gallery` lists
+them.
 """
 
 from . import (
@@ -33,7 +34,7 @@ _LABELLED = [exhibit for family in _FAMILIES for exhibit in family.EXHIBITS]
 WRONG: dict[str, Exhibit] = {
     exhibit.name: exhibit for law in LAWS for exhibit in _LABELLED if exhibit.law == law
 }
-"""Name -> exhibit, in the order of the laws that they break first."""
+"""Name -> faulty exhibit, in the order of the laws that they break first."""
 
 SOUND: dict[str, Exhibit] = {
     exhibit.name: exhibit
@@ -43,6 +44,6 @@ SOUND: dict[str, Exhibit] = {
 """Name -> exhibit that breaks no law."""
 
 GALLERY: dict[str, Exhibit] = WRONG | SOUND
-"""Both."""
+"""Name -> exhibit, the faulty ones first."""
 
 __all__ = ["GALLERY", "LAWS", "SOUND", "WRONG", "Exhibit"]

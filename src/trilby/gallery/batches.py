@@ -1,4 +1,4 @@
-"""Rows that meet: the batch taken for time, or a batch of one taken for none."""
+"""Rows that affect each other: the batch axis taken for time, or lost in a batch of one."""
 
 import math
 
@@ -10,7 +10,7 @@ from .exhibit import Exhibit
 
 
 class BatchTakenForTime(nn.Module):
-    """The layer expects time first and is given the batch first, so rows attend to earlier rows."""
+    """The layer expects time first but gets batch first, so rows attend to earlier rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class BatchTakenForTime(nn.Module):
 
 
 class SqueezedBatch(nn.Module):
-    """A bias on keys is squeezed, and in a batch of one it broadcasts as a bias on queries."""
+    """A bias on keys is squeezed; in a batch of one it broadcasts as a bias on queries."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""What the exhibits are built of: a causal attention, a gated scan, a causal convolution, a cache.
+"""Parts of the exhibits: a causal attention, a gated scan, a causal convolution, a cache.
 
-All of them are right. An exhibit takes one and changes one thing.
+All of them are correct. An exhibit uses one and changes one thing.
 """
 
 import math
@@ -31,7 +31,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
 
 
 def beside_pads(mask: Tensor | None, T: int) -> Tensor:
-    """The triangle without columns of pads; every position may read itself: [T, T] or [B, 1, T, T].
+    """The causal mask without padding; each position may read itself: [T, T] or [B, 1, T, T].
 
     Args:
         mask: [B, T], 1 where a position is real; None where all are.
@@ -84,7 +84,7 @@ class Keys:
 
 
 class CachedAttention(Attention):
-    """Attention that goes on from a cache, which it changes in place."""
+    """Attention with a cache, which it changes in place."""
 
     def empty(self) -> Keys:
         """A cache before the first position."""

@@ -18,7 +18,7 @@ class PositionsRestart(CachedAttention):
 
 
 class TopLeftTriangle(CachedAttention):
-    """The triangle is aligned top left: the first new query of a call reads the first key only."""
+    """The causal mask is aligned top left, so the first new query reads only the first key."""
 
     def forward(self, x: Tensor, cache: Keys | None = None) -> Tensor:
         q, k, v = self.heads(x)
@@ -46,7 +46,7 @@ class WindowKeys(Keys):
 
 
 class WindowKeepsOneLess(Attention):
-    """A window of four, and a cache that keeps two of the three keys the next query may read."""
+    """The window is four, but the cache keeps two of the three keys that the next query reads."""
 
     def empty(self) -> WindowKeys:
         """A cache before the first position."""

@@ -11,7 +11,7 @@ CHUNK = 4
 
 
 class ChunkReadsItsOwnState(Attention):
-    """Linear attention in chunks: a chunk reads the state after itself, not the one before."""
+    """Linear attention in chunks: a chunk reads the state after it, not the state before it."""
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)
@@ -26,7 +26,7 @@ class ChunkReadsItsOwnState(Attention):
 
 
 class TailDecaysTheState(CarriedScan):
-    """A short last chunk is padded with zeros, and the gates of zeros go on forgetting.
+    """A short last chunk is padded with zeros, and the gates of the padding decay the state.
 
     The outputs are cut to length and are right; the state that is handed out is too small.
     """
@@ -39,7 +39,7 @@ class TailDecaysTheState(CarriedScan):
 
 
 class DecayRatiosOverflow(Attention):
-    """Decays inside a chunk are ratios of running products, and one over a tiny product is inf."""
+    """Decays in a chunk are ratios of running products, and one over a tiny product is inf."""
 
     def forward(self, x: Tensor, g: Tensor) -> Tensor:
         """x [B, T, 8] and the logarithm of a decay per position, g [B, T], at most 0."""

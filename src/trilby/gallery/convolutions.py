@@ -1,4 +1,4 @@
-"""Convolutions over time that reach to both sides, or around the end."""
+"""Convolutions over time that read to both sides, or wrap around the end."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from .exhibit import Exhibit
 
 
 class ConvolutionSame(Convolution):
-    """Padding "same" centres the taps, so one of three lies in the future."""
+    """Padding "same" centres the kernel, so one of its three taps lies in the future."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class ConvolutionSame(Convolution):
 
 
 class TrimsTheWrongEnd(Convolution):
-    """Padded on both sides by the layer, then cut at the start and not at the end."""
+    """The layer pads both sides, and the result is cut at the start instead of the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class TrimsTheWrongEnd(Convolution):
 
 
 class SpectralFilterWraps(nn.Module):
-    """The product of two spectra is a circular convolution: the end of the sequence comes first."""
+    """A product of spectra without zero padding is circular: the end wraps around to the start."""
 
     def __init__(self) -> None:
         super().__init__()

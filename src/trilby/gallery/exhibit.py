@@ -1,4 +1,4 @@
-"""What a wall of the gallery holds: a small module, and the label beside it."""
+"""An exhibit of the gallery: a small module and its label."""
 
 import inspect
 import re
@@ -13,11 +13,11 @@ LAWS = (
     "repeats", "causal", "resumes", "isolated", "padding", "documents", "differentiates", "sound",
     "compiles",
 )  # fmt: skip
-"""The laws that a label may name, in the order in which they are judged."""
+"""The laws that a label may name, in the order in which they are run."""
 
 
 def floats() -> Tensor:
-    """What most exhibits are called with: [2, 16, 8], of unit variance."""
+    """The input of most exhibits: [2, 16, 8], of unit variance."""
     return torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -28,18 +28,18 @@ def tokens() -> Tensor:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A module that is wrong by exactly one fault, or right in a way that is easily taken for one.
+    """A module that has exactly one fault, or that is correct and looks wrong.
 
     Attributes:
         build: the class of the module; it takes no arguments.
-        family: the faults that it is shown among.
-        source: addresses of the public reports that it is modelled on.
-        law: the first law that it breaks; empty where it is right.
-        kind: what a verdict calls the fault; empty where it is right.
-        then: laws that may break in consequence.
-        example: makes what the module is called with.
-        how: what its user would say about it, as keywords of `trilby.check`; under "carry" the
-            name of a function of `trilby.streaming` and its keywords.
+        family: the kind of fault that it belongs to.
+        source: URLs of the public reports that it is modelled on.
+        law: the first law that it breaks; empty if it is correct.
+        kind: the cause that a verdict names; empty if it is correct.
+        then: laws that may break as a result.
+        example: returns the arguments of a call.
+        how: keywords for `trilby.check`; under "carry" the name of a function of
+            `trilby.streaming` and its keywords.
     """
 
     build: Callable[[], nn.Module]
@@ -53,7 +53,7 @@ class Exhibit:
 
     @property
     def name(self) -> str:
-        """The class's name as one writes a module's.
+        """The name of the class in snake case.
 
         >>> from trilby.gallery import GALLERY
         >>> next(iter(GALLERY.values())).name
@@ -64,12 +64,12 @@ class Exhibit:
 
     @property
     def right(self) -> bool:
-        """Whether every law holds for it."""
+        """Whether it is correct: every law holds."""
         return not self.law
 
     @property
     def story(self) -> str:
-        """What is wrong with it, or what makes it look wrong: one sentence."""
+        """One sentence: what is wrong with it, or why it looks wrong."""
         return " ".join(self.about.partition("\n\n")[0].split())
 
     @property
@@ -79,17 +79,17 @@ class Exhibit:
 
     @property
     def code(self) -> str:
-        """The source of the class, without what it inherits."""
+        """The source of the class, without its base classes."""
         return inspect.getsource(self.build)
 
     def make(self) -> nn.Module:
-        """A fresh module, the same at every call; the generator of torch is left as it was."""
+        """A new module, the same at every call; torch's random state is not changed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.build()
 
     def asked(self) -> dict[str, Any]:
-        """The keywords with which `trilby.check` is asked about it."""
+        """The keywords to call `trilby.check` with."""
         said = dict(self.how)
         if "carry" in said:
             from .. import streaming as carry

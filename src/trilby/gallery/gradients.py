@@ -1,4 +1,4 @@
-"""Gradients that are cut off, written wrong, or wrong the second time."""
+"""Gradients that are missing or wrong, of the first or the second order."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class Sums(torch.autograd.Function):
 
 
 class BackwardRunsTheWrongWay(nn.Module):
-    """A cumulative sum written by hand adds its gradients from the start and not from the end."""
+    """A handwritten cumulative sum adds its gradients from the start instead of the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class BackwardRunsTheWrongWay(nn.Module):
 
 
 class NormaliserDetached(Attention):
-    """The denominator of linear attention comes out of a kernel that records no gradient."""
+    """The denominator of linear attention comes from a kernel that records no gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)
@@ -76,7 +76,7 @@ class Recurrence(torch.autograd.Function):
 
 
 class GateWithoutGradient(nn.Module):
-    """The recurrence has a backward for what comes in and none for what is forgotten."""
+    """The recurrence has a backward for its inputs, but none for its decay."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Squares(torch.autograd.Function):
 
 
 class SecondGradientWrong(Scan):
-    """A kernel keeps an intermediate for its backward, and no second gradient sees through it."""
+    """A kernel saves an intermediate for its backward, so the second gradient is wrong."""
 
     def forward(self, x: Tensor) -> Tensor:
         return Squares.apply(super().forward(x))

@@ -1,4 +1,4 @@
-"""Masks that are one off, that reach too far, that are numbers, or that leave nothing in a row."""
+"""Masks that are off by one, too wide, not -inf, or that mask a whole row."""
 
 import math
 
@@ -12,14 +12,14 @@ WINDOW = 4
 
 
 class TriangleOneTooWide(Attention):
-    """The triangle starts one diagonal above the main one, so each position reads the next."""
+    """The causal mask is one diagonal too wide, so each position reads the next."""
 
     def allowed(self, T: int) -> Tensor:
         return torch.ones(T, T, dtype=torch.bool).tril(1)
 
 
 class WindowReachesAhead(Attention):
-    """A window of four to the left is four to the right as well: the width was given for both."""
+    """A window of four positions to the left reaches four to the right as well."""
 
     def allowed(self, T: int) -> Tensor:
         at = torch.arange(T)
@@ -27,7 +27,7 @@ class WindowReachesAhead(Attention):
 
 
 class MaskByLargeNumber(Attention):
-    """Masked scores are -10000, and the allowed ones of a sharp model are lower still.
+    """Masked scores are -10000, and a trained model has allowed scores that are lower still.
 
     The weights are as large as training made them in the report, where scores of -16000 were seen.
     """
@@ -44,7 +44,7 @@ class MaskByLargeNumber(Attention):
 
 
 class FullyMaskedRows(Attention):
-    """The row of a pad allows nothing, and a softmax over nothing is NaN."""
+    """A padding row masks every key, and a softmax over nothing is NaN."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.heads(x)
@@ -61,7 +61,7 @@ def additive(allowed: Tensor, like: Tensor) -> Tensor:
 
 
 class TwoMasksAdded(Attention):
-    """Masks of the least finite number are added up, and twice the least number is -inf."""
+    """Two masks of the most negative number are added, and the sum is -inf."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.heads(x)

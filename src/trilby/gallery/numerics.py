@@ -1,4 +1,4 @@
-"""What float64 forgives: counters and positions in half precision, cancellation, overflow."""
+"""Faults that float64 hides: counters and positions in half precision, cancellation, overflow."""
 
 import math
 
@@ -10,7 +10,7 @@ from .exhibit import Exhibit
 
 
 class VarianceByCancellation(nn.Module):
-    """A cumulative norm takes the variance as E[xx] - E[x]E[x]: far from zero nothing is left."""
+    """A cumulative norm computes the variance as E[xx] - E[x]E[x], which loses all digits."""
 
     def forward(self, x: Tensor) -> Tensor:
         n = torch.arange(1, x.shape[1] + 1, dtype=x.dtype)[:, None]
@@ -20,7 +20,7 @@ class VarianceByCancellation(nn.Module):
 
 
 class PositionsInHalf(nn.Module):
-    """Positions are counted in the model's dtype, and in bfloat16 256 and 257 are one position."""
+    """Positions are counted in the model's dtype; in bfloat16, 256 and 257 are the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class PositionsInHalf(nn.Module):
 
 
 class CounterInHalf(nn.Module):
-    """A running mean counts in the model's dtype, and in bfloat16 256 + 1 is 256."""
+    """A running mean counts in the model's dtype; in bfloat16, 256 + 1 is 256."""
 
     def forward(self, x: Tensor) -> Tensor:
         total = x.to(torch.promote_types(x.dtype, torch.float32)).cumsum(1)
@@ -44,7 +44,7 @@ class CounterInHalf(nn.Module):
 
 
 class ExpWithoutTheMaximum(Attention):
-    """The softmax is written as exp over its sum, and exp(12) is more than float16 holds."""
+    """The softmax does not subtract the maximum, and exp(12) overflows in float16."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ def same_document(ids: Tensor) -> Tensor:
 
 
 class AttentionCrossesDocuments(Attention):
-    """Positions restart with each document, and attention reads the one before all the same."""
+    """Positions restart with each document, but attention still reads the one before."""
 
     def forward(self, x: Tensor, position_ids: Tensor | None = None) -> Tensor:
         at = torch.arange(x.shape[1]) if position_ids is None else position_ids
@@ -22,7 +22,7 @@ class AttentionCrossesDocuments(Attention):
 
 
 class SingleTokenDocumentsMerge(Attention):
-    """A document begins where the position falls, and from 0 to 0 it does not fall."""
+    """A document is taken to begin where the position decreases; from 0 to 0 it does not."""
 
     def forward(self, x: Tensor, position_ids: Tensor | None = None) -> Tensor:
         q, k, v = self.heads(x)
@@ -34,7 +34,7 @@ class SingleTokenDocumentsMerge(Attention):
 
 
 class PositionsRunOn(Attention):
-    """Attention keeps to its document, and positions are counted through all of them."""
+    """Attention keeps to its document, but positions are counted across all documents."""
 
     def forward(self, x: Tensor, document_ids: Tensor | None = None) -> Tensor:
         T = x.shape[1]
@@ -46,7 +46,7 @@ class PositionsRunOn(Attention):
 
 
 class ConvolutionCrossesDocuments(Scan):
-    """The state is reset where a document begins; the short convolution slides over the border."""
+    """The state is reset for each document, but the short convolution reads across the boundary."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Pads that reach real positions: by position, by recurrence, by another row's mask."""
+"""Padding that reaches real positions: by position, by recurrence, by another row's mask."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from .exhibit import Exhibit
 
 
 class PositionsCountPads(Attention):
-    """Positions are counted from the first column, so pads on the left move all that follows."""
+    """Positions are counted from the first column, so padding on the left shifts them."""
 
     def positions(self, mask: Tensor) -> Tensor:
         """The position of each token: [B, T]."""
@@ -22,7 +22,7 @@ class PositionsCountPads(Attention):
 
 
 class AssumesLeftPadding(PositionsCountPads):
-    """Positions are counted back from the last column, which is a pad if pads are on the right."""
+    """Positions are counted back from the last column, which may be padding."""
 
     def positions(self, mask: Tensor) -> Tensor:
         pads = (mask.shape[1] - mask.long().sum(1))[:, None]
@@ -30,7 +30,7 @@ class AssumesLeftPadding(PositionsCountPads):
 
 
 class PadsEnterTheScan(Scan):
-    """Pads are zeroed before the short convolution and not after it, whose bias fills the state."""
+    """Padding is zeroed before the short convolution but not after it, so its bias gets in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class PadsEnterTheScan(Scan):
 
 
 class MaskOfAnotherRow(Attention):
-    """Masks are repeated for the heads in the order of heads, and the scores in that of rows."""
+    """The mask is repeated for the heads in another order than the scores."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = (t.flatten(0, 1)[None] for t in self.heads(x))  # [1, B H, T, D]

@@ -1,4 +1,4 @@
-"""What exists on one path only: with dropout, with a mask, in inference, under the compiler."""
+"""Masks that exist on one path only: with dropout, with a mask, in inference, when compiled."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from .exhibit import Exhibit
 
 
 class DropoutPathForgetsTheMask(Attention):
-    """With dropout the weights are written out by hand, and nobody masks them there."""
+    """With dropout the weights are computed by hand, and the causal mask is forgotten there."""
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)
@@ -20,7 +20,7 @@ class DropoutPathForgetsTheMask(Attention):
 
 
 class PaddingMaskReplacesTheTriangle(Attention):
-    """`is_causal` holds only where no padding mask is given, and the mask given has no triangle."""
+    """`is_causal` is used only without a padding mask; with one, there is no causal mask."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.heads(x)
@@ -30,7 +30,7 @@ class PaddingMaskReplacesTheTriangle(Attention):
 
 
 class TriangleOnlyWithAMask(Attention):
-    """The triangle is built where the padding mask is prepared, so without one there is neither."""
+    """The causal mask is built only where a padding mask is given; without one there is neither."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.heads(x)
@@ -41,7 +41,7 @@ class TriangleOnlyWithAMask(Attention):
 
 
 class InferencePathForgetsTheMask(Attention):
-    """Where no gradients are recorded a fast kernel is called, and the mask is not handed to it."""
+    """Without gradients a fast kernel is called, and it is not given the mask."""
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)
@@ -50,7 +50,7 @@ class InferencePathForgetsTheMask(Attention):
 
 
 class InferenceHasAnotherGelu(Scan):
-    """Where no gradients are recorded the activation is the approximation by tanh."""
+    """Without gradients, the activation is the tanh approximation."""
 
     def forward(self, x: Tensor) -> Tensor:
         h, _ = recur(*self.parts(x), self.zeros(x))
@@ -58,7 +58,7 @@ class InferenceHasAnotherGelu(Scan):
 
 
 class CompiledPathForgetsTheMask(Attention):
-    """The compiled branch leaves the mask to a kernel that is not there, so it has none."""
+    """The compiled branch leaves the mask to a kernel that is not there, so there is no mask."""
 
     def allowed(self, T: int) -> Tensor:
         if torch.compiler.is_compiling():
@@ -74,14 +74,16 @@ def shifted(x: Tensor) -> Tensor:
 
 @shifted.register_fake
 def _fake(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)  # not how it lies in memory
+    return torch.empty_like(
+        x, memory_format=torch.contiguous_format
+    )  # not the strides of the result
 
 
 shifted.register_autograd(lambda _, dy: F.pad(dy, (0, 0, -1, 1)))
 
 
 class OperatorWithAWrongFake(nn.Module):
-    """Its operator returns another memory layout than the one that its fake tells the compiler."""
+    """The operator returns another memory layout than its fake implementation says."""
 
     def __init__(self) -> None:
         super().__init__()

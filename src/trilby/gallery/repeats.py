@@ -1,4 +1,4 @@
-"""Modules whose second call is not the first: random, remembering, careless with memory."""
+"""Modules whose second call differs from the first: random, with memory, or reusing memory."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class DropoutNeverOff(Attention):
 
 
 class WritesIntoTheMask(Attention):
-    """The padding mask is turned into an additive one in place, in the caller's own tensor."""
+    """The padding mask is made additive in place, in the caller's own tensor."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.heads(x)
@@ -32,7 +32,7 @@ class WritesIntoTheMask(Attention):
 
 
 class StateOutlivesTheRequest(Scan):
-    """The last state stays in the module, and the next sequence begins with it."""
+    """The last state stays in the module, and the next sequence starts from it."""
 
     state: Tensor | None = None
 
@@ -46,7 +46,7 @@ class StateOutlivesTheRequest(Scan):
 
 
 class OutputsShareAPool(nn.Module):
-    """Results are handed out from one static pool of memory, and the next call writes over them."""
+    """Results lie in one static pool of memory, and the next call overwrites them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Experts that choose among positions, or that take no more than so many rows."""
+"""Experts that choose among positions, or that have a limited capacity."""
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ class Experts(nn.Module):
 
 
 class ExpertChoice(Experts):
-    """Each expert picks the half of all positions that it likes best, the later ones among them."""
+    """Each expert chooses half of all positions by their scores, so later positions compete."""
 
     def taken(self, p: Tensor) -> Tensor:
         best = p.topk((p.shape[1] + 1) // 2, dim=1).indices  # [B, T / 2, E]
@@ -38,7 +38,7 @@ class ExpertChoice(Experts):
 
 
 class CapacityInTurn(Experts):
-    """At each step an expert takes one row of the batch, and the rows after it are dropped."""
+    """At each step an expert accepts one row of the batch, and the later rows are dropped."""
 
     def taken(self, p: Tensor) -> Tensor:
         chosen = super().taken(p)

@@ -1,4 +1,4 @@
-"""Right, and easily taken for wrong: attention, its masks, caches, pads and documents."""
+"""Correct, but looks wrong: attention, its masks, caches, pads and documents."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from .packing import same_document
 
 
 class ZeroTimesNan(nn.Module):
-    """The notebook's third version: weights of the future are exactly 0, and 0 times NaN is NaN."""
+    """Weights of the future are exactly 0, as in the notebook, and 0 times NaN is NaN."""
 
     def forward(self, x: Tensor) -> Tensor:
         wei = torch.zeros(x.shape[1], x.shape[1], dtype=x.dtype)
@@ -22,7 +22,7 @@ class ZeroTimesNan(nn.Module):
 
 
 class AdditiveInfMask(Attention):
-    """The mask is a float tensor of 0 and -inf that is added; its diagonal is 0 and should be."""
+    """The mask is a float tensor of 0 and -inf that is added to the scores."""
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)
@@ -32,14 +32,14 @@ class AdditiveInfMask(Attention):
 
 
 class DropoutInTraining(Attention):
-    """In training two calls differ, as they should; with one seed they do not."""
+    """In training mode two calls differ, as they should; with one seed they agree."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(super().forward(x), 0.1, self.training)
 
 
 class RotaryInFloat32(Attention):
-    """Rotations are taken in float32 and rounded once, whatever the dtype of the model."""
+    """Rotary embeddings are computed in float32 and rounded once, in a model of any dtype."""
 
     def forward(self, x: Tensor) -> Tensor:
         wide = torch.promote_types(x.dtype, torch.float32)
@@ -52,7 +52,7 @@ class RotaryInFloat32(Attention):
 
 
 class GrowingTable(Attention):
-    """A table of positions is kept on the side, and made anew when a longer input comes."""
+    """A table of positions is cached, and computed again for a longer input."""
 
     table = torch.zeros(0, WIDTH)
 
@@ -64,7 +64,7 @@ class GrowingTable(Attention):
 
 
 class LeftPadsDoneRight(Attention):
-    """Positions are counted over real tokens, and every pad may read itself."""
+    """Positions are counted over real tokens, and every padding position may read itself."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         real = torch.ones(x.shape[:2]) if mask is None else mask
@@ -84,7 +84,7 @@ class DocumentsDoneRight(Attention):
 
 
 class BottomRightCache(Attention):
-    """Alone the triangle is a flag; with a cache it is a mask aligned at the bottom right."""
+    """Without a cache `is_causal` is used; with one, a mask that is aligned bottom right."""
 
     def empty(self) -> Keys:
         """A cache before the first position."""
@@ -114,18 +114,20 @@ class Ring:
             self.kept = blank, blank
         old = (
             self.seen - 1 - (self.seen - 1 - slots) % WINDOW
-        )  # what lies in each slot; < 0: nothing
+        )  # the position in each slot; < 0: empty
         k, v = torch.cat([self.kept[0], k], 2), torch.cat([self.kept[1], v], 2)
         at = torch.cat([old, torch.arange(self.seen, self.seen + T)])
         self.seen += T
-        last = self.seen - 1 - (self.seen - 1 - slots) % WINDOW  # what shall lie there now
+        last = (
+            self.seen - 1 - (self.seen - 1 - slots) % WINDOW
+        )  # the position that belongs there now
         where = torch.where(last >= self.seen - T, last - self.seen + T + WINDOW, slots)
         self.kept = k[:, :, where], v[:, :, where]
         return k, v, at
 
 
 class RingBufferWindow(Attention):
-    """The newest keys of a window of four lie before older ones; softmax does not mind."""
+    """A ring buffer holds the newest keys before older ones; their order does not matter."""
 
     def empty(self) -> Ring:
         """A ring before the first position."""
@@ -143,7 +145,7 @@ class RingBufferWindow(Attention):
 
 
 class Said(NamedTuple):
-    """What a language model answers with.
+    """The output of a language model.
 
     Attributes:
         loss: over everything, the last token included.
@@ -159,7 +161,7 @@ class Said(NamedTuple):
 
 
 class TiedTokens(Attention):
-    """Tokens in; a loss over all, maps and keys beside the logits; one matrix at both ends."""
+    """A model of tokens with tied embeddings, which returns a loss and attention maps as well."""
 
     def __init__(self) -> None:
         super().__init__()

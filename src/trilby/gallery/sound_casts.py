@@ -1,4 +1,4 @@
-"""Right, and easily taken for wrong: casts to a narrower dtype, choices, rows without gradient."""
+"""Correct, but looks wrong: casts to a narrower dtype, choices, rows without gradient."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ VOCABULARY = 16
 
 
 class SoftmaxInFloat32(Attention):
-    """The softmax is asked for in float32, so a float64 model has the digits of float32 there."""
+    """The softmax is computed in float32, so a float64 model has only float32 precision there."""
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)
@@ -22,7 +22,7 @@ class SoftmaxInFloat32(Attention):
 
 
 class NormInFloat32(Scan):
-    """The norm casts to float32 and back, and never asks whether that is wider or narrower."""
+    """The norm casts to float32 and back, even where the model is float64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class NormInFloat32(Scan):
 
 
 class LeastNumberInFloat32(Attention):
-    """The least number of its dtype masks a score; in float32 the least of float64 is -inf."""
+    """Masked scores are the lowest number of the dtype; that of float64 is -inf in float32."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         allowed = causal(x.shape[1])
-        if mask is not None:  # a pad at the left is left nothing, and gets the mean of all
+        if mask is not None:  # padding on the left may read nothing, and gets the mean of all
             allowed = allowed & mask.bool()[:, None, None, :]
         q, k, v = self.heads(x)
         scores = q @ k.mT / q.shape[-1] ** 0.5
@@ -48,7 +48,7 @@ class LeastNumberInFloat32(Attention):
 
 
 class LargestKeysAlone(Attention):
-    """Each query reads its four best keys; where the fourth and the fifth nearly tie, either."""
+    """Each query reads its four best keys; in a near tie of the last, either may be read."""
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)
@@ -60,19 +60,19 @@ class LargestKeysAlone(Attention):
 
 
 class RowWithoutGradient(Scan):
-    """The embedding of the pad takes no gradient, by contract, though its values matter."""
+    """The embedding of the padding token gets no gradient, by contract, but its values matter."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tokens = nn.Embedding(VOCABULARY, WIDTH, padding_idx=0)
-        nn.init.normal_(self.tokens.weight)  # so does a model that loads its weights
+        nn.init.normal_(self.tokens.weight)  # as loading weights does
 
     def forward(self, ids: Tensor) -> Tensor:
         return super().forward(self.tokens(ids)) @ self.tokens.weight.T
 
 
 class ScalesInPlace(Scan):
-    """What the embedding gives out is scaled in place: nobody else has it yet."""
+    """The output of the embedding is scaled in place; nothing else uses it yet."""
 
     def __init__(self) -> None:
         super().__init__()

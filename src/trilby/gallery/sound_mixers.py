@@ -1,4 +1,4 @@
-"""Right, and easily taken for wrong: scans, convolutions, norms, gates and experts."""
+"""Correct, but looks wrong: scans, convolutions, norms, gates and experts."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from .states import STATE
 
 
 class FftConvolution(nn.Module):
-    """A causal convolution by FFT: every output depends on every input, by rounding alone."""
+    """A causal convolution by FFT: every output depends on every input, but only by rounding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class FftConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        n = x.shape[1] + TAPS  # room enough that nothing wraps around
+        n = x.shape[1] + TAPS  # long enough that nothing wraps around
         spectrum = torch.fft.rfft(wide, n, 1) * torch.fft.rfft(self.taps.to(wide.dtype), n, 0)
         return torch.fft.irfft(spectrum, n, 1)[:, : x.shape[1]].to(x.dtype)
 
 
 class PaddedChunks(CarriedScan):
-    """A short last chunk is padded with gates of 1 and inputs of 0, so the state stays as it is."""
+    """A short last chunk is padded with gates of 1 and inputs of 0, which keep the state."""
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         T = x.shape[1]
@@ -39,7 +39,7 @@ class PaddedChunks(CarriedScan):
 
 
 class Float32Norm(Scan):
-    """The norm computes in float32 and rounds before its weight, inside a model of any dtype."""
+    """The norm computes in float32 and rounds before it multiplies by its weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Float32Norm(Scan):
 
 
 class EpsilonOfTheDtype(Scan):
-    """torch's RMS norm takes its epsilon from the dtype, so in float64 it is another function."""
+    """torch's RMS norm takes its epsilon from the dtype, so it is another function in float64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class EpsilonOfTheDtype(Scan):
 
 
 class CumulativeNorm(Scan):
-    """Mean and variance over time, of what has been so far and no more."""
+    """Mean and variance over the positions so far only."""
 
     def forward(self, x: Tensor) -> Tensor:
         exact = x.double()
@@ -75,7 +75,7 @@ class CumulativeNorm(Scan):
 
 
 class GatesWithResets(nn.Module):
-    """A gate of -inf forgets everything; differences of sums of gates would be inf - inf."""
+    """A gate of -inf resets the state; differences of sums of gates would be inf - inf."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class GatesWithResets(nn.Module):
 
 
 class ZeroGate(Scan):
-    """A residual gate that starts at zero, over a branch that is causal as well."""
+    """A residual gate that is zero at first, on a branch that is causal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class ZeroGate(Scan):
 
 
 class TokenChoice(Experts):
-    """Each token picks its expert; how many share a product of matrices is up to the neighbours."""
+    """Each token chooses its expert; other rows change only the shape of the matrix products."""
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(0, 1)  # [B T, C]
@@ -117,7 +117,7 @@ class TokenChoice(Experts):
 
 
 class StraightThrough(Attention):
-    """Inputs are rounded to eighths, and the gradient passes as if they were not: on purpose."""
+    """Inputs are rounded to eighths with a straight-through gradient, on purpose."""
 
     def forward(self, x: Tensor) -> Tensor:
         rounded = (8 * x).round() / 8
@@ -125,7 +125,7 @@ class StraightThrough(Attention):
 
 
 class FrozenBatchNorm(Scan):
-    """A batch norm that keeps its running statistics in training too, so rows do not meet."""
+    """A frozen batch norm: it uses its running statistics in training mode too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class FrozenBatchNorm(Scan):
 
 
 class CarriedGru(nn.Module):
-    """A GRU token by token multiplies other shapes than all at once: equal but for rounding."""
+    """A GRU token by token uses other matrix shapes than in one call: equal up to rounding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class CarriedGru(nn.Module):
 
 
 class Window(NamedTuple):
-    """What a convolution and a scan leave behind.
+    """The state of a convolution and a scan.
 
     Attributes:
         last: the last inputs of the convolution, [B, 3, 8].
@@ -166,7 +166,7 @@ class Window(NamedTuple):
 
 
 class StepsByMethods(Scan):
-    """All at once in `forward`, one token at a time in `step`, with a window and a state."""
+    """The whole sequence in `forward`, one token at a time in `step`, with a window and a state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class StepsByMethods(Scan):
 
 
 class RefusesLongInput(Attention):
-    """There are 32 learned positions, and a longer input is refused with a sentence."""
+    """There are 32 learned positions, and a longer input raises an error."""
 
     def __init__(self) -> None:
         super().__init__()

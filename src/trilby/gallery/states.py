@@ -1,4 +1,4 @@
-"""States that are lost, stale, counted twice, or carried on in part."""
+"""States that are lost, stale, counted twice, or incomplete."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from .exhibit import Exhibit
 
 
 class StateLostInChunks(CarriedScan):
-    """The state that comes in is used for one position only; several positions begin anew."""
+    """The incoming state is used for calls of one position only, and ignored for several."""
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return super().forward(x, state if x.shape[1] == 1 else None)
 
 
 class StateStale(CarriedScan):
-    """Where a state comes in, it goes out again as it came."""
+    """The incoming state is returned unchanged."""
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, last = super().forward(x, state)
@@ -25,7 +25,7 @@ class StateStale(CarriedScan):
 
 
 class StateDouble(Attention):
-    """Linear attention runs over a chunk again for its backward, and adds it to the state twice."""
+    """A chunk is recomputed for the backward pass, and is added to the state twice."""
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         q, k, v = self.heads(x)
@@ -35,7 +35,7 @@ class StateDouble(Attention):
 
 
 class NormaliserForgets(Attention):
-    """Linear attention hands on the sum of keys and values, and not the keys of its denominator."""
+    """Linear attention keeps the sum of keys and values, but not the keys of its denominator."""
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         q, k, v = self.heads(x)
@@ -47,7 +47,7 @@ class NormaliserForgets(Attention):
 
 
 class ConvolutionForgets(Scan):
-    """The state of the scan is handed on, and the short convolution before it begins with zeros."""
+    """The state of the scan is kept, but the short convolution before it starts from zeros."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Statistics taken over time or over the batch, and what hides them."""
+"""Statistics over time or over the batch, and ways in which they stay hidden."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ BLOCK, TRAINED = 4, 6
 
 
 class NormOverTime(Scan):
-    """Group normalisation of [B, C, T] takes its mean and variance over time as well."""
+    """Group normalisation of [B, C, T] computes mean and variance over time as well."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class NormOverTime(Scan):
 
 
 class BatchStatistics(Scan):
-    """Without running statistics a batch norm takes those of the batch, in evaluation too."""
+    """A batch norm without running statistics uses those of the batch, in evaluation too."""
 
     def forward(self, x: Tensor) -> Tensor:
         mean, variance = x.mean((0, 1)), x.var((0, 1), correction=0)
@@ -29,7 +29,7 @@ class BatchStatistics(Scan):
 
 
 class OneScaleForTheSequence(Scan):
-    """Activations are rounded to eight bits with one scale for the sequence, its largest value."""
+    """Activations are rounded to 8 bits with one scale for the whole sequence: its maximum."""
 
     def forward(self, x: Tensor) -> Tensor:
         scale = x.detach().abs().amax((1, 2), keepdim=True) / 127 + 1e-9
@@ -37,7 +37,7 @@ class OneScaleForTheSequence(Scan):
 
 
 class HiddenByAZeroGate(Scan):
-    """The mean over all time comes in by a gate that starts at zero: untrained, nothing shows."""
+    """A mean over all time is added through a gate that is zero until it is trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class HiddenByAZeroGate(Scan):
 
 
 class BlockSummary(Attention):
-    """The mean over each whole block of four is given to all its positions, the first included."""
+    """The mean of a block of four positions is given to all of them, the first included."""
 
     def forward(self, x: Tensor) -> Tensor:
         blocks = [block.mean(1, keepdim=True).expand_as(block) for block in x.split(BLOCK, 1)]
@@ -56,7 +56,7 @@ class BlockSummary(Attention):
 
 
 class DynamicScaling(Attention):
-    """Beyond the trained length the rotations slow down with the length of the whole input."""
+    """Beyond the trained length, rotary frequencies depend on the length of the whole input."""
 
     def forward(self, x: Tensor) -> Tensor:
         T, pairs = x.shape[1], WIDTH // HEADS // 2

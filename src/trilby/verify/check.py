@@ -1,7 +1,6 @@
-"""Every law on every form of a mixer, or on anyone's module."""
+"""Every law on every form of a mixer, or on a user's module."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, TypedDict, Unpack
@@ -11,23 +10,26 @@ import torch
 from ..card import Mixer
 from ..errors import CallError
 from ..streaming import Carry
+from .comparing.finding import Finding
 from .judge import Clock, Explain, judge
-from .laws import LAWS
-from .plan import plan
-from .precision.allowance import pinned
+from .laws import LAWS, Law
+from .laws.module_sizes import possible
+from .process import seed, undisturbed
+from .reports.report import Report
+from .reports.verdict import Verdict
+from .reproducers.script import script
 from .sizes import EFFORTS, Setting
-from .subjects.module import Anyone
-from .subjects.prepare import anyone
-from .subjects.subject import Subject, forms_of
-from .telling.explanation import explanation
-from .telling.report import Report
-from .telling.verdict import Verdict
+from .subjects.mixer_form import mixer_forms
+from .subjects.module_subject import ModuleSubject
+from .subjects.prepare import prepared
+from .subjects.subject import Subject
+from .subjects.user_module import UserModule
 
 LATE = ("compiles",)  # tried on a module at effort "thorough", or by name: compiling takes seconds
 
 
-class How(TypedDict, total=False):
-    """What can be said of a module: how its result is read, and what it can do."""
+class ModuleOptions(TypedDict, total=False):
+    """The keywords about a module: how its result is read, and what it can do."""
 
     output: Any
     carry: Carry | None
@@ -45,9 +47,9 @@ def check(
     effort: str = "default",
     waive: Mapping[str, str] | None = None,
     seconds: float | None = None,
-    **how: Unpack[How],
+    **options: Unpack[ModuleOptions],
 ) -> Report:
-    """Judge a mixer, or anyone's module, by the laws that every causal mixer must obey.
+    """Judge a mixer, or your own module, by the laws that every causal mixer must obey.
 
     Args:
         subject: a mixer, e.g. `trilby.mean`; a module; a function; or a factory that makes one (a
@@ -60,11 +62,11 @@ def check(
         laws: names of laws; None is all of them.
         effort: "quick", "default" or "thorough": how many sizes; the report lists them.
         waive: law -> why it may be broken here; the report repeats the reason.
-        seconds: a limit, looked at between probes; the report says what is left.
+        seconds: a time limit, read between probes; the report says what was left out.
         output: what picks the sequence `[B, T, ...]` from the result: a name, an index, a
             function. None: the tensor, `logits`, `last_hidden_state`, or the first item.
-        carry: how it goes on, by `by_state`, `by_cache`, `by_past` or `by_methods` of
-            `trilby.streaming`.
+        carry: how state is kept between calls: `by_state`, `by_cache`, `by_past` or `by_methods`
+            of `trilby.streaming`.
         padding: the keyword of a mask `[B, T]`, true where a position is real.
         documents: the keyword of packed documents: `cu_seqlens`, `position_ids`, or any other
             that takes ids `[B, T]`.
@@ -78,8 +80,9 @@ def check(
             module's own error is quoted. FormError: no such form.
 
     What a form raises is a broken law of that form. A module is copied; one that cannot be copied,
-    or that a function reaches, is put back after every call. Random numbers, default dtype,
-    threads and whether gradients are recorded are as before afterwards.
+    or that a function reaches, is put back after every call. Unwrap DDP and FSDP first.
+    One check runs at a time. Random generators are seeded, and put back at the end: what other
+    threads draw from them meanwhile repeats. Device generators are left alone unless in use.
     Cost: for a small module below 1 s quick, 3 s default, 20 s thorough; for the running mean a
     few seconds quick, about 20 s default, minutes thorough.
 
@@ -92,26 +95,28 @@ def check(
     if effort not in EFFORTS:
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
-    docket = _Docket(_wanted(laws), waived, effort, Clock(seconds), laws is not None)
-    with _undisturbed():
+    run = _Run(_wanted(laws), waived, effort, Clock(seconds), laws is not None)
+    quiet = undisturbed(subject, example)
+    with quiet, torch.inference_mode(False), torch.enable_grad():
+        seed()
         if isinstance(subject, Mixer):
-            if example is not None or how:
-                given = "example" if example is not None else next(iter(how))
+            if example is not None or options:
+                given = "example" if example is not None else next(iter(options))
                 raise CallError(f"check: {given} is given, but a mixer draws its own; leave it out")
-            return _mixer(subject, forms, docket)
+            return _mixer(subject, forms, run)
         if forms is not None:
             raise CallError("check: forms are given, but only a mixer has forms; leave them out")
-        _fitting(how)
-        thing = anyone(subject, example, **how)
+        _fitting(options)
+        user = prepared(subject, example, **options)
         try:
-            return _module(thing, docket)
+            return _module(user, run)
         finally:
-            thing.leave()
+            user.put_back()
 
 
 @dataclass
-class _Docket:
-    """What is to be judged, and what has been.
+class _Run:
+    """One run of `check`: what is judged, and the verdicts so far.
 
     Attributes:
         laws: their names, in order.
@@ -134,8 +139,8 @@ class _Docket:
         """One law on one subject; where it is broken and waived, it was not run."""
         verdict = judge(subject, LAWS[law], settings, self.clock, explain)
         if law in self.waived and verdict.outcome == "broken":
-            told = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
-            verdict = replace(verdict, outcome="not run", sentence=told)
+            sentence = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
+            verdict = replace(verdict, outcome="not run", sentence=sentence)
         self.tried[subject.name, law] = settings
         self.verdicts.append(verdict)
 
@@ -145,39 +150,40 @@ class _Docket:
         return Report(name, tuple(self.verdicts), self.effort, self.tried, seconds, tuple(limits))
 
 
-def _mixer(mixer: Mixer, forms: Iterable[str] | None, docket: _Docket) -> Report:
+def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
     ways = list(mixer.forms) if forms is None else list(forms)
     for way in ways:
         mixer.form(way)  # a FormError if there is none
-    for way, subject in zip(ways, forms_of(mixer, ways), strict=True):
-        for law in docket.laws:
-            docket.judge(subject, law, LAWS[law].settings(docket.effort, subject))
+    for way, subject in zip(ways, mixer_forms(mixer, ways), strict=True):
+        for law in run.laws:
+            run.judge(subject, law, LAWS[law].mixer_settings(run.effort, subject))
             call = f"trilby.check(trilby.{mixer.name}, forms={[way]}, laws={[law]}"
-            again = f'import trilby\n\nprint({call}, effort="{docket.effort}"))'
-            docket.verdicts[-1] = replace(docket.verdicts[-1], reproducer=again)
-    return docket.report(mixer.name)
+            again = f'import trilby\n\nprint({call}, effort="{run.effort}"))'
+            run.verdicts[-1] = replace(run.verdicts[-1], reproducer=again)
+    return run.report(mixer.name)
 
 
-def _module(thing: Anyone, docket: _Docket) -> Report:
-    subject = thing.subject()
-    if not docket.named and docket.effort != "thorough":
+def _module(user: UserModule, run: _Run) -> Report:
+    subject = user.subject()
+    if not run.named and run.effort != "thorough":
         reason = 'it takes seconds; it is run at effort="thorough", or when it is named'
         unable = {**subject.unable, **dict.fromkeys(LATE, reason)}
         subject = replace(subject, unable=unable)
-    for law in docket.laws:
-        docket.judge(subject, law, plan(law, docket.effort, thing), explanation(thing, subject))
-    return docket.report(thing.name, thing.limits())
+    for name in run.laws:
+        settings = LAWS[name].module_settings(run.effort, user)
+        tried = possible(settings, user, own_dtype_only=name in LATE)
+        run.judge(subject, name, tried, _explained(user, subject))
+    return run.report(user.name, user.limits())
 
 
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Random numbers, default dtype, threads, grad and inference mode as before afterwards."""
-    threads = torch.get_num_threads()
-    try:
-        with pinned(dtype=torch.float32), torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)
+def _explained(user: UserModule, subject: ModuleSubject) -> Explain:
+    """What is shown of a broken law: a reproducer, and what the law shows besides."""
+
+    def explain(law: Law, setting: Setting, found: Finding) -> tuple[str, str]:
+        again = script(user, subject, setting, found, law.reproduce)
+        return again, "" if found.kind == "raises" else law.detail(user, subject, setting)
+
+    return explain
 
 
 def _wanted(laws: Iterable[str] | None) -> list[str]:
@@ -195,10 +201,10 @@ def _known(laws: Iterable[str]) -> list[str]:
     return names
 
 
-def _fitting(how: Mapping[str, Any]) -> None:
+def _fitting(options: Mapping[str, Any]) -> None:
     """Raise a CallError for a keyword that check does not take."""
-    takes = How.__annotations__
-    for name, value in how.items():
+    takes = ModuleOptions.__annotations__
+    for name, value in options.items():
         if name not in takes:
             near = get_close_matches(name, takes, n=1)
             hint = f"did you mean {near[0]}?" if near else "leave it out"

@@ -2,21 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import nullcontext
 
 import torch
 
+from ..kernels.machine import team
 from .comparing.finding import Finding, NotRun
+from .comparing.witness import Witness
 from .laws import Law
+from .reports.verdict import Verdict
 from .sizes import Setting, smaller
 from .subjects.subject import Subject
-from .telling.verdict import Verdict
+from .wording import joined_lines
 
 NOT_HERE = "and not in the dtype that it runs in"
 SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
 
 
-Explain = Callable[[str, Setting, Finding], tuple[str, str]]
+Explain = Callable[[Law, Setting, Finding], tuple[str, str]]
 """(law, setting, what was found) -> (a reproducer, what a report shows below the sentence)."""
 
 
@@ -81,14 +84,11 @@ def judge(
 def _confirmed(subject: Subject, law: Law, setting: Setting, found: Finding) -> bool:
     """Whether what is broken in float64 is so in the dtype that the user runs a module in.
 
-    Asked only where something is not finite or raises: the least number of float64 that masks an
-    attention score overflows where a part of a module computes in float32.
+    Asked only where something is not finite or raises.
     """
     strange = found.error == torch.inf or found.kind in ("raises", "not finite")
-    if subject.strict or not strange or subject.working == torch.float64:
-        return True
-    literal = replace(setting, dtype=subject.working, literal=True)
-    return any(one.broken for one in probed(subject, law, literal))
+    again = subject.seen_again_at(setting) if strange else None
+    return again is None or any(one.broken for one in probed(subject, law, again))
 
 
 def _not_run(subject: Subject, law: Law, reason: str) -> Verdict:
@@ -100,39 +100,33 @@ def _held(
 ) -> Verdict:
     """The verdict that nothing broke, with what came nearest to it."""
     if not found:
-        longest = max(setting.T for setting in settings)
-        reason = "there was nothing to compare"
-        more = "" if subject.strict else f" at T={longest}; give a longer example"
-        return _not_run(subject, law, reason + more)
+        return _not_run(subject, law, subject.nothing_compared(max(s.T for s in settings)))
     best = max(found, key=lambda f: f.ratio)
-    notes: dict[str, float] = {}
+    units: dict[str, float] = {}
     for one in found:
         if one.note:
-            notes[one.note] = max(notes.get(one.note, 0.0), one.units)
-    told = [f"holds in {len(found)} comparisons at {len(settings)} sizes"]
-    told += [f"{note}, {units:.2g} units" if units else note for note, units in notes.items()]
+            units[one.note] = max(units.get(one.note, 0.0), one.units)
+    notes = [f"{note}, {most:.2g} units" if most else note for note, most in units.items()]
     if left:
-        told.append(f"the time limit left {len(left)} sizes, from {left[0]}")
+        notes.append(f"the time limit left {len(left)} sizes, from {left[0]}")
+    counted = f"holds in {len(found)} comparisons at {len(settings)} sizes"
     return Verdict(
-        subject.name, law.name, "holds", "", best.error, best.allowed, best.place, "; ".join(told)
-    )
+        subject.name, law.name, "holds", "", best.error, best.allowed, best.place,
+        "; ".join([counted, *notes]), notes=tuple(notes),
+    )  # fmt: skip
 
 
 def probed(subject: Subject, law: Law, setting: Setting) -> Iterator[Finding]:
     """What a law finds; an exception is found too."""
-    threads = torch.get_num_threads()
     try:
-        if setting.elements < SPLIT and not subject.large:
-            torch.set_num_threads(1)
-        with torch.enable_grad():
+        few = setting.elements < SPLIT and not subject.large
+        with team.single() if few else nullcontext(), torch.enable_grad():
             yield from law.probe(subject.at(setting), setting)
     except NotRun:
         raise
     except Exception as error:
-        told = " ".join(str(error).split())
-        yield Finding("raises", True, place=type(error).__name__, text=f"{told:.200}")
-    finally:
-        torch.set_num_threads(threads)
+        name, text = type(error).__name__, joined_lines(error, 200)
+        yield Finding("raises", True, place=name, text=text, witness=Witness(error=name))
 
 
 def _smallest(
@@ -154,9 +148,9 @@ def _broken(
     subject: Subject, law: Law, setting: Setting, found: Finding, explain: Explain | None
 ) -> Verdict:
     shown = found.text if found.place in found.text else f"{found.place} {found.text}"
-    parts = (found.kind, subject.name, shown, setting.told(subject.strict))
-    again, detail = ("", "") if explain is None else explain(law.name, setting, found)
+    parts = (found.kind, subject.name, shown, subject.size(setting))
+    again, detail = ("", "") if explain is None else explain(law, setting, found)
     return Verdict(
         subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
-        "  ".join(parts), again, detail,
+        "  ".join(parts), again, detail, witness=found.witness,
     )  # fmt: skip

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .comparing.case import Case, described, told
-from .comparing.gap import Gap, gap, short, worst
+from .comparing.difference import Difference, difference, worst
 from .copies.nested import clone, precise, real
-from .precision.allowance import FACTOR, entitled, run, unit
-from .precision.twins import Twins, twins
-from .telling.verdict import Verdict
+from .equivalence.comparison import Answer, Comparison
+from .equivalence.twins import Twins, twins
+from .precision.allowance import FACTOR, allowances, run, unit
+from .process import undisturbed
+from .reports.verdict import Verdict
+from .wording import described, first_line, short
 
 
 def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> Verdict:
@@ -20,13 +22,13 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
 
     Args:
         f, g: functions, modules, methods or mixers; each is called with copies of the arguments,
-            from the same random state, and returns tensors, arrays or numbers in any nest. A pair
-            is `(y, state)`; if only one of the two returns a state, y alone is compared.
+            from the same random state, and returns tensors, arrays or numbers, alone or nested.
+            A pair is `(y, state)`; if only one of the two returns a state, y alone is compared.
         args, kwargs: what both are called with.
 
     Returns:
         A verdict of kind "same", "rounding" (one function, but one way rounds worse than its
-        dtype is entitled to), "different", or "" where nothing could be judged. Its sentence
+        dtype allows), "different", or "" where nothing could be judged. Its sentence
         names the dtype that each number was measured in, and what could not be judged there.
 
     Raises:
@@ -34,6 +36,8 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
 
     What f or g changes in place, also in modules that it reaches through a closure, is as before
     afterwards. What the verdict says holds at these arguments; it is no proof for others.
+    One call runs at a time, `check` included. Random generators are seeded, and put back at the
+    end: what other threads draw from them meanwhile repeats. Unwrap DDP and FSDP first.
     Cost: 10 calls of f and 2 of g, or 10 where g has parameters; about 60 where they differ.
 
     >>> x = torch.ones(1, 2, 1)
@@ -42,31 +46,39 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
     """
     if not args and not kwargs:
         raise TypeError("same: no arguments; give those to call both with, e.g. same(f, g, x)")
-    case = Case((f, g), args, kwargs)
-    for settles in (_called, _compared):
-        if (verdict := settles(case)) is not None:  # a denial is false
-            return verdict
-    return _judged(case)
+    comparison = Comparison((f, g), args, kwargs)
+    with undisturbed(f, g, args, kwargs):
+        return answer(comparison).verdict(comparison)
 
 
-def _called(case: Case) -> Verdict | None:
-    """Call both in the working dtype; a verdict if that alone settles it."""
+def answer(comparison: Comparison) -> Answer:
+    """The same question, answered as data.
+
+    Cost: that of `same`.
+    """
+    return _called(comparison) or _compared(comparison) or _judged(comparison)
+
+
+def _called(comparison: Comparison) -> Answer | None:
+    """Call both in the working dtype; an answer if that alone settles it."""
     results, raised = [], []
-    for i, name in enumerate(case.names):
+    for i, name in enumerate(comparison.names):
         try:
-            given = clone(case.given(i))
+            given = clone(comparison.given(i))
         except Exception as error:
-            return case.verdict("", f"{name} or an argument cannot be copied ({told(error)})")
+            return comparison.answer(
+                "", f"{name} or an argument cannot be copied ({first_line(error)})"
+            )
         try:
             watch = _Draws()
             results.append(dict(run(given, within=watch.itself)))
-            case.draws |= watch.drew
+            comparison.draws |= watch.drew
         except Exception as error:
-            raised.append(f"{name} raises {told(error)}")
+            raised.append(f"{name} raises {first_line(error)}")
     if raised:
-        return case.verdict("" if len(raised) == 2 else "different", " and ".join(raised))
-    case.found = results[0], results[1]
-    return _structure(case)
+        return comparison.answer("" if len(raised) == 2 else "different", " and ".join(raised))
+    comparison.found = results[0], results[1]
+    return _structure(comparison)
 
 
 class _Draws(AbstractContextManager[None]):
@@ -84,23 +96,23 @@ class _Draws(AbstractContextManager[None]):
         self.drew = not torch.equal(self.before, torch.default_generator.get_state())
 
 
-def _structure(case: Case) -> Verdict | None:
+def _structure(comparison: Comparison) -> Answer | None:
     """Compare what was returned path by path, or y alone where one way returns no state."""
-    one, two = case.found
-    names = case.names
+    one, two = comparison.found
+    names = comparison.names
     if one.keys() != two.keys():
-        bare = [all(map(_of_y, found)) for found in case.found]
-        one, two = ({p: v for p, v in found.items() if _of_y(p)} for found in case.found)
+        bare = [all(map(_of_y, found)) for found in comparison.found]
+        one, two = ({p: v for p, v in found.items() if _of_y(p)} for found in comparison.found)
         if one.keys() != two.keys() or not one or not any(bare):
-            told_one, told_two = (", ".join(found) or "nothing" for found in case.found)
-            return case.verdict(
-                "different", f"{names[0]} returns {told_one}, {names[1]} {told_two}"
+            paths, other_paths = (", ".join(found) or "nothing" for found in comparison.found)
+            return comparison.answer(
+                "different", f"{names[0]} returns {paths}, {names[1]} {other_paths}"
             )
-        case.found = one, two
-        case.notes.append(f"y alone is compared, {names[bare.index(True)]} returns no state")
-    case.found = one, {path: two[path] for path in one}
+        comparison.found = one, two
+        comparison.notes.append(f"y alone is compared, {names[bare.index(True)]} returns no state")
+    comparison.found = one, {path: two[path] for path in one}
     if all(leaf is None for leaf in (*one.values(), *two.values())):
-        return case.verdict("", "neither way returns anything that could be compared")
+        return comparison.answer("", "neither way returns anything that could be compared")
     return None
 
 
@@ -108,21 +120,21 @@ def _of_y(path: str) -> bool:
     return path == "y" or path.startswith("y.")
 
 
-def _compared(case: Case) -> Verdict | None:
+def _compared(comparison: Comparison) -> Answer | None:
     """Deny what differs in kind: shape, dtype, or a leaf that is no number."""
-    (one, two), names = case.found, case.names
+    (one, two), names = comparison.found, comparison.names
     for path, a in one.items():
         b = two[path]
         kinds = f"{path} is {described(a)} from {names[0]} and {described(b)} from {names[1]}"
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             if a.shape != b.shape or a.dtype != b.dtype:
-                return case.verdict("different", kinds)
+                return comparison.answer("different", kinds)
         elif not (real(a) and real(b)) or isinstance(a, Tensor) or isinstance(b, Tensor):
             equal = _equal(a, b)
             if equal is None:
-                return case.verdict("", f"{kinds}, and these cannot be compared")
+                return comparison.answer("", f"{kinds}, and these cannot be compared")
             if not equal:
-                return case.verdict("different", kinds)
+                return comparison.answer("different", kinds)
     return None
 
 
@@ -141,101 +153,107 @@ def _equal(a: Any, b: Any) -> bool | None:
         return None
 
 
-def _judged(case: Case) -> Verdict:
+def _judged(comparison: Comparison) -> Answer:
     """Compare the numbers: whole ones exactly, real ones in float64 and in the working dtype."""
-    found = twins(case)
-    if found.gap is not None and found.gap.broken:
-        return _different(case, found.gap)
-    whole = _whole(case, found)
-    return _numerics(case, found) if whole is None else whole
+    found = twins(comparison)
+    if found.difference is not None and found.difference.broken:
+        return _different(comparison, found.difference)
+    whole = _whole(comparison, found)
+    return _numerics(comparison, found) if whole is None else whole
 
 
-def _different(case: Case, far: Gap) -> Verdict:
-    lead = "" if far.error == float("inf") else "they differ by "
-    return case.verdict("different", f"different functions: {lead}{far}", far)
+def _different(comparison: Comparison, far: Difference) -> Answer:
+    lead = "different functions: " + ("" if far.error == float("inf") else "they differ by ")
+    return comparison.answer("different", str(far), far, lead)
 
 
-def _whole(case: Case, found: Twins) -> Verdict | None:
+def _whole(comparison: Comparison, found: Twins) -> Answer | None:
     """Deny whole numbers and truth values that differ."""
-    for path, a in case.found[0].items():
-        b = case.found[1][path]
+    for path, a in comparison.found[0].items():
+        b = comparison.found[1][path]
         if real(a) or not isinstance(a, Tensor):
             continue
         zero = torch.zeros(())
-        here = gap(path, a, b, zero, a.dtype)
+        here = difference(path, a, b, zero, a.dtype)
         there = None
         if found.of[0] and found.of[1]:
-            there = gap(path, found.of[0][path], found.of[1][path], zero, a.dtype)
+            there = difference(path, found.of[0][path], found.of[1][path], zero, a.dtype)
         if here and here.broken and there and not there.broken:
-            return case.verdict("rounding", f"the same in float64, but they differ by {here}", here)
+            return comparison.answer(
+                "rounding", f"the same in float64, but they differ by {here}", here
+            )
         for bad in (here, there):
             if bad and bad.broken:
-                return _different(case, bad)
+                return _different(comparison, bad)
     return None
 
 
-def _numerics(case: Case, found: Twins) -> Verdict:
+def _numerics(comparison: Comparison, found: Twins) -> Answer:
     """Hold each way against the twins in the dtype it was called in."""
-    answers, responses = _references(case, found)
-    gaps: list[list[Gap | None]] = [[], [], []]  # first, second, between them
-    for path in case.floating():
-        dtype = case.dtype(path)
-        one, two = (precise(leaves[path]) for leaves in case.found)
+    answers, responses = _references(comparison, found)
+    differences: list[list[Difference | None]] = [[], [], []]  # first, second, between them
+    for path in comparison.floating():
+        dtype = comparison.dtype(path)
+        one, two = (precise(leaves[path]) for leaves in comparison.found)
         exact, other = (answer[path] for answer in answers)
-        allowed = FACTOR * (case.coarser(path) * responses[path] + unit(exact, dtype))
+        allowed = FACTOR * (comparison.coarser(path) * responses[path] + unit(exact, dtype))
         if found.of == (None, None):
             allowed = 2 * allowed  # the first is the reference, and it errs as well
-        gaps[0].append(gap(path, one, exact, allowed, dtype))
-        gaps[1].append(gap(path, two, other, allowed, dtype))
-        gaps[2].append(gap(path, one, two, 2 * allowed + found.allowed.get(path, 0), dtype))
-    denied = worst(map(worst, gaps[:2]))
+        differences[0].append(difference(path, one, exact, allowed, dtype))
+        differences[1].append(difference(path, two, other, allowed, dtype))
+        differences[2].append(
+            difference(path, one, two, 2 * allowed + found.allowed.get(path, 0), dtype)
+        )
+    denied = worst(map(worst, differences[:2]))
     if denied is not None and denied.broken:
-        return _denied(case, found, gaps[0].count(denied) == 0, denied)
-    _confess(case, found)
-    between = worst(gaps[2])
+        return _denied(comparison, found, differences[0].count(denied) == 0, denied)
+    _note_what_is_missing(comparison, found)
+    between = worst(differences[2])
     if between is None or between.error == 0:
-        dtypes = sorted({short(case.dtype(path)) for path in case.floating()})
+        dtypes = sorted({short(comparison.dtype(path)) for path in comparison.floating()})
         where = f" ({', '.join(dtypes)})" if dtypes else ""
-        return case.verdict("same", f"the same function, bit for bit{where}", between)
-    return case.verdict(
+        return comparison.answer("same", f"the same function, bit for bit{where}", between)
+    return comparison.answer(
         "same", f"the same function; they differ by rounding only: {between}", between
     )
 
 
-def _references(case: Case, found: Twins) -> tuple[tuple[Any, Any], dict[str, Tensor]]:
+def _references(comparison: Comparison, found: Twins) -> tuple[tuple[Any, Any], dict[str, Tensor]]:
     """For each way the exact answers, path by path, and the response that both may claim."""
     one, two = found.of
     if one is not None or two is not None:
         return (one or two, two or one), found.responses
-    own = entitled(*case.given(0), dtype=None)  # no float64: the first way, in its own dtype
+    own = allowances(
+        *comparison.given(0), dtype=None
+    )  # no float64: the first way, in its own dtype
     answers = {e.path: e.answer for e in own}
     return (answers, answers), {e.path: e.response for e in own if e.response is not None}
 
 
-def _denied(case: Case, found: Twins, i: int, worst: Gap) -> Verdict:
+def _denied(comparison: Comparison, found: Twins, i: int, worst: Difference) -> Answer:
     """Rounding where float64 has shown that it is no more than that, else a difference."""
-    _confess(case, found)
+    _note_what_is_missing(comparison, found)
     if None in found.of:
-        return _different(case, worst)
+        return _different(comparison, worst)
     times = f", {worst.error / worst.allowed:.1f} times" if worst.allowed else ""
-    entitled_to = f"rounds worse than {worst.dtype} is entitled to: {worst}{times}"
-    return case.verdict("rounding", f"the same function, but {case.names[i]} {entitled_to}", worst)
+    text = f"{comparison.names[i]} rounds worse than {worst.dtype} allows: {worst}{times}"
+    return comparison.answer("rounding", f"the same function, but {text}", worst)
 
 
-def _confess(case: Case, found: Twins) -> None:
-    """Say in the sentence what float64 could not judge."""
-    names, why = case.names, found.why
+def _note_what_is_missing(comparison: Comparison, found: Twins) -> None:
+    """Note what float64 could not judge."""
+    names, why = comparison.names, found.why
     missing = [i for i in range(2) if found.of[i] is None]
-    here = short(case.working)
+    here = short(comparison.working)
     if len(missing) == 1:
         i = missing[0]
-        case.notes.append(
+        comparison.notes.append(
             f"judged in {here} against the float64 of {names[1 - i]}, for {names[i]} has none"
             f" ({why[i]}): a smaller difference of function would pass for rounding"
         )
     if len(missing) == 2:
         reasons = " and ".join(dict.fromkeys(why))
-        case.notes.append(
+        comparison.notes.append(
             f"judged in {here} alone against {names[0]}, for neither runs in float64"
             f" ({reasons}): a smaller difference of function would pass for rounding"
         )

@@ -42,8 +42,8 @@ class Setting:
         text += f" {self.mode}" if self.mode else ""
         return text + (f" backend={self.backend}" if self.backend else "")
 
-    def told(self, channels: bool = True) -> str:
-        """The size; anyone's module has its own number of channels, and C says nothing of it."""
+    def describe(self, channels: bool = True) -> str:
+        """The size; a user's module has its own number of channels, and C says nothing of it."""
         text = str(self)
         return text if channels else text.replace(f" C={self.C}", "", 1)
 

@@ -1,4 +1,4 @@
-"""The same picture with fading: the second mixer on one sentence, its verdict and its speed."""
+"""The second mixer, decay, on one sentence: its matrix, its verdict and its speed."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ ROUNDS = 7
 
 
 def triangles(screen: Screen) -> None:
-    """The mean's triangle and decay's, side by side where the terminal is wide enough."""
+    """The matrices of mean and decay, side by side if the terminal is wide enough."""
     assert SENTENCE in data.sonnets()
     words, (q, k, v, g) = sentence()
     T, K = len(words), q.shape[3]
@@ -26,9 +26,9 @@ def triangles(screen: Screen) -> None:
         "decay": decay.weights(q, k, v, g).wei[0, 0],
     }
     screen.wrapped(
-        f"One sentence, {T} words; q = k = v: how often a word has each of {K} letters, of "
-        "length 1. The mean takes all words alike; decay takes a word by its likeness to the one "
-        "that reads, times 0.8 for every word since:"
+        f"One sentence of {T} words. q = k = v: the counts of {K} letters in each word, scaled to "
+        "length 1. The mean weighs all words equally. Decay weighs a word by its similarity to "
+        "the word that reads, times 0.8 for every step back:"
     )
     screen.line("  wei[t, s] = (q_t . k_s) 0.8^(t - s)")
     screen.line()
@@ -43,13 +43,13 @@ def triangles(screen: Screen) -> None:
     y = decay.fused(q, k, v, g)[0][0, :, 0]
     gap = float((wei["decay"] @ v[0, :, 0] - y).abs().max())
     screen.wrapped(
-        f"wei @ v and trilby.decay(q, k, v, g) differ by {gap:.1e} at most; the state that a next "
-        f"word would go on with is {K} x {K}, however long the sentence was."
+        f"wei @ v and trilby.decay(q, k, v, g) differ by at most {gap:.1e}. The state for the next "
+        f"word is {K} x {K}, for a sentence of any length."
     )
 
 
 def proof(screen: Screen) -> None:
-    """Every form of decay against the loop on the sentence, and one that forgets a step late."""
+    """Every form of decay compared with the loop, and a wrong one whose gates come a step late."""
     _, given = sentence()
     for name in FORMS:
         verdict = same(decay.loop, decay.MIXER.forms[name], *given)
@@ -61,18 +61,17 @@ def proof(screen: Screen) -> None:
     q, k, v, g = given
     given = q, k, v, g * torch.linspace(1, 2, g.shape[1])[:, None]  # gates that differ in time
     screen.line()
-    screen.line("and gates that come one word late:")
+    screen.line("And a wrong form, whose gates come one word late:")
     screen.wrapped(f"late: {same(decay.loop, late, *given)}", "  ", "  ")
 
 
 def race(screen: Screen) -> None:
-    """The fused form in turn with the torch forms, after its verdict."""
+    """Timings of the fused form and the torch forms, in turn, after the fused form is verified."""
     given = decay.draw(B=1, T=1024, H=8, K=64, V=64)
     first = tuple(x[:, :256] for x in given)
     screen.wrapped(
-        f"q, k, v {list(given[0].shape)} float32, one gate a head; one thread each, since on a "
-        "busy machine two would wait for each other. Fused against chunk on "
-        f"{first[0].shape[1]} positions:"
+        f"q, k, v {list(given[0].shape)} float32, one gate per head, one thread. First: is fused "
+        f"equal to chunk on {first[0].shape[1]} positions?"
     )
     verdict = same(decay.chunk, decay.fused, *first)
     screen.wrapped(str(verdict), "  ")
@@ -102,6 +101,6 @@ def sentence() -> tuple[list[str], tuple[Tensor, ...]]:
 
 
 def _row(wei: Tensor, t: int) -> str:
-    """A row in cells of four columns; the future is a dot."""
+    """A row in cells of four columns; the future is shown as dots."""
     now = [f"{w:.2f}".removeprefix("0") if w < 0.995 else "1.0" for w in wei[t, : t + 1].tolist()]
     return "".join(f"{cell:>4}" for cell in (*now, *["·"] * (len(wei) - t - 1)))

@@ -1,4 +1,4 @@
-"""The notebook's three cells, computed live beside the numbers that the notebook printed."""
+"""The three cells of the notebook, computed live, beside the numbers that it printed."""
 
 import torch
 from torch import Tensor
@@ -69,28 +69,28 @@ def matrix(screen: Screen) -> None:
     for name, here, printed in (("a", a, A), ("b", b, B), ("c", c, C)):
         _compare(screen, name, here, printed)
     screen.line()
-    screen.line("The triangle of the running mean, T = 8; row = the position that reads:")
+    screen.line("The matrix of the running mean, T = 8; row = the position that reads:")
     screen.line()
     for line in draw(mean.weights(sequence()).wei[0].tolist(), ascii=screen.ascii):
         screen.line(line)
 
 
 def softmax(screen: Screen) -> None:
-    """The third cell: scores of zero, the future at -inf."""
+    """The third cell: all scores are zero, and the future is -inf."""
     T = 8
     wei = torch.zeros(T, T).masked_fill(torch.tril(torch.ones(T, T)) == 0, float("-inf"))
     wei = torch.softmax(wei, dim=-1)
     gap = float((wei - mean.weights(sequence()).wei[0]).abs().max())
-    screen.line("wei = softmax(zeros with -inf above the diagonal): attention that has no opinion")
+    screen.line("wei = softmax(zeros with -inf above the diagonal): attention with equal scores")
     screen.line()
     for line in draw(wei.tolist(), ascii=screen.ascii):
         screen.line(line)
     screen.line()
-    screen.line(f"Largest difference from the triangle of the matrix: {gap:.1e}")
+    screen.line(f"Largest difference from the matrix above: {gap:.1e}")
 
 
 def proof(screen: Screen) -> None:
-    """The notebook's last line, why it may say False, and the question that was meant."""
+    """The notebook's last line, why it can say False, and what `same` says instead."""
     x = sequence()
     ways = {"loop": by_loop(x), "matrix": by_matrix(x), "softmax": by_softmax(x)}
     exact = mean.loop(x.double())[0]
@@ -100,10 +100,10 @@ def proof(screen: Screen) -> None:
     said = torch.allclose(ways["loop"], ways["softmax"])
     screen.line(f"torch.allclose(xbow, xbow3) -> {said} on torch {torch.__version__}")
     screen.line(
-        f"  worst element {place}: {value:.4f}, apart by {size:.1e}, a relative {size / value:.1e}"
+        f"  worst element {place}: {value:.4f}, difference {size:.1e}, relative {size / value:.1e}"
     )
-    screen.line("  allclose allows 1e-8 + 1e-5 of the value, near zero less than rounding is.")
-    screen.line("  Distance of each way from the exact answer (float64):")
+    screen.line("  allclose allows 1e-8 + 1e-5 of the value, less than rounding near zero.")
+    screen.line("  Difference of each program from the exact result (float64):")
     for name, y in ways.items():
         screen.line(f"    {name:8} {float((y - exact).abs().max()):.1e}")
     screen.line()
@@ -111,8 +111,8 @@ def proof(screen: Screen) -> None:
         _verdict(screen, f"trilby.same(loop, {name}, x)", same(by_loop, way, x))
     wrong = same(by_loop, lambda x: by_matrix(x) + 1e-3 * x.mean(1, keepdim=True), x)
     screen.line()
-    screen.line("and a matrix that looks a thousandth into the future:")
-    _verdict(screen, "trilby.same(loop, peeking, x)", wrong)
+    screen.line("And a matrix with a small leak, a thousandth of the mean over all time:")
+    _verdict(screen, "trilby.same(loop, leaky, x)", wrong)
 
 
 def sequence() -> Tensor:
@@ -153,7 +153,7 @@ def _row(pair: Tensor | list[float]) -> str:
 
 
 def _compare(screen: Screen, name: str, here: Tensor, printed: list[list[float]]) -> None:
-    """Equal to the four decimals that the notebook printed, or not."""
+    """Whether they agree to the four decimals that the notebook printed."""
     equal = [[round(v, 4) for v in row] for row in here.tolist()] == printed
     screen.line(
         f"  {'✓' if equal else '✗'} {name}: {'equals' if equal else 'differs from'} the notebook"

@@ -1,4 +1,4 @@
-"""The same mixer on real input: letters of a sonnet, and a series of years."""
+"""The running mean on real input: the letters of a sonnet, and sunspots by year."""
 
 import torch
 
@@ -11,7 +11,7 @@ BARS_ASCII = "_.-=+*#@"
 
 
 def letters(screen: Screen) -> None:
-    """One-hot characters: the running mean is the share of each letter so far."""
+    """One-hot characters: the running mean is the frequency of each letter so far."""
     text = data.sonnets()
     text = text[text.index("From fairest") :][:4096]
     known = sorted(set(text))
@@ -20,7 +20,7 @@ def letters(screen: Screen) -> None:
     y, _ = mean.fused(x)
     screen.line(f"x [1, {x.shape[1]}, {x.shape[2]}]: one column for each character, one-hot")
     screen.line()
-    screen.line("  position  just read              what the bag holds, in percent")
+    screen.line("  position  text up to there       most frequent characters so far, in percent")
     for t in (0, 8, 64, 512, 4095):
         share = y[0, t]
         best = share.topk(min(5, int((share > 0).sum()))).indices.tolist()
@@ -28,11 +28,11 @@ def letters(screen: Screen) -> None:
         read = "".join(map(_visible, text[max(0, t - 17) : t + 1]))
         screen.line(f"  {t:8d}  {read:>18}     {bag}")
     screen.line()
-    screen.line("The order of the letters is gone; only how often each one came is left.")
+    screen.line("The mean forgets the order of the letters and keeps their frequencies.")
 
 
 def sunspots(screen: Screen) -> None:
-    """A series with a rhythm of eleven years; its running mean settles."""
+    """A series with a period of eleven years; its running mean settles."""
     series = data.sunspots()
     x = series.values  # [1, T, 1]
     y, _ = mean.fused(x)

@@ -1,4 +1,4 @@
-"""The fused form beside a plain copy and beside cumsum, timed in turn, after its verdict."""
+"""Timings of the fused form, a plain copy and cumsum, in turn, after the fused form is verified."""
 
 from collections.abc import Callable
 
@@ -14,15 +14,17 @@ ROUNDS = 9
 
 
 def race(screen: Screen) -> None:
-    """Medians of interleaved rounds; nothing is timed before the answer is right."""
+    """Medians of interleaved rounds; a form is timed only if its result is right."""
     x = torch.randn(*SHAPE, generator=torch.Generator().manual_seed(0))
     y = torch.empty_like(x)
     n = torch.arange(1, SHAPE[1] + 1)[:, None]
     verdict = same(mean.scan, mean.fused, x[:1, :, :32])
-    screen.line(f"x {list(SHAPE)} float32; fused against scan on [1, {SHAPE[1]}, 32] of it:")
+    screen.line(
+        f"x {list(SHAPE)} float32. First: is fused equal to scan on [1, {SHAPE[1]}, 32] of it?"
+    )
     screen.line(f"  {verdict}")
     if not verdict:
-        screen.line("  no times are given for a form that is not right")
+        screen.line("  not timed, because its result is wrong")
         return
     ways: dict[str, Callable[[], object]] = {
         "y.copy_(x)": lambda: y.copy_(x),
@@ -33,7 +35,7 @@ def race(screen: Screen) -> None:
 
 
 def timed(screen: Screen, ways: dict[str, Callable[[], object]], unit: str, *, rounds: int) -> None:
-    """The median of each way in interleaved rounds, also counted in those of the first way."""
+    """The median of each way in interleaved rounds, and its ratio to the first."""
     timings = interleaved(ways, rounds=rounds)
     first = timings.median(next(iter(ways)))
     screen.line()

@@ -1,23 +1,31 @@
 """Compile a kernel once per element type, keep it on disk where that is possible.
 
-Compilation holds one lock of ours, and a fork waits for it: a child never inherits a compiler
-that another thread was in the middle of.
+One thread compiles at a time. A fork in the middle of it waits until LLVM has done the step that
+it is at, a fraction of a compilation; the child then forgets whatever the other thread had begun
+and compiles for itself.
 """
 
+import gc
 import logging
 import os
 import threading
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy.ma  # noqa: F401, numba asks for it in the first call, and a fork may come just then
+from llvmlite.binding import ffi
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import CompilingCounter
 from numba.core.errors import NumbaError
+from numba.core.registry import cpu_target
+from numba.core.typing.context import CallStack
 
 _lock = threading.RLock()
+_begun: list[Any] = []  # what is being compiled just now, under the lock
 _log = logging.getLogger("trilby")
 
 
@@ -42,7 +50,11 @@ class Kernel:
         program = self._programs.get(element)
         if program is None:
             with _lock:
-                program = self._programs.get(element) or self._compile(element)
+                _begun.append(element)
+                try:
+                    program = self._programs.get(element) or self._compile(element)
+                finally:
+                    _begun.pop()
                 self._programs[element] = program
         return program
 
@@ -74,7 +86,37 @@ def fingerprint(folder: Path) -> int:
     return found
 
 
+def _anew() -> None:
+    """In a forked child the thread that was compiling does not exist; give up what it had begun."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+    if _begun:
+        _begun.clear()
+        global_compiler_lock._lock = threading.RLock()
+        cpu_target.typing_context.callstack = CallStack()
+        for counter in [c for c in gc.get_objects() if type(c) is CompilingCounter]:
+            counter.counter = 0
+
+
+def _done(then: Callable[[], None] = lambda: None) -> None:
+    """After a fork: LLVM may go on."""
+    _llvm.__exit__()
+    _ready.release()
+    then()
+
+
+def _wait() -> None:
+    """Before a fork: no thread is inside LLVM, nor still setting the compiler up."""
+    _ready.acquire()
+    _llvm.__enter__()
+
+
+_ready = threading.Lock()
+_llvm = ffi.lib._lock  # held by every call of LLVM; there is no public way to wait for them
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+        before=_wait, after_in_parent=_done, after_in_child=partial(_done, then=_anew)
     )
+with _ready:  # what the compiler knows is loaded now: a fork must not find a half of it
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()

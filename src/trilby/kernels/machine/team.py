@@ -4,6 +4,9 @@ torch computes on a team of GNU OpenMP, whose threads keep their processors busy
 milliseconds after each operation, waiting for the next. Threads of our own would have to share
 the processors with them; a part that runs on the team itself begins at once.
 
+The team is asked for as it is. Asked for fewer threads, GNU OpenMP ends the others, and torch
+would have to start them again.
+
 A forked child has no threads but the one that forked, and would wait for ever for the team of its
 parent, in torch's operations as in ours. So the team is dismissed before a fork; parent and child
 each gather a new one when they need it.
@@ -11,32 +14,48 @@ each gather a new one when they need it.
 
 import ctypes
 import os
-import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
+
+from ...errors import CallError
 
 _MAPS = Path("/proc/self/maps")  # the files that this process has in memory
 _HARD = 2  # omp_pause_hard: threads end, memory is given back
 _PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
+class Team(NamedTuple):
+    """torch's team of threads, or why kernels have a pool of their own.
+
+    Attributes:
+        library: GNU OpenMP as torch itself sees it; None: kernels run on a pool.
+        why: the file of the library, or the reason for the pool.
+    """
+
+    library: Any
+    why: str
+
+
 def there() -> bool:
     """Whether torch runs on a team that can be reached."""
-    return _parallel() is not None
+    return found().library is not None
 
 
-def run(work: Callable[[], None], threads: int) -> None:
-    """Call `work` on up to so many threads of the team at once, the calling one among them.
+def run(work: Callable[[], None]) -> None:
+    """Call `work` on every thread of the team at once, the calling one among them.
 
     What it raises is raised here, when all have ended, and so is an interrupt that comes before
     the calling thread has begun, where no Python can catch it.
 
     >>> done = []
     >>> if there():
-    ...     run(lambda: done.append(threading.get_ident()), 2)
+    ...     run(lambda: done.append(threading.get_ident()))
     >>> threading.get_ident() in done or not there()
     True
     """
@@ -49,24 +68,93 @@ def run(work: Callable[[], None], threads: int) -> None:
             problems.append(problem)
         ended.add(threading.get_ident())
 
-    _parallel()(_PART(part), None, threads, 0)
+    found().library.GOMP_parallel(_PART(part), None, 0, 0)  # 0: the team as it is
     if problems:
         raise problems[0]
     if caller not in ended:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def single() -> Iterator[None]:
+    """Within, torch computes on the calling thread alone; other threads keep what they have.
+
+    Where torch's team cannot be reached, `torch.set_num_threads` does it, for new threads too.
+    """
+    library, threads = _library().library, torch.get_num_threads()
+    if library is None:
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+        return
+    of_products = getattr(library, "MKL_Set_Num_Threads_Local", lambda _: 0)
+    products = of_products(1)
+    library.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        library.omp_set_num_threads(threads)
+        of_products(products)
+
+
 @cache
-def _parallel() -> Any:
-    """`GOMP_parallel` of the library that torch has loaded; None on another system or OpenMP."""
+def found() -> Team:
+    """The team, looked for once. It is dismissed before every fork from then on.
+
+    Raises:
+        CallError: `TRILBY_THREADS` is set, and not to "pool".
+    """
+    chosen = os.environ.get("TRILBY_THREADS", "")
+    if chosen == "pool":
+        return Team(None, "TRILBY_THREADS=pool")
+    if chosen:
+        raise CallError(
+            f"kernels: TRILBY_THREADS is {chosen!r}, expected pool, or nothing for the threads "
+            "of torch; set it before Python starts"
+        )
+    team = _library()
+    if team.library is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lambda: team.library.omp_pause_resource_all(_HARD))
+    return team
+
+
+@cache
+def _library() -> Team:
+    """The OpenMP that torch itself uses, whatever else is in the process."""
+    try:
+        library = ctypes.CDLL(torch._C.__file__)  # it sees what torch was linked to
+        entry, _ = library.GOMP_parallel, library.omp_pause_resource_all
+    except (OSError, AttributeError):
+        return Team(None, "torch is not built on GNU OpenMP here")
+    path = _file(ctypes.cast(entry, ctypes.c_void_p).value or 0)
+    if not Path(path).name.startswith("libgomp"):
+        return Team(None, f"torch's OpenMP is not the one of GNU ({path or 'no /proc'})")
+    if not _of_torch(library):
+        return Team(None, f"torch computes on another OpenMP than {path}")
+    entry.argtypes, entry.restype = [_PART, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    return Team(library, path)
+
+
+def _of_torch(library: Any) -> bool:
+    """Whether torch uses this copy: a number of threads set there, for this thread, is seen."""
+    theirs, mine = torch.get_num_threads(), library.omp_get_max_threads()
+    library.omp_set_num_threads(theirs + 1)
+    try:
+        return torch.get_num_threads() == theirs + 1
+    finally:
+        library.omp_set_num_threads(mine)
+
+
+def _file(address: int) -> str:
+    """The file in memory at an address; empty where the system does not say."""
     try:
         lines = _MAPS.read_text().splitlines()
-        [path] = {line.split()[-1] for line in lines if re.search(r"/libgomp[-.][^/]*$", line)}
-        library = ctypes.CDLL(path)
-        found, dismiss = library.GOMP_parallel, library.omp_pause_resource_all
-    except (OSError, ValueError, AttributeError):
-        return None
-    found.argtypes, found.restype = [_PART, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lambda: dismiss(_HARD))
-    return found
+    except OSError:
+        return ""
+    for line in lines:
+        start, _, end = line.split()[0].partition("-")
+        if int(start, 16) <= address < int(end, 16):
+            return line.split(maxsplit=5)[5] if len(line.split()) > 5 else ""
+    return ""

@@ -62,7 +62,7 @@ def spread(parts: Sequence[Callable[[], None]]) -> None:
     if wanted < 2:
         work()
     elif team.there():
-        team.run(work, wanted)
+        team.run(work)
     else:
         _pooled(work, wanted)
 

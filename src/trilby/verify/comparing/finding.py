@@ -1,15 +1,17 @@
 """What a law finds: one comparison, with its place and its numbers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..precision.allowance import Entitled, unit
-from ..subjects.subject import Leaves
-from .gap import gap
+from ..copies.nested import Leaves
+from ..precision.allowance import Allowance, unit
+from ..wording import described
+from .difference import difference
+from .witness import NOWHERE, Witness
 
 Allow = Callable[[str, Tensor], Tensor]
 """(path, leaf that is wanted) -> the error allowed of each element; broadcasts to the leaf."""
@@ -26,9 +28,10 @@ class Finding:
     Attributes:
         kind: what is wrong if it is broken, e.g. "leak".
         place: the worst element, e.g. "y[0, 3]".
-        text: what is said about that place, e.g. "reads x[0, 5]  change 0.031".
+        text: what a sentence says about that place, e.g. "reads x[0, 5]  change 0.031".
         note: what a reader should know although nothing is broken.
         units: of rounding, where the note is about that.
+        witness: the same as data; the sentence is written from it, and nothing reads it back.
     """
 
     kind: str
@@ -39,6 +42,11 @@ class Finding:
     text: str = ""
     note: str = ""
     units: float = 0.0
+    witness: Witness = NOWHERE
+
+    def at(self, **witness: Any) -> "Finding":
+        """The same finding, with more said of where it shows."""
+        return replace(self, witness=replace(self.witness, **witness))
 
     @property
     def ratio(self) -> float:
@@ -68,15 +76,17 @@ def _leaf(kind: str, path: str, a: Any, b: Any, allow: Allow, than: str) -> Find
         equal = type(a) is type(b) and (a is b or bool(a == b))
         return Finding(kind, not equal, 0.0, 0.0, path, f"is {a!r:.40}, not {b!r:.40}{than}")
     if a.shape != b.shape or a.dtype != b.dtype:
-        text = f"is {_described(a)}, not {_described(b)}{than}"
+        text = f"is {described(a)}, not {described(b)}{than}"
         return Finding(kind, True, torch.inf, 0.0, path, text)
-    worst = gap(path, a, b, allow(path, b), b.dtype)
+    worst = difference(path, a, b, allow(path, b), b.dtype)
     if worst is None:
         return Finding(kind)
     number, wanted = worst.values
     text = f"is {number:.6g}, not {wanted:.6g}{than}  off by {worst.error:.2g}"
     text += f", allowed {worst.allowed:.2g}" if worst.allowed else ""
-    return Finding(kind, worst.broken, worst.error, worst.allowed, worst.place, text)
+    found = Finding(kind, worst.broken, worst.error, worst.allowed, worst.place, text)
+    in_output = path == "y" and len(worst.index) > 1
+    return found.at(row=worst.index[0], position=worst.index[1]) if in_output else found
 
 
 def exactly(_path: str, _wanted: Tensor) -> Tensor:
@@ -91,17 +101,13 @@ def rounding(_path: str, wanted: Tensor) -> Tensor:
     return 8 * unit(wanted, wanted.dtype)
 
 
-def within(limits: dict[str, Entitled], whole: bool = False) -> Allow:
-    """What rounding entitles each leaf to; `whole` as in `Entitled.allowance`."""
-    return lambda path, wanted: limits[path].allowance(_of(wanted), whole)
+def within(limits: dict[str, Allowance], whole: bool = False) -> Allow:
+    """What rounding may do to each leaf; `whole` as in `Allowance.allowed`."""
+    return lambda path, wanted: limits[path].allowed(_of(wanted), whole)
 
 
 def _of(wanted: Tensor) -> torch.dtype:
     return wanted.dtype if wanted.is_floating_point() else torch.float64
-
-
-def _described(t: Tensor) -> str:
-    return f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}"
 
 
 def _paths(found: Leaves) -> str:

@@ -1,4 +1,4 @@
-"""Nests of tensors: what a call takes and what it gives back, whatever they are wrapped in.
+"""Nested values: what a call takes and returns, whatever containers its tensors stand in.
 
 Tensors, numpy arrays and Python numbers stand in tuples, lists, mappings, named tuples and
 dataclasses. A way to compute is a callable: a module, a method of one, a `functools.partial` or a
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 Change = Callable[[Tensor], Tensor]
+Leaves = list[tuple[str, Any]]
+"""Path -> leaf, in order, as `leaves` gives them."""
 
 
 def leaves(result: Any) -> list[tuple[str, Any]]:
@@ -33,19 +35,19 @@ def leaves(result: Any) -> list[tuple[str, Any]]:
     return _walk("y", result)
 
 
-def clone(nest: Any) -> Any:
+def clone(nested: Any) -> Any:
     """A copy that shares no memory with the original, and whose tensors have the same strides."""
-    return alter(nest, torch.clone)
+    return alter(nested, torch.clone)
 
 
 def copied(state: Any) -> Any:
-    """A copy of a state: of tensors in a nest by `clone`, of any other object by `deepcopy`."""
+    """A copy of a state: by `clone` if it is made of tensors, else by `deepcopy`."""
     plain = (Tensor, int, float, str, NoneType)
     known = all(isinstance(leaf, plain) for _, leaf in _walk("", state))
     return clone(state) if known else copy.deepcopy(state)
 
 
-def convert(nest: Any, dtype: torch.dtype) -> Any:
+def convert(nested: Any, dtype: torch.dtype) -> Any:
     """A copy whose floating tensors, and the modules' parameters and buffers, have `dtype`.
 
     Complex tensors get the complex dtype of that size.
@@ -53,10 +55,10 @@ def convert(nest: Any, dtype: torch.dtype) -> Any:
     >>> [t.dtype for t in convert([torch.zeros(1), torch.arange(1)], torch.float64)]
     [torch.float64, torch.int64]
     """
-    return alter(nest, lambda t: t.to(alike(t, dtype)))
+    return alter(nested, lambda t: t.to(alike(t, dtype)))
 
 
-def alter(nest: Any, change: Change) -> Any:
+def alter(nested: Any, change: Change) -> Any:
     """A copy that shares no memory, every tensor of real or complex numbers made by `change`.
 
     `change` gets the memory of a tensor as it lies, so that the copy has the strides of the
@@ -73,7 +75,7 @@ def alter(nest: Any, change: Change) -> Any:
                 t.data = tensor(t.data)
         return deep
 
-    return _rebuild(nest, tensor, module)
+    return _rebuild(nested, tensor, module)
 
 
 def numbers(leaf: Any) -> bool:
@@ -96,8 +98,8 @@ def alike(t: Tensor, dtype: torch.dtype) -> torch.dtype:
     return dtype.to_complex() if t.is_complex() else dtype
 
 
-def held(nest: Any) -> list[Tensor]:
-    """Every tensor of real or complex numbers in a nest, those of its modules too."""
+def held(nested: Any) -> list[Tensor]:
+    """Every tensor of real or complex numbers in a nested value, those of its modules too."""
     found: list[Tensor] = []
 
     def tensor(t: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ def held(nest: Any) -> list[Tensor]:
         found.extend(t for t in (*m.parameters(), *m.buffers()) if numbers(t))
         return m
 
-    _rebuild(nest, tensor, module)
+    _rebuild(nested, tensor, module)
     return found
 
 
@@ -123,23 +125,23 @@ def _in_memory(t: Tensor, change: Change) -> Tensor:
     return change(t.as_strided((extent,), (1,))).as_strided(t.shape, t.stride())
 
 
-def _children(nest: Any) -> list[tuple[str, Any]] | None:
+def _children(nested: Any) -> list[tuple[str, Any]] | None:
     """Names and values one level down, or None for a leaf; what can be called is a leaf."""
-    if isinstance(nest, Mapping):
-        return [(str(key), value) for key, value in nest.items()]
-    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
-        return list(zip(nest._fields, nest, strict=True))
-    if isinstance(nest, tuple | list):
-        return [(str(i), value) for i, value in enumerate(nest)]
-    if is_dataclass(nest) and not isinstance(nest, type) and not callable(nest):
-        return [(field.name, getattr(nest, field.name)) for field in fields(nest)]
+    if isinstance(nested, Mapping):
+        return [(str(key), value) for key, value in nested.items()]
+    if isinstance(nested, tuple) and hasattr(nested, "_fields"):
+        return list(zip(nested._fields, nested, strict=True))
+    if isinstance(nested, tuple | list):
+        return [(str(i), value) for i, value in enumerate(nested)]
+    if is_dataclass(nested) and not isinstance(nested, type) and not callable(nested):
+        return [(field.name, getattr(nested, field.name)) for field in fields(nested)]
     return None
 
 
-def _walk(path: str, nest: Any) -> list[tuple[str, Any]]:
-    children = _children(nest)
+def _walk(path: str, nested: Any) -> list[tuple[str, Any]]:
+    children = _children(nested)
     if children is None:
-        return [(path, _leaf(nest))]
+        return [(path, _leaf(nested))]
     return [leaf for name, value in children for leaf in _walk(f"{path}.{name}", value)]
 
 
@@ -157,46 +159,48 @@ def _array(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc"
 
 
-def _rebuild(nest: Any, tensor: Change, module: Callable[[nn.Module], nn.Module]) -> Any:
+def _rebuild(nested: Any, tensor: Change, module: Callable[[nn.Module], nn.Module]) -> Any:
     again = partial(_rebuild, tensor=tensor, module=module)
-    if isinstance(nest, Tensor):
-        return tensor(nest)
-    if isinstance(nest, nn.Module):
-        return module(nest)
-    if isinstance(nest, MethodType) and isinstance(nest.__self__, nn.Module):
-        return MethodType(nest.__func__, module(nest.__self__))
-    if isinstance(nest, partial):
-        return partial(again(nest.func), *again(nest.args), **again(nest.keywords))
-    if _array(nest):
-        return tensor(torch.as_tensor(np.array(nest))).numpy()[() if nest.ndim == 0 else ...]
-    children = _children(nest)
-    return nest if children is None else _refilled(nest, [again(value) for _, value in children])
+    if isinstance(nested, Tensor):
+        return tensor(nested)
+    if isinstance(nested, nn.Module):
+        return module(nested)
+    if isinstance(nested, MethodType) and isinstance(nested.__self__, nn.Module):
+        return MethodType(nested.__func__, module(nested.__self__))
+    if isinstance(nested, partial):
+        return partial(again(nested.func), *again(nested.args), **again(nested.keywords))
+    if _array(nested):
+        return tensor(torch.as_tensor(np.array(nested))).numpy()[() if nested.ndim == 0 else ...]
+    children = _children(nested)
+    return (
+        nested if children is None else _refilled(nested, [again(value) for _, value in children])
+    )
 
 
-def _refilled(nest: Any, values: list[Any]) -> Any:
-    """A nest of the same type with other values one level down."""
-    if isinstance(nest, Mapping):
-        pairs = dict(zip(nest, values, strict=True))
-        if type(nest) is dict or not isinstance(nest, MutableMapping):
+def _refilled(nested: Any, values: list[Any]) -> Any:
+    """A nested value of the same type with other values one level down."""
+    if isinstance(nested, Mapping):
+        pairs = dict(zip(nested, values, strict=True))
+        if type(nested) is dict or not isinstance(nested, MutableMapping):
             return pairs
-        copied: Any = copy.copy(nest)
+        copied: Any = copy.copy(nested)
         for key, value in pairs.items():  # some mappings forbid update
             copied[key] = value
         return copied
-    if hasattr(nest, "_fields"):
-        return type(nest)(*values)
-    if isinstance(nest, tuple | list):
-        return type(nest)(values)
-    same = copy.copy(nest)
-    for field, value in zip(fields(nest), values, strict=True):
+    if hasattr(nested, "_fields"):
+        return type(nested)(*values)
+    if isinstance(nested, tuple | list):
+        return type(nested)(values)
+    same = copy.copy(nested)
+    for field, value in zip(fields(nested), values, strict=True):
         object.__setattr__(same, field.name, value)
     return same
 
 
-def replaced(nest: Any, change: Change) -> Any:
-    """A nest of the same structure with `change(t)` for every tensor t of any dtype.
+def replaced(nested: Any, change: Change) -> Any:
+    """A nested value of the same structure with `change(t)` for every tensor t of any dtype.
 
     >>> replaced({"a": (torch.ones(2), None)}, torch.numel)
     {'a': (2, None)}
     """
-    return _rebuild(nest, change, lambda module: module)
+    return _rebuild(nested, change, lambda module: module)

@@ -12,21 +12,21 @@ from typing import Any
 
 from torch import nn
 
-from .restore import Keeper
+from .restore import Snapshot
 
 
 @contextmanager
-def kept(way: Callable[..., Any]) -> Iterator[None]:
+def restored(way: Callable[..., Any]) -> Iterator[None]:
     """Afterwards the parameters, buffers, attributes and modes of reached modules are as before.
 
     Also after an exception. What an attribute points at is not copied, only the attribute.
     """
     modules = [m for top in reached(way) for m in top.modules()]
-    keeper = Keeper(modules, modules)
+    snapshot = Snapshot(modules, modules)
     try:
         yield
     finally:
-        keeper.restore(values=True)
+        snapshot.restore(values=True)
 
 
 def reached(way: Any) -> list[nn.Module]:

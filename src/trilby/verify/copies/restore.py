@@ -26,7 +26,7 @@ class _Held:
     value: Tensor
 
 
-class Keeper:
+class Snapshot:
     """Remembers modules: attributes, modes, and every tensor that they hold.
 
     A tensor that was written into is known by its version, so that putting back costs nothing

@@ -11,40 +11,37 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..comparing.finding import Allow, Finding, NotRun, compare, within
+from ..comparing.finding import Finding, NotRun, compare
 from ..copies.nested import clone, leaves
-from ..precision.allowance import entitled
+from ..reproducers.script import Script
 from ..sizes import Setting
-from ..subjects.subject import COARSE, Subject
+from ..subjects.mixer_form import MixerForm
+from ..subjects.subject import Subject
+from ..subjects.user_module import UserModule
+from ..wording import joined_lines
+from .law import Law
+from .module_sizes import WIDE, own
 
 BUILT_IN = ("aten", "prim", "prims", "profiler", "debugprims", "inductor")
 Way = Callable[..., dict[str, Any]]
 
 
 def compiles(subject: Subject, setting: Setting) -> Iterator[Finding]:
-    """`torch.compile` gives what eager gives, forward and backward; of our forms the full graph.
+    """`torch.compile` gives what eager gives, forward and backward; a form has no graph breaks.
 
     `torch.library.opcheck` holds for every operator outside of torch's own that the call reaches.
     """
     if setting.backend == "inductor":
         _generates_code()
-    given = subject.draw(setting), subject.past(setting) if subject.strict else None
+    given = subject.draw(setting), subject.contract_states(setting)[-1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler, about itself
         eager, compiled = _both(subject), _both(subject, setting.backend)
         yield from _operators(eager, given)  # first: a compiler may refuse what they got wrong
         found, wanted = compiled(*given), eager(*given)
         than = f", as it is in eager mode ({setting.backend})"
-        allow = _allowed(subject, setting, eager, given)
+        allow = subject.compiled_allowance(setting, eager, given)
         yield compare("compiled differs", [*found.items()], [*wanted.items()], allow, than)
-
-
-def _allowed(subject: Subject, setting: Setting, eager: Way, given: Any) -> Allow:
-    """What rounding entitles a form to; of anyone's module half of the digits of its dtype."""
-    if subject.strict:
-        return within({e.path.removeprefix("y."): e for e in entitled(eager, given, {})})
-    grain = COARSE if subject.coarse else torch.finfo(setting.dtype).eps
-    return replace(subject, grain=grain).logic  # no mode is compiled, so it is as it stands
 
 
 def _both(subject: Subject, backend: str = "") -> Way:
@@ -57,7 +54,11 @@ def _both(subject: Subject, backend: str = "") -> Way:
     own = FunctionType(  # its own code object: what is compiled is cached by code object
         call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__
     )
-    way = torch.compile(own, fullgraph=subject.strict, backend=backend) if backend else own
+    way = (
+        torch.compile(own, fullgraph=subject.must_accept_every_call, backend=backend)
+        if backend
+        else own
+    )
 
     def both(sequences: Any, state: Any) -> Any:
         given, past = clone((sequences, state))
@@ -74,7 +75,7 @@ def _both(subject: Subject, backend: str = "") -> Way:
                 if outputs and floating
                 else []
             )
-        named = dict(leaves(clone(result))[: None if subject.strict else 1])
+        named = dict(subject.compared(leaves(clone(result))))
         return named | {f"gradient {i}": g for i, g in enumerate(grads) if g is not None}
 
     return both
@@ -86,8 +87,8 @@ def _generates_code() -> None:
     try:
         torch.compile(lambda x: x + 1, backend="inductor")(torch.ones(2))
     except Exception as error:
-        told = " ".join(str(error).split())
-        raise NotRun(f"inductor generates no code here, it raises: {told:.80}") from error
+        reason = f"inductor generates no code here, it raises: {joined_lines(error)}"
+        raise NotRun(reason) from error
 
 
 class _Recorder(TorchDispatchMode):
@@ -114,6 +115,34 @@ def _operators(eager: Way, given: tuple[Any, Any]) -> Iterator[Finding]:
         try:
             torch.library.opcheck(operator, sample, kwargs)
         except Exception as error:
-            told = " ".join(str(error).split())
-            yield Finding("operator", True, torch.inf, 0.0, str(operator), f"opcheck: {told:.160}")
+            text = f"opcheck: {joined_lines(error, 160)}"
+            yield Finding("operator", True, torch.inf, 0.0, str(operator), text)
         yield Finding("operator")
+
+
+def _backend(effort: str) -> str:
+    return "inductor" if effort == "thorough" else "aot_eager"
+
+
+def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
+    small = Setting(5, 2, 3, torch.float64, backend=_backend(effort))
+    larger = Setting(form.traced, 2, 3, torch.float32, backend=_backend(effort))
+    return [small] if effort == "quick" else [small, larger]
+
+
+def _module_settings(effort: str, user: UserModule) -> list[Setting]:
+    first = own(user)
+    return [replace(s, backend=_backend(effort)) for s in (replace(first, dtype=WIDE), first)]
+
+
+def _reproduce(script: Script) -> list[str]:
+    """Eager and compiled."""
+    compiled = f"torch.compile(f, backend={script.setting.backend!r})"
+    return [
+        f"a = {script.call()}",
+        f"b = {script.call(f=compiled)}",
+        "print((a - b).abs().max())  # rounding, if it compiles",
+    ]
+
+
+LAW = Law("compiles", compiles, _mixer_settings, _module_settings, _reproduce)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from ..comparing.finding import Finding, compare
-from ..copies.nested import clone, copied, leaves, replaced
+from ..comparing.witness import Witness
+from ..copies.nested import Leaves, clone, copied, leaves, replaced
 from ..copies.restore import valued
 from ..precision.allowance import FACTOR, Within
+from ..reproducers.script import Script
 from ..sizes import SMALL, Setting
-from ..subjects.subject import Leaves, Sequences, Subject
+from ..subjects.subject import Sequences, Subject
+from ..subjects.user_module import UserModule
+from ..wording import joined_lines
+from .law import Law
+from .mixer_sizes import in_float64
+from .module_sizes import WIDE, at_lengths, short
 
 PROBES = 2
 DISCRETE = "piecewise constant, with a gradient of its own (straight through)"
@@ -82,7 +89,7 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
     the differences themselves show of their error: two steps, and rounding over the step.
     """
     judged, setting = subject.recorded(setting)
-    for state in subject.pasts(setting) if subject.strict else [None]:
+    for state in subject.contract_states(setting):
         graph = _graph(judged, judged.draw(setting), state)
         plain = judged.leaves(judged.draw(setting), state)
         recorded = [(path, t.detach()) for path, t in graph.call(_requiring(graph))]
@@ -108,7 +115,7 @@ def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
         with valued([p for _, p in owned], own), subject.within():
             result = subject.call(*point)
         found = [(path, t) for path, t in leaves(result) if _floating(t)]
-        return found if subject.strict else found[:1]
+        return subject.compared(found)
 
     layers = [] if subject.module is None else subject.module.modules()
     rows = {id(m.weight): m.padding_idx for m in layers if isinstance(m, nn.Embedding)}
@@ -145,9 +152,7 @@ def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
             slope, allowed = _slope(graph, loss, i, direction)
             allowed += FACTOR * noise / graph.step
             got = float((grads[i] * direction).sum())
-            found = _judged(
-                path, where or name, (got, slope, allowed), bool(grads[i].any()), name, k
-            )
+            found = _judged((path, name, where, k), (got, slope, allowed), bool(grads[i].any()))
             if found.broken and slope == 0 and _discrete(graph, loss, i, direction):
                 yield Finding(found.kind, note=DISCRETE)
                 continue
@@ -155,18 +160,17 @@ def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
 
 
 def _judged(
-    path: str, where: str, numbers: tuple[float, float, float], flows: bool, name: str, k: int
+    at: tuple[str, str, str, int], numbers: tuple[float, float, float], flows: bool
 ) -> Finding:
-    got, slope, allowed = numbers
+    """One gradient beside its slope: of an output to an argument, at an element or direction."""
+    (of, to, element, k), (got, slope, allowed) = at, numbers
     kind = "gradient wrong" if flows else "gradient missing"
-    place = f"d {path} / d {name}{where.removeprefix(name)}"
-    text = f"is {got:.6g}, by differences {slope:.6g}" + (
-        f" (direction {k})" if where == name else ""
-    )
+    text = f"is {got:.6g}, by differences {slope:.6g}" + ("" if element else f" (direction {k})")
     if not math.isfinite(slope):
         return Finding(kind)  # the function is not finite here, so there is no slope
-    error = abs(got - slope)
-    return Finding(kind, not error <= allowed, error, allowed, place, text)
+    error, place = abs(got - slope), f"d {of} / d {to}{element}"
+    witness = Witness(of=of, to=to)
+    return Finding(kind, not error <= allowed, error, allowed, place, text, witness=witness)
 
 
 def _twice(graph: Graph) -> Iterator[Finding]:
@@ -186,8 +190,8 @@ def _twice(graph: Graph) -> Iterator[Finding]:
         total = _total(graph, y, inputs, w, along, again=True)
         got, *grads = graph.grad(total, [w, *inputs])
     except (RuntimeError, NotImplementedError) as error:
-        told = " ".join(str(error).split())
-        yield Finding("second gradient", note=f"no second gradient, it raises: {told:.80}")
+        note = f"no second gradient, it raises: {joined_lines(error)}"
+        yield Finding("second gradient", note=note)
         return
     yield _from_above(graph, inputs, along, torch.zeros_like(y) if got is None else got.detach())
     found = [torch.zeros_like(x) if g is None else g for g, x in zip(grads, inputs, strict=True)]
@@ -333,3 +337,25 @@ def _noise(like: Tensor, seed: int) -> Tensor:
 
 def _floating(t: Any) -> bool:
     return isinstance(t, Tensor) and t.is_floating_point()
+
+
+def _module_settings(effort: str, user: UserModule) -> list[Setting]:
+    near = [replace(s, B=min(2, s.B)) for s in at_lengths(user, short(user), dtype=WIDE)]
+    found = [*near, *(replace(s, mode="train") for s in near)]
+    if effort == "quick":
+        return found[:1]
+    return found + at_lengths(user, (33,) if effort == "default" else (33, 66), dtype=WIDE)
+
+
+def _reproduce(script: Script) -> list[str]:
+    """By torch's own differences."""
+    inputs = ", ".join(f"{name}.requires_grad_()" for name in script.names)
+    check = f"torch.autograd.gradcheck(way, ({inputs},), raise_exception=False)"
+    return [
+        f"way = lambda {', '.join(script.names)}: {script.call()}",
+        f"print({check})  # True if the gradients to the inputs are right",
+    ]
+
+
+_LENGTHS = {"quick": (1, 2, 3, 66), "default": (1, 2, 3, 5, 9, 64, 65)}
+LAW = Law("differentiates", differentiates, in_float64(_LENGTHS), _module_settings, _reproduce)

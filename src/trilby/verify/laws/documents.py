@@ -6,18 +6,22 @@ from typing import Any
 from ..comparing.change import change, rounded
 from ..comparing.finding import Finding, compare
 from ..copies.nested import clone
+from ..reproducers.script import Script
 from ..sizes import Setting
 from ..subjects.subject import Subject
+from .law import Law
+from .mixer_sizes import several_positions
+from .module_sizes import marked
 
 
 def documents(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """Each document equals the document run alone, and the others may be rewritten (float64).
 
-    In a form of ours the state enters the first document and leaves from the last, and what comes
-    out of a document alone is what comes of it without any word of documents.
+    In a form of a mixer the state enters the first document and leaves from the last, and a
+    document alone is called without `documents=`.
     """
     judged, exact = subject.exact(setting)
-    for state in judged.pasts(exact) if judged.strict else [None]:
+    for state in judged.contract_states(exact):
         for lengths in _cuts(setting.T):
             yield from _packed(judged, exact, lengths, state)
 
@@ -43,19 +47,21 @@ def _packed(
         here = slice(start, start + n)
         start += n
         than = f", as alone; document {i} of lengths {' '.join(map(str, lengths))}"
-        alone = subject if subject.strict else subject.packed((n,))
+        alone = subject.one_document(n)
         try:
             wanted = alone.leaves(tuple(x[:, here] for x in sequences), None if i else state)
         except Exception as error:
-            if subject.strict:
+            if subject.must_accept_every_call:
                 raise
-            told = f"it does not take a document of {n} alone, {type(error).__name__}"
-            yield Finding("document", note=told)
+            note = f"it does not take a document of {n} alone, {type(error).__name__}"
+            yield Finding("document", note=note)
             continue
-        left = subject.strict and start == setting.T  # the state leaves from the last
-        got = [("y", y[:, here]), *(together[1:] if left else [])]
-        yield compare("document", got, wanted if left else wanted[:1], subject.logic, than)
-        yield _others(packed, setting, here, state, than)
+        last = start == setting.T  # the state leaves from the last document
+        got = [("y", y[:, here]), *(subject.compared(together)[1:] if last else [])]
+        wanted = subject.compared(wanted) if last else wanted[:1]
+        where = dict(documents=lengths, document=i)
+        yield compare("document", got, wanted, subject.logic, than).at(**where)
+        yield _others(packed, setting, here, state, than).at(**where)
 
 
 def _others(packed: Subject, setting: Setting, here: slice, state: Any, than: str) -> Finding:
@@ -68,8 +74,25 @@ def _others(packed: Subject, setting: Setting, here: slice, state: Any, than: st
     moved = change(after, y, after[:, here], y[:, here])
     if moved.size == 0 or moved.tainted:
         return Finding("document")
-    if not packed.strict and moved.small:
+    if packed.is_rounding(moved):
         return Finding("document", note=rounded("other documents"), units=moved.units)
-    place = f"y[{moved.row}, {here.start + (moved.index[1] if len(moved.index) > 1 else 0)}]"
+    position = here.start + (moved.index[1] if len(moved.index) > 1 else 0)
+    place = f"y[{moved.row}, {position}]"
     text = f"changes by {moved.size:.2g} when other documents are rewritten{than}"
-    return Finding("document", moved.size > 0, moved.size, 0.0, place, text)
+    found = Finding("document", moved.size > 0, moved.size, 0.0, place, text)
+    return found.at(row=moved.row, position=position)
+
+
+def _reproduce(script: Script) -> list[str]:
+    """The second of two documents, and that alone."""
+    T, key = script.setting.T, script.user.documents
+    n = max(T // 2, 1)
+    packed, alone = (script.documents(lengths) for lengths in ((n, T - n), (T - n,)))
+    return [
+        f"a = {script.call('', f'{key}={packed}')}[:, {n}:]",
+        f"b = {script.call(f'[:, {n}:]', f'{key}={alone}')}",
+        "print((a - b).abs().max())  # rounding, if documents are apart",
+    ]
+
+
+LAW = Law("documents", documents, several_positions, marked, _reproduce)

@@ -4,14 +4,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..comparing.change import change, rounded
 from ..comparing.finding import Finding, compare, exactly, rounding
 from ..copies.nested import leaves
-from ..sizes import Setting
+from ..reproducers.script import Script
+from ..sizes import DTYPES, Setting, sizes
+from ..subjects.mixer_form import MixerForm
 from ..subjects.subject import Sequences, Subject, row, scaled, spliced
+from ..subjects.user_module import UserModule
+from .law import Law
+from .mixer_sizes import wide
+from .module_sizes import LENGTHS, WIDE, at_lengths, in_modes, own
 
 MAGNITUDES = (1.0, 2.0**12)
 
@@ -19,22 +24,23 @@ MAGNITUDES = (1.0, 2.0**12)
 def isolated(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """A row is the same, bit for bit, whatever its neighbours are, and the same alone (float64).
 
-    The rows of the state are neighbours too, those that go in and those that come out. In anyone's
+    The rows of the state are neighbours too, those that go in and those that come out. In a user's
     module a change that is no more than rounding in every dtype is a note.
     """
-    if not subject.strict:
+    exact, exact_setting = subject.exact(setting)
+    if not subject.bit_for_bit:
         yield from _neighbours(subject, setting)
-        exact, wide = subject.exact(setting)
-        if not exact.draws(wide):
-            yield from _alone(exact, wide, None)
+        if not exact.draws(exact_setting):
+            yield from _alone(exact, exact_setting, None)
         return
-    wide = replace(setting, dtype=torch.float64)
-    for state, exact in zip(subject.pasts(setting), subject.pasts(wide), strict=True):
+    pairs = zip(subject.starts(setting), exact.starts(exact_setting), strict=True)
+    for state, exact_state in pairs:
         yield from _rewritten(subject, setting, state)
-        yield from _alone(subject, wide, exact)
+        yield from _alone(exact, exact_setting, exact_state)
 
 
 def _rewritten(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
+    """The rows of a form: the same in every bit, the state included."""
     sequences = subject.draw(setting)
     before = subject.run(sequences, state)
     still = not compare("", leaves(subject.run(sequences, state)), leaves(before), exactly).broken
@@ -45,9 +51,9 @@ def _rewritten(subject: Subject, setting: Setting, state: Any) -> Iterator[Findi
         for b in range(setting.B):
             neighbours = spliced(sequences, fresh, b), spliced(state, other, b)
             after = subject.run(*neighbours)
-            than = f", as before its neighbours were rewritten (row {b})"
             allow = exactly if still else rounding
-            yield compare("neighbour", _row(after, b), _row(before, b), allow, than)
+            found = compare("neighbour", _row(after, b), _row(before, b), allow, _than(b))
+            yield found.at(row=b)
 
 
 def _neighbours(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -59,14 +65,17 @@ def _neighbours(subject: Subject, setting: Setting) -> Iterator[Finding]:
         for b in range(setting.B):
             after: Tensor = subject.run(spliced(sequences, fresh, b))[0]
             moved = change(after, before, after[b : b + 1], before[b : b + 1], size)
-            if moved.size and moved.small and not moved.tainted:
-                yield Finding("neighbour", note=rounded("its neighbours"), units=moved.units)
-            elif moved.size and not moved.tainted:
-                than = f", as before its neighbours were rewritten (row {b})"
-                named = [("y", after[b : b + 1])], [("y", before[b : b + 1])]
-                yield compare("neighbour", *named, exactly, than)
-            else:
+            if not moved.size or subject.is_only_nan(moved):
                 yield Finding("neighbour")
+            elif subject.is_rounding(moved):
+                yield Finding("neighbour", note=rounded("its neighbours"), units=moved.units)
+            else:
+                named = [("y", after[b : b + 1])], [("y", before[b : b + 1])]
+                yield compare("neighbour", *named, exactly, _than(b)).at(row=b)
+
+
+def _than(b: int) -> str:
+    return f", as before its neighbours were rewritten (row {b})"
 
 
 def _alone(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
@@ -76,16 +85,40 @@ def _alone(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
         try:
             alone = subject.leaves(row(sequences, b), row(state, b))
         except Exception as error:
-            if subject.strict:
+            if subject.must_accept_every_call:
                 raise
             yield Finding("batch", note=f"it does not take a row alone, {type(error).__name__}")
             return
         than = f", as alone (row {b} of {setting.B})"
-        if subject.strict:
-            yield compare("batch", _row(together, b), alone, subject.logic, than)
-        else:
-            yield compare("batch", _row(together[0], b), alone[:1], subject.logic, than)
+        mine = together if subject.state_is_contract else together[0]
+        found = compare("batch", _row(mine, b), subject.compared(alone), subject.logic, than)
+        yield found.at(row=b)
 
 
 def _row(result: Any, b: int) -> Any:
     return leaves(row(result, b))
+
+
+def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
+    return [*sizes(effort, dtypes=DTYPES, rows=2), *wide(effort, form)]
+
+
+def _module_settings(effort: str, user: UserModule) -> list[Setting]:
+    first = replace(own(user), B=max(2, own(user).B))
+    several = at_lengths(user, LENGTHS[effort], B=max(3, first.B))
+    modes = in_modes(effort, user, "train", "redrawn")
+    return [first, *several, replace(first, dtype=WIDE), *(replace(s, B=first.B) for s in modes)]
+
+
+def _reproduce(script: Script) -> list[str]:
+    """Alone, or among other neighbours."""
+    if script.kind == "batch":
+        print_ = "print((a[:1] - b).abs().max())  # rounding, if rows are isolated"
+        return [f"a, b = {script.call()}, {script.call('[:1]')}", print_]
+    b = script.witness.row or 0
+    other = f"[{b + 1}:]" if b == 0 else f"[:{b}]"
+    print_ = f"print((a - b)[{b}].abs().max())  # 0 if rows are isolated"
+    return [f"a = {script.call()}", *script.rewrite(other), f"b = {script.call()}", print_]
+
+
+LAW = Law("isolated", isolated, _mixer_settings, _module_settings, _reproduce)

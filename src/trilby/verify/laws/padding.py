@@ -1,4 +1,4 @@
-"""Law 4, continued: what stands in for nothing changes nothing, at the left or at the right."""
+"""Law 4, continued: pads change nothing, at the left or at the right."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,13 @@ from torch import Tensor
 from ..comparing.change import change, rounded
 from ..comparing.finding import Finding, compare
 from ..copies.nested import clone
+from ..reproducers.script import Script
 from ..sizes import Setting
 from ..subjects.subject import Sequences, Subject, all_real, scaled
+from ..subjects.user_module import UserModule
+from .law import Law
+from .mixer_sizes import several_positions
+from .module_sizes import marked
 
 SIDES = ("right", "left")
 
@@ -20,7 +25,7 @@ def padding(subject: Subject, setting: Setting) -> Iterator[Finding]:
     Each row has another number of pads, at the right and at the left. An all-ones mask equals no
     mask. A row that is all padding is finite. In float64; what is in the pads may change a real
     position by no more than rounding. Where the call takes `position_ids`, they are counted from
-    the first real position, as who pads at the left has to do.
+    the first real position, as for every batch that is padded at the left.
     """
     judged, exact = subject.exact(setting)
     whole = judged.padded(all_real)
@@ -28,9 +33,9 @@ def padding(subject: Subject, setting: Setting) -> Iterator[Finding]:
     if not judged.masked_only:
         plain = judged.run(sequences)[0]
         than = ", as it is without a mask; the mask is all ones"
-        yield compare(
-            "padding", [("y", whole.run(sequences)[0])], [("y", plain)], judged.logic, than
-        )
+        ones = [("y", whole.run(sequences)[0])]
+        found = compare("padding", ones, [("y", plain)], judged.logic, than)
+        yield found.at(mask="all ones")
     if setting.T > 1:
         for side in SIDES:
             yield from _padded(judged, exact, side)
@@ -56,11 +61,13 @@ def _padded(subject: Subject, setting: Setting, side: str) -> Iterator[Finding]:
         try:
             wanted = subject.padded(all_real).run(alone)[0]
         except Exception as error:
-            told = f"it does not take a row of {n} alone, {type(error).__name__}"
-            yield Finding("padding", note=told)
+            note = f"it does not take a row of {n} alone, {type(error).__name__}"
+            yield Finding("padding", note=note)
             continue
         than = f", as alone; {setting.T - n} pads at the {side}, row {b}"
-        yield compare("padding", [("y", y[b : b + 1, real])], [("y", wanted)], subject.logic, than)
+        got = [("y", y[b : b + 1, real])]
+        found = compare("padding", got, [("y", wanted)], subject.logic, than)
+        yield found.at(row=b, side=side, pads=setting.T - n)
     yield from _rewritten(masked, setting, mask, y, side)
 
 
@@ -77,11 +84,12 @@ def _rewritten(
         moved = change(after, y, now, before, size)
         if moved.size == 0:
             yield Finding("padding")
-        elif moved.small and not moved.tainted:
+        elif masked.is_rounding(moved) and not moved.tainted:
             yield Finding("padding", note=rounded("the pads"), units=moved.units)
         else:
             text = f"changes by {moved.size:.2g} with what is in the pads, at the {side}"
-            yield Finding("padding", True, moved.size, 0.0, f"y{moved.index[:2]}", text)
+            found = Finding("padding", True, moved.size, 0.0, f"y{moved.index[:2]}", text)
+            yield found.at(row=moved.row, side=side)
 
 
 def _nothing_but_pads(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -95,11 +103,13 @@ def _nothing_but_pads(subject: Subject, setting: Setting) -> Iterator[Finding]:
     spoiled = [b for b in range(setting.B) if not bool(y[b].isfinite().all())]
     if spoiled:
         text = "is not finite where row 0 is all padding"
-        yield Finding("not finite", True, torch.inf, 0.0, f"y[{spoiled[0]}]", text)
+        found = Finding("not finite", True, torch.inf, 0.0, f"y[{spoiled[0]}]", text)
+        yield found.at(row=spoiled[0], mask="all padding")
         return
     others = subject.padded(all_real).run(sequences)[0]
     than = ", as it is beside a row that is not all padding"
-    yield compare("padding", [("y", y[1:])], [("y", others[1:])], subject.logic, than)
+    found = compare("padding", [("y", y[1:])], [("y", others[1:])], subject.logic, than)
+    yield found.at(mask="all padding")
 
 
 def _mask(setting: Setting, lengths: list[int], side: str) -> Tensor:
@@ -115,3 +125,29 @@ def _filled(sequences: Sequences, junk: Sequences, mask: Tensor) -> Sequences:
     for x, other in zip(made, junk, strict=True):
         x[~mask] = other[~mask]
     return made
+
+
+def _module_settings(effort: str, user: UserModule) -> list[Setting]:
+    return marked(effort, user, rows=3)
+
+
+def _reproduce(script: Script) -> list[str]:
+    """With a pad, and without."""
+    B, T, key = script.setting.B, script.setting.T, script.user.padding
+    n = max(T - 1, 1)
+    if script.witness.mask == "all ones":
+        print_ = "print((a - b).abs().max())  # rounding, if a mask of ones does nothing"
+        ones = f"{key}={script.ones(B, T)}"
+        return [f"a, b = {script.call()}, {script.call('', ones)}", print_]
+    at_left = script.witness.side == "left"
+    real, pad = (f"[:, {T - n}:]", f"[:, :{T - n}]") if at_left else (f"[:, :{n}]", f"[:, {n}:]")
+    return [
+        f"mask = {script.ones(B, T)}",
+        f"mask{pad} = 0",
+        f"a = {script.call('', f'{key}=mask')}{real}",
+        f"b = {script.call(real, f'{key}={script.ones(B, n)}')}",
+        "print((a - b).abs().max())  # rounding, if pads do nothing",
+    ]
+
+
+LAW = Law("padding", padding, several_positions, _module_settings, _reproduce)

@@ -1,4 +1,4 @@
-"""Law 1: the same call twice gives the same result, also after another call in between."""
+"""Law 1: equal calls give equal results."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,9 +7,15 @@ from typing import Any
 import torch
 
 from ..comparing.finding import Finding, compare, exactly, rounding
-from ..copies.nested import clone, copied, leaves
+from ..copies.nested import Leaves, clone, copied, leaves
+from ..process import seed
+from ..reproducers.script import Script
 from ..sizes import Setting
-from ..subjects.subject import Sequences, Subject, repin
+from ..subjects.subject import Sequences, Subject
+from ..subjects.user_module import UserModule
+from .law import Law
+from .mixer_sizes import every_dtype_and_wide
+from .module_sizes import LENGTHS, at_lengths, in_modes, own
 
 
 def repeats(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -20,13 +26,13 @@ def repeats(subject: Subject, setting: Setting) -> Iterator[Finding]:
     remains is the noise floor, and it may be no more than eight units of rounding.
     """
     sequences = subject.draw(setting)
-    for state in subject.pasts(setting):
+    for state in subject.starts(setting):
         yield from _thrice(subject, setting, sequences, state)
     if subject.mask is not None:
-        yield _mask_kept(subject, setting, sequences)
+        yield _mask_unchanged(subject, setting, sequences)
 
 
-def _mask_kept(subject: Subject, setting: Setting, sequences: Sequences) -> Finding:
+def _mask_unchanged(subject: Subject, setting: Setting, sequences: Sequences) -> Finding:
     """A padding mask is as it was after the call."""
     mask = torch.ones(setting.B, setting.T, dtype=subject.mask)
     mask[:, setting.T // 2 + 1 :] = 0
@@ -35,20 +41,19 @@ def _mask_kept(subject: Subject, setting: Setting, sequences: Sequences) -> Find
     return compare("writes to its arguments", [("mask", given)], [("mask", mask)], exactly)
 
 
-def _thrice(subject: Subject, setting: Setting, sequences: Sequences, state: Any) -> Any:
+def _thrice(
+    subject: Subject, setting: Setting, sequences: Sequences, state: Any
+) -> Iterator[Finding]:
     given = clone(sequences), copied(state)
     subject.fresh()
     result = _called(subject, setting, given)
-    first = leaves(clone(result))[: None if subject.strict else 1]
-    if subject.strict or state is None:
+    first = subject.compared(leaves(clone(result)))
+    if subject.state_is_contract or state is None:  # a module's cache is made to be written into
         written = _flat(given), _flat((sequences, state))
         yield compare("writes to its arguments", *written, exactly)
     yield _equal(subject, setting, sequences, state, first, "at once")
-    if subject.strict:
-        size = Setting(setting.T + 2, setting.B + 1, setting.C, setting.dtype, 5)
-        _called(subject, setting, (subject.draw(size), None))
-    else:
-        _called(subject, setting, (subject.draw(setting.again(5)), None))
+    other = subject.draw(subject.another_size(setting))
+    _called(subject, setting, (other, None))
     later = leaves(result)[: len(first)]
     yield compare("overwrites its result", later, first, exactly, " after another call")
     yield _equal(subject, setting, sequences, state, first, "after another call")
@@ -57,13 +62,13 @@ def _thrice(subject: Subject, setting: Setting, sequences: Sequences, state: Any
 def _called(subject: Subject, setting: Setting, given: Any) -> Any:
     """One call, whatever calls before it left behind."""
     if setting.mode == "train":
-        repin()
+        seed()
     with torch.no_grad(), subject.within():
         return subject.call(*given)
 
 
 def _equal(
-    subject: Subject, setting: Setting, sequences: Sequences, state: Any, first: Any, when: str
+    subject: Subject, setting: Setting, sequences: Sequences, state: Any, first: Leaves, when: str
 ) -> Finding:
     given = clone(sequences), copied(state)
     again = leaves(clone(_called(subject, setting, given)))[: len(first)]
@@ -71,12 +76,12 @@ def _equal(
     if not found.broken:
         return found
     if subject.draws(setting):
-        still = not _unsteady(subject, sequences, state, len(first))
-        told = "; with its random numbers pinned it repeats" if still else ""
-        return replace(found, kind="random", text=found.text + told)
-    if not subject.strict and _unsteady(subject, sequences, state, len(first)):
-        told = "; it differs from call to call, whatever the seed"
-        return replace(found, kind="random", text=found.text + told)
+        seeded = not _unsteady(subject, sequences, state, len(first))
+        more = "; with a fixed seed it repeats" if seeded else ""
+        return replace(found, kind="random", text=found.text + more)
+    if subject.is_put_back and _unsteady(subject, sequences, state, len(first)):
+        more = "; it differs from call to call, whatever the seed"
+        return replace(found, kind="random", text=found.text + more)
     return found
 
 
@@ -86,7 +91,23 @@ def _unsteady(subject: Subject, sequences: Sequences, state: Any, count: int) ->
     return compare("", one, two, rounding).broken
 
 
-def _flat(given: tuple[Sequences, Any]) -> list[tuple[str, Any]]:
+def _flat(given: tuple[Sequences, Any]) -> Leaves:
     sequences, state = given
     named = [(f"argument {i}", x) for i, x in enumerate(sequences)]
     return [*named, *leaves((None, state))[1:]]
+
+
+def _module_settings(effort: str, user: UserModule) -> list[Setting]:
+    longest = at_lengths(user, LENGTHS[effort][-1:])
+    return [own(user), *in_modes("quick", user, "train"), *longest]
+
+
+def _reproduce(script: Script) -> list[str]:
+    """The same call twice."""
+    return [
+        f"a, b = {script.call()}, {script.call()}",
+        "print((a - b).abs().max())  # 0 if it repeats",
+    ]
+
+
+LAW = Law("repeats", repeats, every_dtype_and_wide, _module_settings, _reproduce)

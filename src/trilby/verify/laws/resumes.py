@@ -9,8 +9,13 @@ from torch import Tensor
 
 from ..comparing.finding import Finding, compare
 from ..copies.nested import leaves, replaced
+from ..reproducers.script import Script
 from ..sizes import Setting, pieces
-from ..subjects.subject import Leaves, Sequences, Subject
+from ..subjects.subject import Sequences, Subject
+from ..subjects.user_module import UserModule
+from .law import Law
+from .mixer_sizes import in_float64
+from .module_sizes import LENGTHS, WIDE, at_lengths, own
 
 FAR = 2**24  # where a float32 counter stops counting
 
@@ -19,35 +24,33 @@ def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """One call equals several joined by the state, in float64: outputs and every leaf of the state.
 
     From nothing, from a past, and from a long past, whose counters (the integers of the state)
-    are near 2^24. Integers must be equal. Of anyone's module only the outputs are compared, from
+    are near 2^24. Integers must be equal. Of a user's module only the outputs are compared, from
     nothing: what its cache holds is its own affair.
     """
     subject, setting = subject.exact(setting)
     sequences = subject.draw(setting)
     for state, name in _starts(subject, setting):
-        whole = _outputs(subject, subject.leaves(sequences, state))
+        whole = subject.compared(subject.leaves(sequences, state))
         for lengths in pieces(setting.T):
-            if not subject.strict and 0 in lengths:
+            if 0 in lengths and not subject.must_accept_every_call:
                 continue
-            than = f", as it is in one call; from {name}, in pieces {_told(lengths)}"
-            parts = _outputs(subject, leaves(subject.joined(sequences, state, lengths)))
+            than = f", as it is in one call; from {name}, in pieces {_spelled(lengths)}"
+            parts = subject.compared(leaves(subject.joined(sequences, state, lengths)))
             found = compare("state", parts, whole, subject.logic, than)
+            found = found.at(start=name, pieces=lengths)
             if found.broken:
-                cause = _cause if subject.strict else _observed
+                cause = _cause if subject.state_is_contract else _observed
                 yield replace(found, kind=cause(subject, setting, lengths))
             yield found
 
 
 def _starts(subject: Subject, setting: Setting) -> list[tuple[Any, str]]:
-    if not subject.strict:
-        return [(None, "nothing")]
-    past = subject.past(setting)
-    far = replaced(past, lambda t: t if t.is_floating_point() else t + FAR - 2)
-    return [(None, "nothing"), (past, "a state"), (far, "a long past")]
-
-
-def _outputs(subject: Subject, found: Leaves) -> Leaves:
-    return found if subject.strict else [leaf for leaf in found if leaf[0] == "y"]
+    nothing, *pasts = subject.contract_states(setting)
+    found = [(nothing, "nothing")]
+    for past in pasts:
+        far = replaced(past, lambda t: t if t.is_floating_point() else t + FAR - 2)
+        found += [(past, "a state"), (far, "a long past")]
+    return found
 
 
 def _cause(subject: Subject, setting: Setting, _lengths: tuple[int, ...]) -> str:
@@ -88,7 +91,7 @@ def _observed(subject: Subject, setting: Setting, lengths: tuple[int, ...]) -> s
         wholes = [subject.run(_glued(sequences))[0][:, -tail:] for sequences in twice]
         return "state double" if any(_alike(subject, after, w) for w in wholes) else "state wrong"
     except Exception:
-        return "state wrong"  # a module that takes no such lengths; the numbers stand in the text
+        return "state wrong"  # a module that takes no such lengths; the text has the numbers
 
 
 def _unmoved(subject: Subject, a: Sequences, b: Sequences) -> bool:
@@ -117,9 +120,28 @@ def _alike(subject: Subject, a: Tensor, b: Tensor) -> bool:
     return not compare("", [("y", a)], [("y", b)], subject.logic).broken
 
 
-def _told(lengths: tuple[int, ...]) -> str:
+def _spelled(lengths: tuple[int, ...]) -> str:
     """`1 1 1`, or `64 x 2 + 2`."""
     if len(lengths) <= 4:
         return " ".join(map(str, lengths))
     rest = lengths[-1]
     return f"{lengths[0]} x {len(lengths) - 1} + {rest}"
+
+
+LONGER = {"quick": (66,), "default": (66, 130), "thorough": (66, 130, 300)}
+
+
+def _module_settings(effort: str, user: UserModule) -> list[Setting]:
+    lengths = LENGTHS[effort] if effort == "quick" else (*LENGTHS[effort], *LONGER[effort])
+    return [replace(own(user), dtype=WIDE), *at_lengths(user, lengths, dtype=WIDE)]
+
+
+def _reproduce(script: Script) -> list[str]:
+    """Whole, and piece after piece."""
+    n = max(script.witness.pieces[0], 1) if script.witness.pieces else 1
+    print_ = "print((a - torch.cat(parts, 1)).abs().max())  # rounding, if it resumes"
+    return [f"a = {script.call()}", *script.stream(n), print_]
+
+
+_LENGTHS = {"default": (1, 2, 3, 4, 5, 8, 9, 17, 63, 64, 65, 129)}
+LAW = Law("resumes", resumes, in_float64(_LENGTHS), _module_settings, _reproduce)

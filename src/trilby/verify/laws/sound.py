@@ -1,4 +1,4 @@
-"""Law 6: in every dtype the error stays within what the function is entitled to."""
+"""Law 6: in every dtype the error stays within what rounding of the inputs explains."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,14 +8,21 @@ import torch
 from torch import Tensor
 
 from ..comparing.finding import Finding, compare, within
-from ..copies.nested import clone, leaves
-from ..precision.allowance import Entitled, entitled
+from ..copies.nested import Leaves, clone, leaves
+from ..precision.allowance import Allowance, allowances
+from ..reproducers.script import Script
 from ..sizes import BLOCK, Setting
-from ..subjects.subject import Leaves, Sequences, Subject
+from ..subjects.mixer_form import LONG, MixerForm
+from ..subjects.subject import Sequences, Subject
+from ..subjects.user_module import UserModule
+from ..wording import short
+from .law import Law
+from .module_sizes import HALF, at_lengths, own
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SHORT = 65  # up to here extreme magnitudes and states are judged as well
 CHOICE = "chooses otherwise than in float64 where two numbers nearly tie"
+COUNTED = 300  # positions that bfloat16 cannot count: 257 is 256 there
 STREAM = 600  # up to here streams of one position at a time, and gradients
 
 
@@ -32,17 +39,16 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
     finite is broken.
     """
     sequences = subject.draw(setting)
-    states = subject.pasts(setting) if setting.T <= SHORT and subject.strict else [None]
-    count = None if subject.strict else 1  # of anyone's module the state is its own affair
-    for state in states:
-        limits = subject.entitled(sequences, state)
-        got = subject.leaves(sequences, state)[:count]
-        yield _excused(_judged(got, limits, setting, "", count), subject, setting, ())
+    whole = not subject.bit_for_bit
+    for state in subject.contract_states(setting) if setting.T <= SHORT else [None]:
+        limits = subject.allowances(sequences, state)
+        got = subject.compared(subject.leaves(sequences, state))
+        yield _excused(_judged(got, limits, setting, "", whole), subject, setting, ())
         for lengths, how in _streams(setting.T) if subject.streams else ():
-            stream = clone(leaves(subject.joined(sequences, state, lengths)))[:count]
-            found = _judged(stream, limits, setting, how, count)
+            stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
+            found = _judged(stream, limits, setting, how, whole).at(pieces=lengths)
             yield _excused(found, subject, setting, lengths)
-    if setting.T <= STREAM and setting.scale == 1 and subject.strict:
+    if setting.T <= STREAM and setting.scale == 1 and subject.state_is_contract:
         yield from _backward(subject, setting, sequences)
 
 
@@ -56,19 +62,19 @@ def _streams(T: int) -> list[tuple[tuple[int, ...], str]]:
 def _excused(
     found: Finding, subject: Subject, setting: Setting, lengths: tuple[int, ...]
 ) -> Finding:
-    """A finding again, with a twin that chooses as the module did where two numbers nearly tie."""
-    if not found.broken or subject.strict:
+    """The finding, judged again by a twin that makes the same choices where numbers nearly tie."""
+    if not found.broken:
         return found
     again = subject.choosing_alike(subject.draw(setting), lengths)
     if again is None:
         return found
     got, limits = again
-    other = _judged(got[:1], limits, setting, "", 1)
+    other = _judged(got[:1], limits, setting, "", whole=True)
     return found if other.broken else replace(other, note=CHOICE)
 
 
 def _judged(
-    got: Leaves, limits: dict[str, Entitled], setting: Setting, how: str, count: int | None = None
+    got: Leaves, limits: dict[str, Allowance], setting: Setting, how: str, whole: bool = False
 ) -> Finding:
     wanted, seen = [], []
     for path, t in got:
@@ -81,25 +87,25 @@ def _judged(
         seen.append((path, t))
         wanted.append((path, answer))
     dtypes = {path: t.dtype for path, t in got if isinstance(t, Tensor)}
-    allowed = within(limits, whole=count == 1)
+    allowed = within(limits, whole=whole)
     allow = lambda path, _w: allowed(path, torch.empty(0, dtype=dtypes[path]))
-    name = str(setting.dtype).removeprefix("torch.")
+    name = short(setting.dtype)
     found = compare("unsound", seen, wanted, allow, f" (float64){how}, {name}")
     if found.broken and found.allowed and found.error < torch.inf:
-        times = f", {found.ratio:.3g} times what {name} is entitled to"
+        times = f", {found.ratio:.3g} times what {name} allows"
         return replace(found, text=found.text + times)
     return replace(found, kind="not finite") if found.error == torch.inf else found
 
 
 def _backward(subject: Subject, setting: Setting, sequences: Sequences) -> Iterator[Finding]:
-    """The gradient to the sequences is itself a function, entitled to its own rounding.
+    """The gradient to the sequences is itself a function, with allowances of its own.
 
     What comes from above has one sign, as that of a mean has: sums that stop growing show.
     """
     y = subject.run(sequences)[0]
     noise = torch.rand(y.shape, generator=torch.Generator().manual_seed(7)).to(y.dtype)  # >= 0
     way = _gradient(subject)
-    limits = {e.path: e for e in entitled(way, (sequences, noise), {})}
+    limits = {e.path: e for e in allowances(way, (sequences, noise), {})}
     got = leaves(way(*clone((sequences, noise))))
     yield _judged(got, limits, setting, ", in the gradient")
 
@@ -116,3 +122,41 @@ def _gradient(subject: Subject) -> Callable[..., Any]:
         }
 
     return gradient
+
+
+def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
+    wanted = {"quick": (1, 8, 65, 600), "default": (1, 2, 8, 65, 600, form.longest)}
+    found = []
+    for T in wanted.get(effort, (1, 2, 3, 8, 65, 600, LONG, form.longest)):
+        for dtype in DTYPES:
+            scales = magnitudes(dtype) if T <= SHORT else (1.0,)
+            rows = 2 if T <= SHORT else 1
+            found += [Setting(T, rows, 2, dtype, scale=scale) for scale in scales]
+    return found
+
+
+def _module_settings(effort: str, user: UserModule) -> list[Setting]:
+    scales = (1.0,) if effort == "quick" else (1.0, 16.0, 1 / 16)
+    lengths = {"quick": (66,), "default": (9, 66)}.get(effort, (1, 5, 9, 66, 130))
+    known = [n for n in lengths if n in user.lengths] or [own(user).T]
+    found = [
+        replace(own(user), T=n, dtype=dtype, scale=scale)
+        for n in known for dtype in DTYPES for scale in scales
+    ]  # fmt: skip
+    return found if effort == "quick" else found + at_lengths(user, (COUNTED,), dtype=HALF, B=1)
+
+
+def _reproduce(script: Script) -> list[str]:
+    """Beside its float64 twin."""
+    x, scale = script.names[0], script.setting.scale
+    wide = "__import__('copy').deepcopy(f).double()" if script.module else "f"
+    exact = script.call(".double()" if script.floating(0) else "", f="g")
+    return [
+        *([f"{x} = {x} * {scale:g}"] if scale != 1 else []),
+        f"g = {wide}",
+        f"a, b = {script.call()}, {exact}",
+        "print((a.double() - b).abs().max(), b.abs().max())  # the error, and the size",
+    ]
+
+
+LAW = Law("sound", sound, _mixer_settings, _module_settings, _reproduce)

@@ -1,4 +1,4 @@
-"""Wrong running means, each with one fault: what the laws of the court are seen to fail on."""
+"""Running means with one fault each, to show that each law can fail."""
 
 from . import (
     agrees,

@@ -21,7 +21,7 @@ def a_thousandth_too_large(x: Tensor, state: State | None = None) -> Result:
 
 
 def wrong_from_the_65th(x: Tensor, state: State | None = None) -> Result:
-    """One channel, after one block."""
+    """One channel is wrong after the first block."""
     y, left = healthy(x, state)
     late = positions(x, left[1] - x.shape[1]) > 64
     wrong = torch.where(late[..., None], 1e-3, 0.0).to(y.dtype)
@@ -29,7 +29,7 @@ def wrong_from_the_65th(x: Tensor, state: State | None = None) -> Result:
 
 
 def one_wrong_element(x: Tensor, state: State | None = None) -> Result:
-    """The sixth position, and no other."""
+    """Only the sixth position is wrong."""
     y, left = healthy(x, state)
     sixth = positions(x, left[1] - x.shape[1]) == 6
     return torch.where(sixth[..., None], y + 1e-3, y), left
@@ -42,14 +42,14 @@ def divides_by_one_too_many(x: Tensor, state: State | None = None) -> Result:
 
 
 def ends_in_nan(x: Tensor, state: State | None = None) -> Result:
-    """NaN where a whole number of eight positions has been seen."""
+    """NaN at every eighth position."""
     y, left = healthy(x, state)
     eighth = positions(x, left[1] - x.shape[1]) % 8 == 0
     return torch.where(eighth[..., None], torch.nan, y), left
 
 
 def averages_the_channels(x: Tensor, state: State | None = None) -> Result:
-    """One channel comes out, which broadcasts against any number of them."""
+    """One channel is returned, which broadcasts against any number of channels."""
     y, left = healthy(x, state)
     return y.mean(-1, keepdim=True), left
 

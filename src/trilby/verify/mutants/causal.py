@@ -11,12 +11,12 @@ from .wrong import Mutant, Result, healthy, plus
 
 
 def adds_the_average_of_all(x: Tensor, state: State | None = None) -> Result:
-    """A thousandth of the mean over time, the future included."""
+    """A thousandth of the mean over all time is added, the future included."""
     return plus(x, state, 1e-3 * x.mean(1, keepdim=True))
 
 
 def sees_without_a_gradient(x: Tensor, state: State | None = None) -> Result:
-    """The same, detached: no certificate by gradients sees it."""
+    """The same, detached: no gradient shows it."""
     return plus(x, state, 1e-3 * x.detach().mean(1, keepdim=True))
 
 
@@ -26,48 +26,48 @@ def reads_one_ahead(x: Tensor, state: State | None = None) -> Result:
 
 
 def peeks_in_the_last_place_but_one(x: Tensor, state: State | None = None) -> Result:
-    """One row of the triangle has one weight too many."""
+    """One row of the matrix has one weight in the future."""
     more = torch.zeros_like(x)
     more[:, -2:-1] = 0.1 * x[:, -1:][:, : max(x.shape[1] - 1, 0)]
     return plus(x, state, more)
 
 
 def peeks_in_one_row_of_the_batch(x: Tensor, state: State | None = None) -> Result:
-    """Only the last row but one of the batch reads its last position."""
+    """Only the second to last row of the batch reads its last position."""
     more = torch.zeros_like(x)
     more[-2:-1] = 0.1 * x[-2:-1, -1:]
     return plus(x, state, more)
 
 
 def normalises_over_time(x: Tensor, state: State | None = None) -> Result:
-    """Statistics over the whole sequence, as a norm over the wrong axis takes them."""
+    """Statistics over the whole sequence, like a norm over the wrong axis."""
     return plus(x, state, 1e-2 * x.square().mean(1, keepdim=True).sqrt())
 
 
 def sees_the_sign_of_the_future(x: Tensor, state: State | None = None) -> Result:
-    """A discrete leak: no gradient exists, only one bit of the future."""
+    """A discrete leak of one bit of the future, without a gradient."""
     return plus(x, state, 1e-2 * (x.sum(1, keepdim=True) > 0))
 
 
 def leaks_after_64_positions(x: Tensor, state: State | None = None) -> Result:
-    """Right in every short test: the mask is one block wide."""
+    """Right for short inputs: the mask is only one block wide."""
     return plus(x, state, 1e-2 * x[:, 64:].sum(1, keepdim=True))
 
 
 def leaks_at_the_size_of_rounding(x: Tensor, state: State | None = None) -> Result:
-    """A future shared through rounding, as one scale for a whole block does."""
+    """A leak through rounding, like one scale for a whole block."""
     largest = x.abs().amax(1, keepdim=True) if x.shape[1] else x
     return plus(x, state, 4 * unit(largest, x.dtype))
 
 
 def divides_by_the_whole_length(x: Tensor, state: State | None = None) -> Result:
-    """A scale that depends on how long the sequence is, not on what is in it."""
+    """A scale that depends on the length of the sequence, not on its values."""
     y, left = healthy(x, state)
     return y * (1 + 1 / (1 + x.shape[1])), left
 
 
 def spoils_a_short_last_block(x: Tensor, state: State | None = None) -> Result:
-    """What is left over after blocks of 64 is divided by 64 all the same."""
+    """The rest after blocks of 64 is divided by 64 too."""
     y, left = healthy(x, state)
     whole = x.shape[1] // 64 * 64
     spoiled = y[:, whole:] * ((x.shape[1] - whole) / 64) if whole else y
@@ -85,12 +85,12 @@ class _Backwards(torch.autograd.Function):
 
 
 def flips_its_gradient(x: Tensor, state: State | None = None) -> Result:
-    """A custom backward that runs time the wrong way: the past has a gradient to the future."""
+    """A custom backward in the wrong direction of time: outputs have gradients to later inputs."""
     return healthy(_Backwards.apply(x), state)
 
 
 def adds_a_future_of_no_value(x: Tensor, state: State | None = None) -> Result:
-    """The future is added and taken away again: nothing in value, all of it in the gradient."""
+    """The future is added and subtracted again: the value is right, and the gradient is not."""
     future = 1e-2 * x.sum(1, keepdim=True)
     return plus(x, state, future - future.detach())
 

@@ -31,24 +31,24 @@ def branches_on_a_value(x: Tensor, state: State | None = None) -> Result:
 
 
 def differs_when_compiled(x: Tensor, state: State | None = None) -> Result:
-    """Another branch while `torch.compile` traces."""
+    """Another branch runs while `torch.compile` traces."""
     y, left = healthy(x, state)
     return (y + 1e-2 if torch.compiler.is_compiling() else y), left
 
 
 def loses_its_gradient_when_compiled(x: Tensor, state: State | None = None) -> Result:
-    """Compiled it gives the right values, and half of the gradient."""
+    """When compiled, the values are right and the gradient is halved."""
     return healthy((x + x.detach()) / 2 if torch.compiler.is_compiling() else x, state)
 
 
 def fakes_other_strides(x: Tensor, state: State | None = None) -> Result:
-    """A custom operator whose fake promises another layout than it gives."""
+    """A custom operator whose fake implementation has other strides."""
     y, left = healthy(x, state)
     return torch.ops.trilby_mutants.turned(y), left
 
 
 def returns_what_it_was_given(x: Tensor, state: State | None = None) -> Result:
-    """A custom operator that returns its argument, which its schema calls new."""
+    """A custom operator that returns its argument, although its schema says a new tensor."""
     y, left = healthy(x, state)
     return torch.ops.trilby_mutants.given(y), left
 

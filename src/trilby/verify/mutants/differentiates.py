@@ -10,12 +10,12 @@ from .wrong import Mutant, Result, healthy, over, plus, positions
 
 
 def detaches_the_past(x: Tensor, state: State | None = None) -> Result:
-    """The gradient stops at the state that comes in."""
+    """The gradient stops at the incoming state."""
     return healthy(x, state and State(state[0].detach(), state[1]))
 
 
 def detaches_the_state(x: Tensor, state: State | None = None) -> Result:
-    """The state that comes back is cut off from what went in."""
+    """The returned state is detached."""
     y, (total, count) = healthy(x, state)
     return y, State(total.detach(), count)
 
@@ -38,7 +38,7 @@ class _Forgetful(torch.autograd.Function):
 
 
 def forgets_the_gradient_of_the_state(x: Tensor, state: State | None = None) -> Result:
-    """A custom backward that returns nothing for the total that came in."""
+    """A custom backward without a gradient for the incoming total."""
     _, left = healthy(x, state)
     if state is None:
         return healthy(x, state)
@@ -56,12 +56,12 @@ class _Once(torch.autograd.Function):
 
 
 def differentiates_once(x: Tensor, state: State | None = None) -> Result:
-    """The gradient is right, and a gradient of it is nothing, without a word."""
+    """The gradient is right, but the second gradient is zero, without an error."""
     return healthy(_Once.apply(x), state)
 
 
 def differs_where_gradients_are_recorded(x: Tensor, state: State | None = None) -> Result:
-    """Training takes another path than inference."""
+    """Training uses another code path than inference."""
     return plus(x, state, torch.full_like(x, 1e-3 if x.requires_grad else 0.0))
 
 

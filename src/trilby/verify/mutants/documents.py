@@ -27,7 +27,7 @@ def apart(x: Tensor, state: State | None = None, documents: Tensor | None = None
 def ignores_documents(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> Result:
-    """The ids are taken, and nobody looks at them."""
+    """The ids are accepted and ignored."""
     del documents
     return healthy(x, state)
 
@@ -35,7 +35,7 @@ def ignores_documents(
 def gives_the_state_to_each_document(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> Result:
-    """Every document goes on from the state, and not the first alone."""
+    """Every document starts from the state, not only the first one."""
     y, left = apart(x, state, documents)
     if documents is None or state is None or not x.shape[1]:
         return y, left
@@ -48,14 +48,14 @@ def gives_the_state_to_each_document(
 def leaves_the_sums_of_all_documents(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> Result:
-    """Right in every position; the state that goes out has the whole row in it."""
+    """Every output is right, but the returned state covers the whole row."""
     return apart(x, state, documents)[0], healthy(x, state)[1]
 
 
 def counts_through_documents(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> Result:
-    """Sums begin anew with a document; positions are counted on, as without packing."""
+    """Sums restart with a document, but the counts continue."""
     y, left = apart(x, state, documents)
     if documents is None:
         return y, left
@@ -68,7 +68,7 @@ def counts_through_documents(
 def begins_a_document_one_late(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> Result:
-    """An off-by-one: the first position of a document is still of the one before it."""
+    """An off-by-one: the first position of a document belongs to the one before it."""
     if documents is not None and x.shape[1]:
         documents = torch.cat([documents[:, :1], documents[:, :-1]], 1)
     return apart(x, state, documents)

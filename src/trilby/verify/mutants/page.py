@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
-from ..telling.report import Report
+from ..reports.report import Report
 from .wrong import Mutant
 
 HEAD = """# The mutants
 
-A law counts only once it has been seen to fail. These are wrong running means, each with one fault:
-what the laws are seen to fail on. **first** is the first law that breaks, in the order of the laws,
-and it names the fault; *then* is a law that breaks in consequence. `python -m tests.verify.page`
-writes this page, and a test compares it with what happens.
+A mutant is a running mean with one fault. The mutants show that each law can fail: a test that
+never fails shows nothing. **first** marks the first law that breaks, in the order of the laws; it
+names the cause. *then* marks a law that breaks as a result. `python -m tests.verify.page` writes
+this page, and a test compares it with a new run.
 
 """
 
@@ -18,7 +18,7 @@ writes this page, and a test compares it with what happens.
 def head(laws: Iterable[str]) -> str:
     """What stands above the rows."""
     names = list(laws)
-    titles = ["mutant", "fault", "called", *names]
+    titles = ["mutant", "fault", "cause", *names]
     return f"{HEAD}| {' | '.join(titles)} |\n|---|---|---|{':-:|' * len(names)}\n"
 
 

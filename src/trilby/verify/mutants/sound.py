@@ -10,7 +10,7 @@ from .wrong import Mutant, Result, healthy, nothing, over, positions
 
 
 def counts_in_its_own_dtype(x: Tensor, state: State | None = None) -> Result:
-    """In bfloat16, 256 and 1 are 256: the mean of what follows is a sum."""
+    """The count is in the dtype of x: in bfloat16, 256 + 1 is 256."""
     total, count = state or nothing(x)
     most = 2 / torch.finfo(x.dtype).eps  # where adding 1 is lost to rounding
     n = positions(x, count).double().clamp(max=most)
@@ -18,7 +18,7 @@ def counts_in_its_own_dtype(x: Tensor, state: State | None = None) -> Result:
 
 
 def adds_up_in_its_own_dtype(x: Tensor, state: State | None = None) -> Result:
-    """Each sum is rounded to the dtype of x before the next is added."""
+    """Each sum is rounded to the dtype of x before the next addition."""
     total, count = state or nothing(x)
     sums, y = total.to(x.dtype), []
     for t, now in enumerate(x.unbind(1), 1):
@@ -28,12 +28,12 @@ def adds_up_in_its_own_dtype(x: Tensor, state: State | None = None) -> Result:
 
 
 def multiplies_before_it_divides(x: Tensor, state: State | None = None) -> Result:
-    """Right on paper; the product overflows where the mean does not."""
+    """Mathematically right, but a product overflows where the mean does not."""
     return healthy((x * 64) / 64, state)
 
 
 def rounds_its_state(x: Tensor, state: State | None = None) -> Result:
-    """Between calls the total is kept in the dtype of x."""
+    """The state keeps the total in the dtype of x."""
     y, (total, count) = healthy(x, state)
     return y, State(total.to(x.dtype).double(), count)
 
@@ -55,7 +55,7 @@ class _Rounding(torch.autograd.Function):
 
 
 def rounds_its_gradient(x: Tensor, state: State | None = None) -> Result:
-    """The backward adds up in the dtype of x what the forward adds up in float64."""
+    """The backward sums in the dtype of x, the forward in float64."""
     return _Rounding.apply(x, *(state or nothing(x))) if x.shape[1] else x, healthy(x, state)[1]
 
 

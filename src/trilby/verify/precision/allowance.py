@@ -1,22 +1,22 @@
-"""What a function is entitled to: the error that rounding its inputs alone would explain.
+"""What rounding may do to a function: the error that rounding its inputs alone would explain.
 
 The float64 twin runs on the already rounded inputs and parameters; each of them is then moved by
 one unit of its own dtype, a few times with random signs. What the output moves is what no
 implementation in that dtype can be blamed for.
 """
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..copies.nested import alike, alter, clone, convert, leaves, precise, real
-from ..copies.reached import kept
+from ..copies.reached import restored
+from ..process import seed, undisturbed
+from .default import Default
 
 PROBES = 8
 FACTOR = 8  # DESIGN law 6: eight responses and eight units of the output
@@ -25,14 +25,14 @@ Within = Callable[[], AbstractContextManager[Any]]  # what a way runs in
 
 
 @dataclass(frozen=True)
-class Entitled:
+class Allowance:
     """One output of the float64 twin, and how far one unit of the inputs moves it."""
 
     path: str
     answer: Any  # what the twin returned
     response: Tensor | None  # answer's leading min(2, rank - 1) axes, then 1s; None: not floating
 
-    def allowance(self, dtype: torch.dtype, whole: bool = False) -> Tensor:
+    def allowed(self, dtype: torch.dtype, whole: bool = False) -> Tensor:
         """The error allowed of each element, for an output of `dtype`; broadcasts to answer.
 
         `whole`: a unit is that of the largest element at a (row, position), as the response is,
@@ -43,7 +43,7 @@ class Entitled:
         units = unit(self.answer, dtype)
         return FACTOR * (self.response + (reduced(units) if whole else units))
 
-    def or_farther(self, far: "Entitled") -> "Entitled":
+    def or_farther(self, far: "Allowance") -> "Allowance":
         """With the response to inputs that moved FACTOR units where that is more for each unit.
 
         A function that is smooth shows the same; one that makes a choice shows where it flips.
@@ -69,28 +69,19 @@ def unit(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @contextmanager
-def pinned(seed: int = 0, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """The random numbers of torch, numpy and Python fixed, and a default dtype.
+def pinned(dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Random numbers from their beginning, and in this thread another default dtype.
 
     These, and whether gradients are recorded, are as before afterwards, also after an exception.
     """
-    default, grad = torch.get_default_dtype(), torch.is_grad_enabled()
-    devices = list(range(torch.cuda.device_count()))
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices):
-        try:
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 50 us without CUDA
-            if devices:
-                torch.cuda.manual_seed_all(seed)
-            random.seed(seed)
-            np.random.seed(seed)
-            torch.set_default_dtype(dtype or default)
-            yield
-        finally:
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)
-            torch.set_default_dtype(default)
-            torch.set_grad_enabled(grad)
+    grad = torch.is_grad_enabled()
+    try:
+        with undisturbed():
+            seed()
+            with nullcontext() if dtype is None else Default(dtype):
+                yield
+    finally:
+        torch.set_grad_enabled(grad)
 
 
 def run(given: Any, dtype: torch.dtype | None = None, within: Within = nullcontext) -> Any:
@@ -99,11 +90,11 @@ def run(given: Any, dtype: torch.dtype | None = None, within: Within = nullconte
     What is given is used up: hand over a copy. Modules that f reaches are as before afterwards.
     """
     f, args, kwargs = given
-    with kept(f), pinned(dtype=dtype), within():
+    with restored(f), pinned(dtype=dtype), within():
         return leaves(clone(f(*args, **kwargs)))
 
 
-def entitled(
+def allowances(
     f: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -111,7 +102,7 @@ def entitled(
     within: Within = nullcontext,
     probes: int = PROBES,
     reach: float = 1.0,
-) -> list[Entitled]:
+) -> list[Allowance]:
     """The answer of f at these arguments in `dtype`, and its response to one unit of rounding.
 
     `dtype=None` leaves every number in its own dtype. Each call of f runs inside `within()`.
@@ -129,7 +120,7 @@ def entitled(
             probe = dict(run(moved(given, signs, dtype, reach), dtype, within))
             far = [_farther(m, a, probe.get(p)) for m, (p, a) in zip(far, answers, strict=True)]
     pairs = zip(answers, far, strict=True)
-    return [Entitled(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]
+    return [Allowance(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]
 
 
 def reduced(moved: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..copies.nested import clone, convert
-from .allowance import FACTOR, PROBES, Entitled, Within, entitled, moved, run, unit
+from .allowance import FACTOR, PROBES, Allowance, Within, allowances, moved, run, unit
 
 _aten: Any = torch.ops.aten
 COMPARED = frozenset((_aten.gt, _aten.lt, _aten.ge, _aten.le, _aten.eq, _aten.ne))
@@ -197,7 +197,7 @@ def _chosen(result: Any) -> Tensor:
 
 def followed(
     f: Callable[..., Any], args: tuple[Any, ...], within: Ways, dtype: torch.dtype
-) -> tuple[list[tuple[str, Any]], list[Entitled]] | None:
+) -> tuple[list[tuple[str, Any]], list[Allowance]] | None:
     """What f gives in `dtype`, and what its twin is entitled to when it chooses alike.
 
     None where no choice was made, or none fell otherwise than the twin's as far as rounding to
@@ -223,7 +223,7 @@ def followed(
     if not alike.turned:
         return None
     held = lambda: _both(twin, Choices(alike.made))
-    return got, entitled(f, args, {}, within=held)
+    return got, allowances(f, args, {}, within=held)
 
 
 def _nested(within: Within, mode: Choices) -> Within:

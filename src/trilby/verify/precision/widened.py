@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .default import Default
+
 _NARROW = (torch.float32, torch.bfloat16, torch.float16)
 _METHODS = (torch.Tensor.float, torch.Tensor.bfloat16, torch.Tensor.half)
 
@@ -41,13 +43,8 @@ def widened(module: nn.Module | None = None) -> Iterator[None]:
     if module is not None and (weight is None or weight.dtype != torch.float64):
         yield
         return
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Widened():
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    with Default(torch.float64), Widened():
+        yield
 
 
 def _wide(value: Any) -> Any:

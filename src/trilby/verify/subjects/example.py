@@ -1,4 +1,4 @@
-"""What a module is called with and what comes out: read off an example, and drawn again."""
+"""The example of a call: which arguments are sequences, what is picked, and how to draw more."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,23 +13,22 @@ from ...shapes import what
 from ...streaming import Carry
 from ..sizes import Setting
 
-Example = Any
 PICKED = ("logits", "last_hidden_state")
 KEPT = 64  # settings whose sequences are kept
 FEW = 16  # distinct values up to which they are taken for codes, and no new ones are made
 
 
 @dataclass(frozen=True)
-class Port:
-    """The arguments of a call, of which some are sequences, and the result's sequence.
+class Example:
+    """The arguments of one call, and the sequence that is picked from its result.
 
     Attributes:
         args, kwargs: what a call is given; the sequences in it are those of the example.
         slots: where the sequences stand: an index of args, or a key of kwargs.
         names: what the sequences are called.
-        example: a function (B, T, seed) that draws them, or None.
+        drawer: a function (B, T, seed) that draws them, or None.
         pick: result -> the tensor `[B, T, ...]` that is judged.
-        carry: how it goes on; None: nobody said.
+        carry: how state is kept between calls; None: the user did not say.
         vocabulary: how many tokens there are.
     """
 
@@ -38,10 +37,10 @@ class Port:
     slots: tuple[int | str, ...]
     names: tuple[str, ...]
     pick: Callable[[Any], Any]
-    example: Callable[..., Any] | None = None
+    drawer: Callable[..., Any] | None = None
     carry: Carry | None = None
     vocabulary: int | None = None
-    aside: dict[str, Any] = field(default_factory=dict)  # keywords of one probe
+    extra: dict[str, Any] = field(default_factory=dict)  # keywords of one probe
     drawn: dict[Setting, tuple[Tensor, ...]] = field(default_factory=dict)  # the latest
 
     def sequence(self, i: int) -> Tensor:
@@ -57,8 +56,8 @@ class Port:
 
     def filled(self, sequences: tuple[Tensor, ...]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments with these sequences; a keyword may be a function of the first one."""
-        aside = {k: v(sequences[0]) if callable(v) else v for k, v in self.aside.items()}
-        args, kwargs = list(self.args), {**self.kwargs, **aside}
+        extra = {k: v(sequences[0]) if callable(v) else v for k, v in self.extra.items()}
+        args, kwargs = list(self.args), {**self.kwargs, **extra}
         for slot, x in zip(self.slots, sequences, strict=True):
             if isinstance(slot, int):
                 args[slot] = x
@@ -66,24 +65,9 @@ class Port:
                 kwargs[slot] = x
         return args, kwargs
 
-    def watched(self, subject: Any, sequences: tuple[Tensor, ...]) -> tuple[Any, Any]:
-        """The whole result of a subject of this port, and what is picked from it."""
-        kept: list[Any] = []
-
-        def pick(result: Any) -> Any:
-            kept[:] = [result, self.pick(result)]
-            return kept[1]
-
-        thing, port = subject.call.args
-        watching = replace(port, pick=pick)
-        with torch.no_grad(), subject.within():
-            subject.fresh()
-            subject.call.func(thing, watching, sequences, None)
-        return kept[0], kept[1]
-
-    def given(self, **keywords: Any) -> "Port":
+    def with_keywords(self, **keywords: Any) -> "Example":
         """The same with more keywords, or others."""
-        return replace(self, aside={**self.aside, **keywords})
+        return replace(self, extra={**self.extra, **keywords})
 
     def draw(self, setting: Setting) -> tuple[Tensor, ...]:
         """Sequences of a size: values like those of the example, in the dtype of the setting.
@@ -98,8 +82,8 @@ class Port:
 
     def _drawn(self, setting: Setting) -> tuple[Tensor, ...]:
         rng = torch.Generator().manual_seed(setting.seed)
-        if self.example is not None:
-            args, kwargs = arguments(self.example(setting.B, setting.T, setting.seed))
+        if self.drawer is not None:
+            args, kwargs = arguments(self.drawer(setting.B, setting.T, setting.seed))
             drawn = [args[s] if isinstance(s, int) else kwargs[s] for s in self.slots]
         else:
             lead = (setting.B, setting.T)
@@ -119,27 +103,27 @@ class Port:
         return torch.randint(0, max(top, 1), shape, generator=rng).to(x.dtype).to(x.device)
 
 
-def port(
+def read_example(
     subject: Any,
-    example: Example,
+    given: Any,
     *,
     output: Any = None,
     carry: Carry | None = None,
     vocabulary: int | None = None,
-    aside: tuple[str, ...] = (),
-) -> Port:
+    extra: tuple[str, ...] = (),
+) -> Example:
     """Read an example: which arguments are sequences, and which come along as they are.
 
     The first tensor of rank 2 or more gives B and T, and each tensor that begins with these two
-    axes is a sequence; one whose keyword stands in `aside` is not.
+    axes is a sequence; one whose keyword stands in `extra` is not.
 
     Raises:
         CallError: no tensor with a batch and a time axis.
     """
-    made = example(2, 16, 0) if _draws(example) else example
+    made = given(2, 16, 0) if _draws(given) else given
     args, kwargs = arguments(made)
     tensors: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-    tensors = [(k, v) for k, v in tensors if isinstance(v, Tensor) and k not in aside]
+    tensors = [(k, v) for k, v in tensors if isinstance(v, Tensor) and k not in extra]
     lead = next((v.shape[:2] for _, v in tensors if v.ndim >= 2), None)
     if lead is None:
         raise CallError(
@@ -148,9 +132,9 @@ def port(
         )
     slots = tuple(k for k, v in tensors if v.shape[:2] == lead)
     names = tuple(_names(subject, len(args)).get(k, str(k)) for k in slots)
-    draws = example if _draws(example) else None
-    kept = {k: v for k, v in kwargs.items() if k not in aside}
-    return Port(args, kept, slots, names, _picker(output), draws, carry, vocabulary)
+    drawer = given if _draws(given) else None
+    fixed = {k: v for k, v in kwargs.items() if k not in extra}
+    return Example(args, fixed, slots, names, _picker(output), drawer, carry, vocabulary)
 
 
 def arguments(made: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -162,8 +146,8 @@ def arguments(made: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (made,), {}
 
 
-def _draws(example: Any) -> bool:
-    return callable(example) and not isinstance(example, Tensor | nn.Module)
+def _draws(given: Any) -> bool:
+    return callable(given) and not isinstance(given, Tensor | nn.Module)
 
 
 def signature(subject: Any) -> Mapping[str, inspect.Parameter]:

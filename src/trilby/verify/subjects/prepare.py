@@ -11,19 +11,21 @@ from torch import nn
 from ...errors import CallError
 from ...shapes import what
 from ...streaming import Carry
-from ..comparing.case import described, label, told
 from ..copies.nested import convert
+from ..process import include
 from ..sizes import Setting
-from .example import port, signature
-from .module import Anyone, checked, modules_of
-from .subject import Subject, all_real
+from ..wording import described, first_line, label
+from .example import read_example, signature
+from .module_subject import ModuleSubject
+from .subject import all_real
+from .user_module import UserModule, checked, modules_of
 
 SLOW = 0.25  # seconds of one call, after which no longer sequence is tried
 LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 66, 130, 300)
 
 
-def anyone(
-    thing: Any,
+def prepared(
+    target: Any,
     example: Any,
     *,
     output: Any = None,
@@ -31,57 +33,60 @@ def anyone(
     padding: str | None = None,
     documents: str | None = None,
     vocabulary: int | None = None,
-) -> Anyone:
+) -> UserModule:
     """Read a subject and its example, and try them.
 
     Raises:
         CallError: no subject, no example, a keyword of another kind, a module without values, or
             one that refuses its own example; the module's own error is quoted.
     """
-    given, (thing, name) = thing, _subject(thing)
+    given, (target, name) = target, _subject(target)
+    include(target)
     if example is None:
         raise CallError(f"check: example is missing; give the arguments of one call of {name}")
     if carry is not None and not isinstance(carry, Carry):
         raise CallError(
             f"check: carry is {what(carry)}, expected e.g. by_state('state') of trilby.streaming"
         )
-    _present(thing, name)
-    aside = tuple(k for k in (padding, documents) if k)
-    read = port(thing, example, output=output, carry=carry, vocabulary=vocabulary, aside=aside)
-    found = Anyone(name, thing, read, padding, documents)
-    found.single, found.made = _single(thing), thing is not given
+    _present(target, name)
+    extra = tuple(k for k in (padding, documents) if k)
+    read = read_example(
+        target, example, output=output, carry=carry, vocabulary=vocabulary, extra=extra
+    )
+    found = UserModule(name, target, read, padding, documents)
+    found.uncopied, found.from_factory = _why_uncopied(target), target is not given
     _try(found)
     return found
 
 
-def _subject(thing: Any) -> tuple[Any, str]:
+def _subject(target: Any) -> tuple[Any, str]:
     """The module or function itself; a class or factory is called."""
-    if not callable(thing):
+    if not callable(target):
         raise CallError(
-            f"check: subject is {what(thing)}, expected a mixer, a module, a function, or a "
+            f"check: subject is {what(target)}, expected a mixer, a module, a function, or a "
             "factory that makes one"
         )
-    name = label(thing)
-    if isinstance(thing, type) or (inspect.isfunction(thing) and not _takes(thing)):
+    name = label(target)
+    if isinstance(target, type) or (inspect.isfunction(target) and not _takes(target)):
         try:
-            made = thing()
+            made = target()
         except Exception as error:
             raise CallError(
-                f"check: {name}() was to make the subject and raises {told(error)}"
+                f"check: {name}() was to make the subject and raises {first_line(error)}"
             ) from error
         if not callable(made):
             raise CallError(f"check: {name}() makes {what(made)}, which cannot be called")
         return made, f"{type(made).__name__}.forward" if isinstance(made, nn.Module) else name
-    return thing, f"{name}.forward" if isinstance(thing, nn.Module) else name
+    return target, f"{name}.forward" if isinstance(target, nn.Module) else name
 
 
 def _takes(function: Callable[..., Any]) -> bool:
-    """Whether a function takes anything at all."""
+    """Whether a function has parameters."""
     return bool(signature(function))
 
 
-def _present(thing: Any, name: str) -> None:
-    for module in modules_of(thing):
+def _present(target: Any, name: str) -> None:
+    for module in modules_of(target):
         for key, p in module.named_parameters():
             if p.device.type == "meta":
                 raise CallError(
@@ -90,27 +95,26 @@ def _present(thing: Any, name: str) -> None:
                 )
 
 
-def _single(thing: Any) -> str:
+def _why_uncopied(target: Any) -> str:
     """Why no copy can be made; empty if one can."""
     try:
-        convert(thing, torch.float32)
+        convert(target, torch.float32)
     except Exception as error:
-        return f"{' '.join(told(error).split()):.90}"
+        return " ".join(first_line(error).split())[:90]
     return ""
 
 
-def _try(found: Anyone) -> None:
+def _try(found: UserModule) -> None:
     """The example itself, then other lengths, dtypes and the mask: what the subject takes."""
-    B, T = found.port.size
+    B, T = found.example.size
     try:
         subject = found.at(Setting(T, B, dtype=found.dtype))
     except CallError:
         raise
     except Exception as error:
         call = f"{found.name}({_described(found)})"
-        raise CallError(
-            f"check: {found.name} refuses the example, {call} raises {told(error)}{_hint(found)}"
-        ) from error
+        why = f"{call} raises {first_line(error)}{_hint(found)}"
+        raise CallError(f"check: {found.name} refuses the example, {why}") from error
     found.lengths = tuple(sorted({T, *_lengths(found, subject)}))
     others = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     for dtype in others[:1] if found.large else others:
@@ -118,31 +122,31 @@ def _try(found: Anyone) -> None:
             try:
                 found.at(Setting(T, B, dtype=dtype))
             except Exception as error:
-                found.without[dtype] = told(error)
+                found.refused_dtypes[dtype] = first_line(error)
     if found.padding is not None:
         _try_mask(found, subject)
 
 
-def _described(found: Anyone) -> str:
+def _described(found: UserModule) -> str:
     """The arguments of the call that is made first: `float32 [2, 16, 8]`, `mask=None`."""
-    B, T = found.port.size
-    args, kwargs = found.port.filled(found.port.draw(Setting(T, B, dtype=found.dtype)))
+    B, T = found.example.size
+    args, kwargs = found.example.filled(found.example.draw(Setting(T, B, dtype=found.dtype)))
     return ", ".join([*map(described, args), *(f"{k}={described(v)}" for k, v in kwargs.items())])
 
 
-def _hint(found: Anyone) -> str:
+def _hint(found: UserModule) -> str:
     """What may be wrong where tokens were drawn."""
-    ports = [found.port.sequence(i) for i in range(len(found.port.slots))]
-    tokens = [x for x in ports if not x.is_floating_point() and x.dtype != torch.bool]
-    if not tokens or found.port.example is not None:
+    sequences = [found.example.sequence(i) for i in range(len(found.example.slots))]
+    tokens = [x for x in sequences if not x.is_floating_point() and x.dtype != torch.bool]
+    if not tokens or found.example.drawer is not None:
         return ""
-    top = found.port.vocabulary or max(int(x.max()) + 1 for x in tokens)
+    top = found.example.vocabulary or max(int(x.max()) + 1 for x in tokens)
     return f"; tokens 0 to {top - 1} were drawn, vocabulary= says how many there are"
 
 
-def _lengths(found: Anyone, subject: Subject) -> Iterator[int]:
+def _lengths(found: UserModule, subject: ModuleSubject) -> Iterator[int]:
     """The lengths that it takes, up to where a call becomes slow."""
-    B, T = found.port.size
+    B, T = found.example.size
     slow = ""
     for n in sorted({*LENGTHS, 2 * T}):
         if found.large and n > 2 * T:
@@ -155,22 +159,22 @@ def _lengths(found: Anyone, subject: Subject) -> Iterator[int]:
         if problem is None:
             yield n
         else:
-            found.refused[n] = problem
+            found.refused_lengths[n] = problem
 
 
-def _refusal(name: str, subject: Subject, setting: Setting) -> str | None:
+def _refusal(name: str, subject: ModuleSubject, setting: Setting) -> str | None:
     """What the subject says at a size; None: it takes it."""
     try:
         sequences = subject.draw(setting)
         checked(name, subject.run(sequences)[0], sequences)
     except Exception as error:
-        return told(error)
+        return first_line(error)
     return None
 
 
-def _try_mask(found: Anyone, subject: Subject) -> None:
+def _try_mask(found: UserModule, subject: ModuleSubject) -> None:
     """The dtype in which the mask is taken: bool, else 0 and 1."""
-    B, T = found.port.size
+    B, T = found.example.size
     problems = []
     for dtype in (torch.bool, torch.int64, torch.float32):
         found.mask = dtype

@@ -1,32 +1,27 @@
-"""What a law is put to: anything that is called with sequences and a state."""
+"""What a law is applied to: anything that is called with sequences and a state.
 
-import inspect
-import random
+`Subject` is what laws ask. There are two kinds: `MixerForm`, a form of a mixer of this library,
+whose results are equal bit for bit where they must be equal and whose state is part of its
+contract; and `ModuleSubject`, a user's module or function, which may round, and whose state is
+its own affair.
+"""
+
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...card import Mixer
-from ..copies.nested import clone, copied, leaves, numbers, replaced
-from ..precision.allowance import FACTOR, PROBES, Entitled, Within, entitled
-from ..precision.choices import followed
-from ..sizes import BLOCK, SMALL, Setting
-from .packing import ids
+from ..comparing.change import Change
+from ..comparing.finding import Allow
+from ..copies.nested import Leaves, clone, copied, leaves, replaced
+from ..precision.allowance import Allowance, Within
+from ..process import seed, states
+from ..sizes import Setting
 
 Sequences = tuple[Tensor, ...]
-Leaves = list[tuple[str, Any]]
-
-QUADRATIC = ("loop", "matrix", "softmax")  # forms whose time or memory grows with T^2
-STEPWISE = ("loop", "step")  # forms whose graph grows with T
-FARTHER = 4  # probes of anyone's module that go as far as is allowed: a choice may flip there
-LONG, LONGER = 1030, 5000
-WIDEST, DEEP = 192, 40  # channels; the same where C^3 numbers are kept for each row
 FINE, COARSE = 2.0**-52, 2.0**-23
 
 
@@ -39,91 +34,173 @@ class Subject:
         call: the function; `state=None` starts from nothing.
         draw: a setting -> valid sequences.
         names: what the sequences are called, e.g. ("q", "k", "v").
-        truth: the definition it must agree with; None: there is none, or this is it.
-        longest: the largest T that it is asked to run at.
-        traced: the largest T that it is asked to be compiled at.
-        widest: the largest C: enough elements that kernels split them over threads.
         unable: law -> why it cannot be run on this subject.
-        strict: a form of ours: what it returns is equal bit for bit where it must be equal, and
-            its state is part of its contract. Anyone else's module may round, and its state is
-            its own affair.
-        begin: B -> the state that a stream starts from.
-        undo: puts back what the last call left behind in the subject.
-        bound: a setting -> the same subject in its dtype and mode; None: it is the same in all.
-        within: what a call runs in.
-        working: the dtype that a user runs it in.
-        grain: the rounding of what it computes in: in float64 2^-52, or 2^-23 where it has the
-            digits of float32 all the same.
-        module: the module that is called, where it is one.
-        plain: the same as it stands or widened, for gradients; None: it runs in neither way.
-        coarse: in float64 as it stands, its result has the digits of float32.
-        twin: gives what its float64 twin runs in.
-        probes: how many times inputs are moved to see what rounding entitles it to.
-        large: whether a call is so dear that threads speed it up.
-        streams: whether it can go on from a state.
-        padded: a function sequence -> mask [B, T], True is real -> the subject that is given it.
-        mask: the dtype in which a mask is taken.
-        pieces: (call, lengths, sequences, state) -> what `call` gives piece after piece; unlike
-            `joined` a function that can be converted with the module in it.
-        masked_only: it cannot be called without a mask.
-        packed: the lengths of documents -> the subject that is told of them.
     """
 
     name: str
     call: Callable[[Sequences, Any], tuple[Any, Any]]
     draw: Callable[[Setting], Sequences]
     names: tuple[str, ...]
-    truth: "Subject | None" = None
-    longest: int = LONGER
-    traced: int = 65
-    unable: Mapping[str, str] = field(default_factory=dict)
-    strict: bool = True
-    begin: Callable[[int], Any] = lambda _B: None
-    undo: Callable[[], object] = lambda: None
-    bound: "Callable[[Setting], Subject] | None" = None
-    within: Within = nullcontext
-    working: torch.dtype = torch.float64
-    grain: float = FINE
-    module: nn.Module | None = None
-    plain: "Subject | None" = None
-    coarse: bool = False
-    twin: Callable[[], Within] = lambda: nullcontext
-    probes: int = PROBES
-    large: bool = False
-    streams: bool = True
-    padded: "Callable[[Callable[[Tensor], Tensor]], Subject]" = lambda _mask: _never()
-    mask: torch.dtype | None = None
-    masked_only: bool = False
-    packed: "Callable[[tuple[int, ...]], Subject]" = lambda _lengths: _never()
-    pieces: Callable[..., tuple[Any, Any]] = lambda *_: _never()
-    widest: int = WIDEST
+    unable: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
-    def at(self, setting: Setting) -> "Subject":
+    # What it is. A module says otherwise where it differs.
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module that is called, where it is one."""
+        return None
+
+    @property
+    def within(self) -> Within:
+        """The context that a call runs in."""
+        return nullcontext
+
+    @property
+    def grain(self) -> float:
+        """The rounding of what it computes in: in float64 2^-52, or 2^-23 if it uses float32."""
+        return FINE
+
+    @property
+    def large(self) -> bool:
+        """Whether a call is so expensive that threads speed it up."""
+        return False
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can continue from a state."""
+        return True
+
+    @property
+    def mask(self) -> torch.dtype | None:
+        """The dtype in which it takes a padding mask; None: it takes none."""
+        return None
+
+    @property
+    def masked_only(self) -> bool:
+        """Whether it cannot be called without a mask."""
+        return False
+
+    @property
+    def bit_for_bit(self) -> bool:
+        """Whether what must be equal must be equal in every bit; otherwise rounding is a note."""
+        raise NotImplementedError
+
+    @property
+    def state_is_contract(self) -> bool:
+        """Whether laws may look into its state, and compare it."""
+        raise NotImplementedError
+
+    @property
+    def must_accept_every_call(self) -> bool:
+        """Whether refusing a size or a gradient breaks a law; otherwise it is a note."""
+        return self.bit_for_bit
+
+    @property
+    def is_put_back(self) -> bool:
+        """Whether what a call leaves behind in it is undone before the next call."""
+        return not self.state_is_contract
+
+    # What laws ask of it.
+
+    def at(self, _setting: Setting) -> Self:
         """This subject in the dtype and the mode of a setting."""
-        return self if self.bound is None else self.bound(setting)
+        return self
 
-    def recorded(self, setting: Setting) -> tuple["Subject", Setting]:
-        """In float64 as it stands or widened, for gradients, which the recast of a module has not.
+    def recorded(self, setting: Setting) -> tuple[Self, Setting]:
+        """The subject and the setting in which gradients are judged: in float64 if it can."""
+        return self, replace(setting, dtype=torch.float64)
 
-        A module that runs in float64 only when it is recast, or not at all, is recorded in the
-        user's dtype.
-        """
-        wide, narrow = (replace(setting, dtype=d) for d in (torch.float64, self.working))
-        with suppress(Exception):
-            exact = self.at(wide)
-            if self.bound is None or exact.plain is not None:
-                return exact.plain or exact, wide
-        return self.at(narrow), narrow
-
-    def exact(self, setting: Setting) -> tuple["Subject", Setting]:
+    def exact(self, setting: Setting) -> tuple[Self, Setting]:
         """Where logic is judged: in float64, or in the user's dtype if the setting says so."""
         wide = replace(setting, dtype=setting.dtype if setting.literal else torch.float64)
         return self.at(wide), wide
 
+    def compared(self, found: Leaves) -> Leaves:
+        """Of the leaves of a result, those that laws compare: `y`, and a state of a contract."""
+        return found if self.state_is_contract else found[:1]
+
+    def contract_states(self, setting: Setting) -> list[Any]:
+        """The states whose effect laws compare: nothing, and one that is part of a contract."""
+        return [None, self.past(setting)] if self.state_is_contract else [None]
+
+    def starts(self, setting: Setting) -> list[Any]:
+        """The states that a call can continue from: nothing, and a past if there is one."""
+        raise NotImplementedError
+
+    def past(self, setting: Setting) -> Any:
+        """A state that three positions left behind, another for each row."""
+        raise NotImplementedError
+
+    def rewritten_rows(self, B: int) -> list[tuple[int, ...]]:
+        """The rows that are rewritten at once, where a law rewrites a part of the input."""
+        raise NotImplementedError
+
+    def another_size(self, setting: Setting) -> Setting:
+        """The setting of a call between two equal ones; of another size if it takes any."""
+        raise NotImplementedError
+
+    def is_rounding(self, change: Change) -> bool:
+        """Whether a change may be rounding, for a subject that may round."""
+        return not self.bit_for_bit and change.small
+
+    def is_only_nan(self, change: Change) -> bool:
+        """Whether only NaN and infinity reached another place, which in a module is a note."""
+        return not self.bit_for_bit and change.tainted
+
+    def gradient_noise(self) -> float:
+        """The share of the largest gradient below which another one may be rounding."""
+        raise NotImplementedError
+
+    def compiled_allowance(self, setting: Setting, eager: Callable[..., Any], given: Any) -> Allow:
+        """How far a compiled call may be from `eager(*given)`."""
+        raise NotImplementedError
+
+    def choosing_alike(
+        self, _sequences: Sequences, _lengths: tuple[int, ...]
+    ) -> tuple[Leaves, dict[str, Allowance]] | None:
+        """A result and its allowances where the float64 twin makes the same discrete choices.
+
+        In pieces of `_lengths`, or in one call. None where no choice differs by rounding.
+        """
+        return None
+
+    def padded(self, _mask: Callable[[Tensor], Tensor]) -> Self:
+        """The subject, given `_mask(first sequence)` [B, T], true where a position is real."""
+        raise AssertionError(f"{self.name} takes no mask")
+
+    def packed(self, _lengths: tuple[int, ...]) -> Self:
+        """The subject, told that documents of these lengths are packed into each row."""
+        raise AssertionError(f"{self.name} takes no documents")
+
+    def one_document(self, length: int) -> Self:
+        """The subject as it is called with one document of this length alone."""
+        raise NotImplementedError
+
+    def seen_again_at(self, _setting: Setting) -> Setting | None:
+        """The setting at which an exception or NaN must show again to count; None: it counts."""
+        return None
+
+    def nothing_compared(self, _longest: int) -> str:
+        """Why a law that made no comparison up to this length was not run."""
+        return "there was nothing to compare"
+
+    def size(self, setting: Setting) -> str:
+        """The size of a setting, for a sentence."""
+        return setting.describe(channels=self.state_is_contract)
+
+    # Calls.
+
+    def begin(self, _B: int) -> Any:
+        """The state that a stream of B rows starts from."""
+        return None
+
+    def undo(self) -> None:
+        """Put back what the last call left behind in the subject."""
+
     def fresh(self) -> None:
         """What every call starts from: nothing left behind, random numbers from their beginning."""
         self.undo()
-        repin()
+        seed()
 
     def run(self, sequences: Sequences, state: Any = None) -> tuple[Any, Any]:
         """One call on copies, from one random state, without gradients."""
@@ -136,33 +213,14 @@ class Subject:
         """What one call returns, leaf by leaf, as copies."""
         return leaves(clone(self.run(sequences, state)))
 
-    def past(self, setting: Setting) -> Any:
-        """A state that three positions left behind, another for each row."""
-        before = self.draw(Setting(3, setting.B, setting.C, setting.dtype, setting.seed + 77))
-        if self.strict:
-            return clone((self.truth or self).run(before)[1])
-        return self.joined(before, None, (3,))[1]
-
-    def pasts(self, setting: Setting) -> list[Any]:
-        """Nothing, and a past; nothing alone where a module cannot go on, which `resumes` tells."""
-        if self.strict:
-            return [None, self.past(setting)]
-        if setting.mode == "masked" or self.masked_only:
-            return [None]  # a mask is as long as the past and the sequence, which none here is
-        try:
-            past = self.past(setting)
-        except Exception:
-            return [None]
-        return [None] if past is None else [None, past]
-
     def draws(self, setting: Setting) -> bool:
         """Whether a call uses random numbers of torch, numpy or Python."""
         given = clone(self.draw(setting))
         self.fresh()
-        before = _generators()
+        before = states()
         with torch.no_grad(), self.within():
             self.call(given, None)
-        return _generators() != before
+        return states() != before
 
     def joined(self, sequences: Sequences, state: Any, lengths: tuple[int, ...]) -> tuple[Any, Any]:
         """Piece after piece, each from the state that the last one left."""
@@ -182,36 +240,21 @@ class Subject:
         Rounding stays far below that, and a difference of function is far above it. Integers are
         exact. It is an `Allow` of `compare`.
         """
-        if not wanted.is_floating_point():
-            return torch.zeros(())
-        size = wanted.detach().double().abs().nan_to_num(0, 0, 0)
-        trailing = tuple(range(1, size.ndim))
-        size = size.amax(trailing, keepdim=True) if trailing and size.numel() else size
-        return self.grain**0.5 * size
+        return half_of_the_digits(self.grain, wanted)
 
-    def entitled(self, sequences: Sequences, state: Any = None) -> dict[str, Entitled]:
+    def allowances(self, sequences: Sequences, state: Any = None) -> dict[str, Allowance]:
         """What rounding may do to each leaf of the result."""
-        with torch.no_grad():
-            how: dict[str, Any] = dict(within=self.twin(), probes=self.probes)
-            found = entitled(self.call, (sequences, state), {}, **how)
-            if not self.strict:
-                how = {**how, "probes": FARTHER, "reach": FACTOR}
-                far = entitled(self.call, (sequences, state), {}, **how)
-                found = [near.or_farther(e) for near, e in zip(found, far, strict=True)]
-        return {e.path: e for e in found}
+        raise NotImplementedError
 
-    def choosing_alike(
-        self, sequences: Sequences, lengths: tuple[int, ...]
-    ) -> tuple[Leaves, dict[str, Entitled]] | None:
-        """A result, in pieces or at once, and its entitlement where the twin chooses as it did.
 
-        None where no choice may have fallen otherwise by rounding.
-        """
-        way = partial(self.pieces, self.call, lengths) if lengths else self.call
-        dtype = next((x.dtype for x in sequences if x.is_floating_point()), self.working)
-        with torch.no_grad():
-            found = followed(way, (sequences, None), (self.within, self.twin()), dtype)
-        return None if found is None else (found[0], {e.path: e for e in found[1]})
+def half_of_the_digits(grain: float, wanted: Tensor) -> Tensor:
+    """The root of a unit of rounding, times the largest element of each row; integers exactly."""
+    if not wanted.is_floating_point():
+        return torch.zeros(())
+    size = wanted.detach().double().abs().nan_to_num(0, 0, 0)
+    trailing = tuple(range(1, size.ndim))
+    size = size.amax(trailing, keepdim=True) if trailing and size.numel() else size
+    return grain**0.5 * size
 
 
 def all_real(x: Tensor) -> Tensor:
@@ -219,85 +262,18 @@ def all_real(x: Tensor) -> Tensor:
     return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
 
 
-def _never() -> Any:
-    raise AssertionError("a law was run on a subject that said that it cannot")
-
-
-def forms_of(mixer: Mixer, names: list[str]) -> list[Subject]:
-    """The forms of a mixer as subjects, each held against its loop."""
-    widest = WIDEST if mixer.sizes == ("C",) else DEEP
-    unable = {"padding": "a room takes no masks"}
-
-    def draw(setting: Setting) -> Sequences:
-        drawn = mixer.drawn(
-            B=setting.B, T=setting.T, C=setting.C, seed=setting.seed, dtype=setting.dtype
-        )
-        moved = (x * setting.scale if numbers(x) else x for x in drawn)
-        return tuple(_turned(x) if setting.turned else x for x in moved)
-
-    def subject(name: str, truth: Subject | None, unable: dict[str, str]) -> Subject:
-        if "documents" not in inspect.signature(mixer.forms[name]).parameters:
-            unable = {**unable, "documents": "it takes no documents"}
-        longest = LONG if name in QUADRATIC else LONGER
-        traced = SMALL if name in STEPWISE else BLOCK + 1
-        way = f"{mixer.name}.{name}"
-        call = _call(mixer.forms[name], way)
-        found = Subject(
-            way, call, draw, mixer.sequences, truth, longest, traced, unable, widest=widest
-        )
-
-        def packed(lengths: tuple[int, ...]) -> Subject:
-            return replace(found, call=_call(mixer.forms[name], way, lengths))
-
-        return replace(found, packed=packed)
-
-    loop = subject("loop", None, {**unable, "agrees": "it is the definition"})
-    return [loop if name == "loop" else subject(name, loop, unable) for name in names]
-
-
-def _turned(x: Tensor) -> Tensor:
-    """The same values, time varying fastest in memory."""
-    return x.transpose(1, -1).contiguous().transpose(1, -1)
-
-
-def _call(
-    form: Callable[..., Any], name: str, lengths: tuple[int, ...] | None = None
-) -> Callable[[Sequences, Any], tuple[Any, Any]]:
-    """A form as a function of sequences and state, told of documents where there are lengths."""
-
-    def call(sequences: Sequences, state: Any) -> tuple[Any, Any]:
-        told = {} if lengths is None else {"documents": ids(lengths, len(sequences[0]))}
-        return form(*sequences, state, **told)
-
-    call.__name__ = call.__qualname__ = name
-    return call
-
-
 def scaled(sequences: Sequences, size: float) -> Sequences:
     """The same tokens, and numbers of another magnitude."""
     return tuple(x * size if x.is_floating_point() else x for x in sequences)
 
 
-def repin() -> None:
-    """The random numbers of torch, numpy and Python from their beginning."""
-    torch.default_generator.manual_seed(0)  # torch.manual_seed costs more than most calls here
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(0)
-    random.seed(0)
-    np.random.seed(0)
+def row(nested: Any, b: int) -> Any:
+    """One row of every tensor in a nested value, as a batch of one."""
+    return replaced(nested, lambda t: t[b : b + 1].clone())
 
 
-def _generators() -> tuple[Any, ...]:
-    return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
-
-
-def row(nest: Any, b: int) -> Any:
-    """One row of every tensor in a nest, as a batch of one."""
-    return replaced(nest, lambda t: t[b : b + 1].clone())
-
-
-def spliced(nest: Any, other: Any, b: int) -> Any:
-    """A nest whose row b is that of `nest` and whose other rows are those of `other`."""
+def spliced(nested: Any, other: Any, b: int) -> Any:
+    """A nested value whose row b is that of `nested` and whose other rows are those of `other`."""
     theirs = iter([t for _, t in leaves(other) if isinstance(t, Tensor)])
 
     def splice(t: Tensor) -> Tensor:
@@ -305,4 +281,4 @@ def spliced(nest: Any, other: Any, b: int) -> Any:
         mixed[b] = t[b]
         return mixed
 
-    return replaced(nest, splice)
+    return replaced(nested, splice)

@@ -7,23 +7,24 @@ from torch import Tensor, nn
 
 from ..copies.nested import numbers
 from ..copies.restore import WATCHED, valued
-from ..subjects.subject import COARSE, FINE, Sequences, Subject
+from .module_subject import ModuleSubject
+from .subject import COARSE, FINE, Sequences
 
 
 @dataclass(frozen=True)
-class Tried:
+class Attempt:
     """A subject in one way of running in float64, and what it gives for the example."""
 
-    subject: Subject
+    subject: ModuleSubject
     sequences: Sequences
     y: Tensor
 
-    def graded(self, dtype: torch.dtype) -> "Tried":
+    def with_grain(self, dtype: torch.dtype) -> "Attempt":
         """With the rounding of what it computes in."""
         grain = _grain(self.subject, dtype, self.sequences, self.y)
         return replace(self, subject=replace(self.subject, grain=grain))
 
-    def like(self, other: "Tried") -> bool:
+    def like(self, other: "Attempt") -> bool:
         """Whether two ways give the same, to the digits of float64."""
         if self.y.dtype != other.y.dtype or self.y.shape != other.y.shape:
             return False
@@ -31,7 +32,7 @@ class Tried:
         return bool((a - b).abs().amax() <= 2.0**-44 * b.abs().amax()) if a.numel() else True
 
 
-def _grain(subject: Subject, dtype: torch.dtype, sequences: Sequences, y: Tensor) -> float:
+def _grain(subject: ModuleSubject, dtype: torch.dtype, sequences: Sequences, y: Tensor) -> float:
     """FINE, or COARSE where float64 goes in and the result has the digits of float32.
 
     A change of 2^-26 is twice that of 2^-27 for a function with the digits of float64. With those
@@ -49,7 +50,7 @@ def _grain(subject: Subject, dtype: torch.dtype, sequences: Sequences, y: Tensor
     return COARSE if float(change) == 0 or float(off) > 2.0**-10 * float(change) else FINE
 
 
-def _nudged(subject: Subject, sequences: Sequences, size: float) -> Tensor:
+def _nudged(subject: ModuleSubject, sequences: Sequences, size: float) -> Tensor:
     """The result when all numbers, those of the parameters too, are changed by about that share."""
     coins = torch.Generator().manual_seed(0)
 

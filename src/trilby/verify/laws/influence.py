@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..comparing.change import limit
-from ..laws.causal import Trial, gradients
 from ..sizes import Setting
 from ..subjects.subject import Subject
+from .rewriting import Rewrite, gradients
 
 SHOWN = 8  # positions that are drawn
 LEVELS = ((0.0, "."), (0.01, "-"), (0.3, "+"), (2.0, "#"))  # shares of the largest influence
@@ -35,13 +35,13 @@ class Influence:
         head = "     " + " ".join(f"{s % 10}" for s in range(T))
         grids = [self.value] + ([] if self.gradient is None else [self.gradient])
         titles = ["by value", "by gradient"][: len(grids)]
-        told = ["y[t] (row) reads x[s] (column); ! is a leak"]
-        told.append("   ".join(f"{title:<{len(head)}}" for title in titles).rstrip())
-        told.append("   ".join([head] * len(grids)))
+        lines = ["y[t] (row) reads x[s] (column); ! is a leak"]
+        lines.append("   ".join(f"{title:<{len(head)}}" for title in titles).rstrip())
+        lines.append("   ".join([head] * len(grids)))
         for t in range(T):
             cells = [" ".join(_cell(grid, t, s) for s in range(T)) for grid in grids]
-            told.append("   ".join(f"{t:4d} {row}" for row in cells))
-        return told + ([f"it enters in {self.enters}"] if self.enters else [])
+            lines.append("   ".join(f"{t:4d} {row}" for row in cells))
+        return lines + ([f"it enters in {self.enters}"] if self.enters else [])
 
 
 def _cell(grid: Tensor, t: int, s: int) -> str:
@@ -58,8 +58,8 @@ def influence(subject: Subject, setting: Setting) -> Influence:
     y = subject.run(subject.draw(setting))[0]
     value = torch.zeros(T, T, dtype=torch.float64)
     for s in range(T):
-        trial = Trial(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
-        moved = (trial.after(range(s, s + 1)).double() - y.double()).abs().nan_to_num(0, 0, 0)
+        rewrite = Rewrite(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
+        moved = (rewrite.after(range(s, s + 1)).double() - y.double()).abs().nan_to_num(0, 0, 0)
         value[:, s] = moved.transpose(0, 1).reshape(T, -1).amax(1).cpu()
     value[value <= _noise(y)] = 0.0
     found: Tensor | None = None
@@ -85,8 +85,8 @@ def enters(subject: Subject, setting: Setting, value: Tensor) -> str:
     if not cells:
         return ""
     t, s = cells[0]
-    trial = Trial(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
-    before, after = (_watched(subject, trial, spots) for spots in (range(0), range(s, setting.T)))
+    rewrite = Rewrite(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
+    before, after = (_watched(subject, rewrite, spots) for spots in (range(0), range(s, setting.T)))
     for (name, given, made), (_, given_after, made_after) in zip(before, after, strict=False):
         if _alike(given, given_after, t) and not _alike(made, made_after, t):
             return name
@@ -99,11 +99,11 @@ def _alike(one: list[Tensor], other: list[Tensor], t: int) -> bool:
     return all(torch.equal(a[:, : t + 1], b[:, : t + 1]) for a, b in pairs)
 
 
-def _watched(subject: Subject, trial: Trial, spots: range) -> list[tuple[str, Any, Any]]:
+def _watched(subject: Subject, rewrite: Rewrite, spots: range) -> list[tuple[str, Any, Any]]:
     """(name, sequences that went in, sequences that came out), as the submodules finish."""
     seen: list[tuple[str, Any, Any]] = []
     assert subject.module is not None
-    lead = (trial.setting.B, trial.setting.T)
+    lead = (rewrite.setting.B, rewrite.setting.T)
 
     def hook(name: str) -> Any:
         def watch(_m: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
@@ -116,18 +116,18 @@ def _watched(subject: Subject, trial: Trial, spots: range) -> list[tuple[str, An
         for name, m in subject.module.named_modules() if name
     ]  # fmt: skip
     try:
-        trial.after(spots)
+        rewrite.after(spots)
     finally:
         for handle in handles:
             handle.remove()
     return seen
 
 
-def _sequences(nest: Any, lead: tuple[int, int]) -> list[Tensor]:
-    if isinstance(nest, Tensor):
-        return [nest.detach().clone()] if tuple(nest.shape[:2]) == lead else []
-    if isinstance(nest, dict):
-        nest = list(nest.values())
-    if isinstance(nest, tuple | list):
-        return [t for item in nest for t in _sequences(item, lead)]
+def _sequences(nested: Any, lead: tuple[int, int]) -> list[Tensor]:
+    if isinstance(nested, Tensor):
+        return [nested.detach().clone()] if tuple(nested.shape[:2]) == lead else []
+    if isinstance(nested, dict):
+        nested = list(nested.values())
+    if isinstance(nested, tuple | list):
+        return [t for item in nested for t in _sequences(item, lead)]
     return []

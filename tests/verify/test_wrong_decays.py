@@ -1,4 +1,4 @@
-"""A room of many arguments before the court: wrong decays, each caught by the law that names it."""
+"""A mixer of many arguments: wrong decays, each caught by the law that names the fault."""
 
 from dataclasses import replace
 

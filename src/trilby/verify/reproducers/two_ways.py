@@ -1,4 +1,4 @@
-"""Lines of Python that ask a question of the court again."""
+"""Lines of Python that call `trilby.same` again."""
 
 import sys
 from collections.abc import Callable

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..wording import short
+
 
 @dataclass(frozen=True)
-class Gap:
+class Difference:
     """The worst element of a comparison.
 
     Attributes:
@@ -20,6 +22,7 @@ class Gap:
         values: the two elements.
         dtype: the dtype that was judged, e.g. "float32".
         broken: more than allowed.
+        index: of the element in the leaf.
     """
 
     path: str
@@ -29,6 +32,7 @@ class Gap:
     values: tuple[float, float]
     dtype: str
     broken: bool
+    index: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """The numbers, for the end of a sentence."""
@@ -38,12 +42,14 @@ class Gap:
         return f"{self.error:.1e} at {self.place}, allowed {self.allowed:.1e} ({self.dtype})"
 
 
-def gap(path: str, a: Tensor, b: Tensor, allowed: Tensor, dtype: torch.dtype) -> Gap | None:
+def difference(
+    path: str, a: Tensor, b: Tensor, allowed: Tensor, dtype: torch.dtype
+) -> Difference | None:
     """The largest error among elements that exceed the allowance, else among all; None: no element.
 
     Equal infinities, and NaN against NaN, are no error. `allowed` broadcasts to a.
 
-    >>> print(gap("y", torch.zeros(2), torch.tensor([0, 3.0]), torch.ones(1), torch.float32))
+    >>> print(difference("y", torch.zeros(2), torch.tensor([0, 3.0]), torch.ones(1), torch.float32))
     3.0e+00 at y[1], allowed 1.0e+00 (float32)
     """
     if not a.numel():
@@ -58,16 +64,11 @@ def gap(path: str, a: Tensor, b: Tensor, allowed: Tensor, dtype: torch.dtype) ->
     index = [int(i) for i in np.unravel_index(at, a.shape)]  # torch's imports sympy
     one, other, size, most = (float(t.reshape(-1)[at]) for t in (a, b, error, limit))
     place = f"{path}{index}" if index else path
-    return Gap(path, place, size, most, (one, other), short(dtype), broken)
+    return Difference(path, place, size, most, (one, other), short(dtype), broken, tuple(index))
 
 
-def worst(gaps: Iterable[Gap | None]) -> Gap | None:
-    """A broken gap if there is one, then the one that comes nearest to what it may be."""
-    known = [g for g in gaps if g is not None]
+def worst(differences: Iterable[Difference | None]) -> Difference | None:
+    """A broken difference if there is one, then the one that comes nearest to what it may be."""
+    known = [g for g in differences if g is not None]
     ratio = lambda g: g.error / max(g.allowed, 1e-300)
     return max(known, key=lambda g: (g.broken, ratio(g)), default=None)
-
-
-def short(dtype: torch.dtype) -> str:
-    """The name of a dtype, e.g. "float32"."""
-    return str(dtype).removeprefix("torch.")

@@ -9,7 +9,7 @@ import torch
 from tests.verify.ways import DTYPES, drawn
 
 from trilby.verify import same
-from trilby.verify.copies.reached import kept, reached
+from trilby.verify.copies.reached import reached, restored
 
 x = drawn(1337)
 Interrupted = (None, ValueError, KeyboardInterrupt)
@@ -110,7 +110,7 @@ def test_a_name_bound_later_is_no_module():
 def test_changes_last_as_long_as_the_call():
     model = Counts()
     before = state_of(model)
-    with kept(lambda x: 1 * model(x)):
+    with restored(lambda x: 1 * model(x)):
         model(x)
         assert state_of(model) != before
     assert state_of(model) == before
@@ -177,11 +177,11 @@ def test_what_is_changed_in_place_stays_with_the_call(dtype):
     given = {"x": [x.to(dtype), np.ones(3, np.float32)]}
     before = given["x"][0].clone()
 
-    def writes(nest):
-        nest["x"][1] += 1
-        return nest["x"].pop(0).mul_(3)
+    def writes(nested):
+        nested["x"][1] += 1
+        return nested["x"].pop(0).mul_(3)
 
-    assert same(writes, lambda nest: 3 * nest["x"][0], given)
+    assert same(writes, lambda nested: 3 * nested["x"][0], given)
     assert torch.equal(given["x"][0], before)
     assert given["x"][1].tolist() == [1, 1, 1]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trilby.verify.precision.allowance import entitled, pinned, unit
+from trilby.verify.precision.allowance import allowances, pinned, unit
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -14,14 +14,14 @@ def test_a_unit_is_the_distance_to_the_next_number(dtype):
 
 def test_a_product_by_three_moves_three_units():
     x = torch.ones(1, 2, 1)
-    found = entitled(lambda x: x * 3, (x,), {})[0]
+    found = allowances(lambda x: x * 3, (x,), {})[0]
     torch.testing.assert_close(found.response, torch.full((1, 2, 1), 3 * 2.0**-23).double())
 
 
 def test_parameters_are_moved_too_and_put_back():
     model = torch.nn.Linear(2, 3)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    assert entitled(model, (torch.zeros(1, 4, 2),), {})[0].response.min() > 0  # the bias moved
+    assert allowances(model, (torch.zeros(1, 4, 2),), {})[0].response.min() > 0  # the bias moved
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 

@@ -60,7 +60,7 @@ def test_arrays_and_complex_numbers_become_real_tensors():
 
 
 @pytest.mark.parametrize(
-    "nest",
+    "nested",
     [
         [number(), (number(), 2)],
         Pair(number(), number()),
@@ -74,18 +74,18 @@ def test_arrays_and_complex_numbers_become_real_tensors():
         torch.nn.Linear(1, 1).forward,
     ],
 )
-def test_a_copy_is_of_the_same_kind_and_shares_no_memory(nest):
-    copied = clone(nest)
-    same = dict if isinstance(nest, MappingProxyType) else type(nest)
+def test_a_copy_is_of_the_same_kind_and_shares_no_memory(nested):
+    copied = clone(nested)
+    same = dict if isinstance(nested, MappingProxyType) else type(nested)
     assert type(copied) is same
-    ours, theirs = held(copied), held(nest)
+    ours, theirs = held(copied), held(nested)
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         a.detach().add_(1)
-        assert not torch.equal(a, b) or isinstance(nest, np.ndarray)
-    if isinstance(nest, np.ndarray):
+        assert not torch.equal(a, b) or isinstance(nested, np.ndarray)
+    if isinstance(nested, np.ndarray):
         copied += 1
-        assert (nest == 1).all()
+        assert (nested == 1).all()
 
 
 def test_numbers_change_their_dtype_and_nothing_else_does():

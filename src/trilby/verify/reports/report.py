@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..sizes import Setting
+from ..wording import short
 from .verdict import Verdict
 
 _SIGN = {"holds": "ok", "broken": "BROKEN", "not run": "-"}
@@ -72,14 +73,14 @@ class Report:
 
     def sizes(self) -> list[str]:
         """One line for each law and each set of sizes that it was tried at."""
-        told: dict[tuple[str, str], list[str]] = {}
+        subjects: dict[tuple[str, str], list[str]] = {}
         for (subject, law), settings in self.tried.items():
             if settings and self._ran(subject, law):
-                told.setdefault((law, _sizes(settings)), []).append(subject)
-        laws = [law for law, _ in told]
+                subjects.setdefault((law, _sizes(settings)), []).append(subject)
+        laws = [law for law, _ in subjects]
         return [
             f"{law}{f' ({_short(names)})' if laws.count(law) > 1 else ''}: {text}"
-            for (law, text), names in sorted(told.items(), key=lambda i: laws.index(i[0][0]))
+            for (law, text), names in sorted(subjects.items(), key=lambda i: laws.index(i[0][0]))
         ]
 
     def _ran(self, subject: str, law: str) -> bool:
@@ -93,11 +94,11 @@ class Report:
         ran = held + len(failed)
         state = "nothing was run" if not ran else f"{held} of {ran} hold"
         head = f"{self.mixer}: {state} ({self.effort}, {self.seconds:.1f} s)"
-        return "\n".join([head, *self._table(), *self._told()])
+        return "\n".join([head, *self._table(), *self._paragraphs()])
 
     def _table(self) -> list[str]:
         """A row for each law that was run, a column for each form."""
-        subjects = list(dict.fromkeys(v.subject for v in self.verdicts))
+        subjects = self._subjects()
         ran = {v.law for v in self.verdicts if v.outcome != "not run"}
         laws = [law for law in dict.fromkeys(v.law for v in self.verdicts) if law in ran]
         by = {(v.subject, v.law): _SIGN[v.outcome] for v in self.verdicts}
@@ -111,7 +112,7 @@ class Report:
             lines.append(f"  {law:14}  {line}".rstrip())
         return lines
 
-    def _told(self) -> Iterator[str]:
+    def _paragraphs(self) -> Iterator[str]:
         """What broke, first law first; what was not run and why; notes; sizes."""
         first = self.first()
         for verdict in self.failed():
@@ -119,25 +120,31 @@ class Report:
             yield f"{after}{verdict.law}: {verdict.sentence}"
             if verdict in first:
                 yield from (f"    {line}".rstrip() for line in verdict.detail.splitlines())
-        for title, told in (("not run", self._missing()), ("note", self._notes())):
-            for text, names in told.items():
-                yield f"{title}  {_short(names)}: {text}"
+        for (law, reason), names in self._skipped().items():
+            of = f" ({_short(names)})" if len(self._subjects()) > 1 else ""
+            yield f"{law}{of} skipped: {reason}"
+        for text, names in self._notes().items():
+            yield f"note  {_short(names)}: {text}"
         yield from (f"limit  {line}" for line in self.limits)
         yield from (f"sizes  {line}" for line in self.sizes())
 
-    def _missing(self) -> dict[str, list[str]]:
-        told: dict[str, list[str]] = {}
+    def _subjects(self) -> list[str]:
+        return list(dict.fromkeys(v.subject for v in self.verdicts))
+
+    def _skipped(self) -> dict[tuple[str, str], list[str]]:
+        """(law, reason) -> the subjects on which it was not run."""
+        found: dict[tuple[str, str], list[str]] = {}
         for v in self.verdicts:
             if v.outcome == "not run":
-                told.setdefault(f"{v.law}, {v.sentence}", []).append(v.subject)
-        return told
+                found.setdefault((v.law, v.sentence), []).append(v.subject)
+        return found
 
     def _notes(self) -> dict[str, list[str]]:
-        told: dict[str, list[str]] = {}
+        notes: dict[str, list[str]] = {}
         for v in self.verdicts:
-            for note in v.sentence.split("; ")[1:] if v.ok else ():
-                told.setdefault(f"{v.law}, {note}", []).append(v.subject)
-        return told
+            for note in v.notes if v.ok else ():
+                notes.setdefault(f"{v.law}, {note}", []).append(v.subject)
+        return notes
 
 
 def _short(names: list[str]) -> str:
@@ -150,7 +157,7 @@ def _sizes(settings: list[Setting]) -> str:
     """`T 1 2 3 65, B 1-3, C 1-4, float32 float64`."""
     span = lambda values: f"{min(values)}-{max(values)}" if len(set(values)) > 1 else str(values[0])
     lengths = " ".join(str(t) for t in sorted({s.T for s in settings}))
-    dtypes = " ".join(dict.fromkeys(str(s.dtype).removeprefix("torch.") for s in settings))
+    dtypes = " ".join(dict.fromkeys(short(s.dtype) for s in settings))
     text = f"T {lengths}, B {span([s.B for s in settings])}"
     if any(s.C > 1 for s in settings):  # a module's channels are its own
         text += f", C {span([s.C for s in settings])}"

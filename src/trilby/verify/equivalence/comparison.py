@@ -1,27 +1,28 @@
-"""Two ways to compute, what both are called with, and what they gave back."""
+"""Two ways to compute: what both are called with, what they return, and what `same` answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..comparing.difference import Difference
 from ..copies.nested import held, real
-from ..telling.reproducer import reproducer
-from ..telling.verdict import Verdict
-from .gap import Gap, short
+from ..reports.verdict import Verdict
+from ..reproducers.two_ways import reproducer
+from ..wording import label
 
-Leaves = dict[str, Any]  # path -> leaf
+Answers = dict[str, Any]  # path -> leaf
 
 
 @dataclass
-class Case:
+class Comparison:
     """The question that `same` answers.
 
     Attributes:
+        ways: the two functions.
+        args, kwargs: what both are called with.
         found: what each way returned in the working dtype, for the paths that are compared.
         draws: whether a way draws random numbers of torch, which differ from dtype to dtype.
         notes: what the sentence has to say besides its numbers.
@@ -30,7 +31,7 @@ class Case:
     ways: tuple[Callable[..., Any], Callable[..., Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    found: tuple[Leaves, Leaves] = ({}, {})
+    found: tuple[Answers, Answers] = ({}, {})
     draws: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -66,45 +67,48 @@ class Case:
         """
         return max(1.0, torch.finfo(self.dtype(path)).eps / torch.finfo(self.working).eps)
 
-    def verdict(self, kind: str, sentence: str, gap: Gap | None = None) -> Verdict:
-        """The answer, in one line; kind "" says that nothing could be judged."""
-        outcome = {"same": "holds", "": "not run"}.get(kind, "broken")
-        text = "; ".join([sentence, *self.notes])
-        subject = " = ".join(map(label, self.ways))
-        return Verdict(
-            subject=subject,
-            law="same",
-            outcome=outcome,
-            kind=kind,
-            error=gap.error if gap else None,
-            allowance=gap.allowed if gap else None,
-            place=gap.place if gap else "",
-            sentence=text,
-            reproducer=reproducer(self.ways, self.args, self.kwargs),
-        )
+    def answer(
+        self, kind: str, text: str, difference: Difference | None = None, lead: str = ""
+    ) -> "Answer":
+        """The answer, with what is noted so far."""
+        return Answer(kind, text, difference, tuple(self.notes), lead)
 
 
-def label(way: Any) -> str:
-    """What a way is called.
+@dataclass(frozen=True)
+class Answer:
+    """What `same` found, as data.
 
-    >>> label(torch.exp), label(torch.nn.Linear(1, 1)), label(torch.nn.Linear(1, 1).forward)
-    ('exp', 'Linear', 'Linear.forward')
+    Attributes:
+        kind: "same", "rounding", "different", or "" where nothing could be judged.
+        text: what was found.
+        difference: the worst difference, if numbers were compared.
+        notes: what could not be judged, and why.
+        lead: what a sentence says before the text.
     """
-    if isinstance(way, partial):
-        return label(way.func)
-    if isinstance(way, MethodType):
-        return f"{type(way.__self__).__name__}.{way.__name__}"
-    return getattr(way, "__name__", type(way).__name__)
 
+    kind: str
+    text: str
+    difference: Difference | None = None
+    notes: tuple[str, ...] = ()
+    lead: str = ""
 
-def told(error: Exception) -> str:
-    """An exception in one line."""
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first:.160}" if first else type(error).__name__
+    @property
+    def details(self) -> str:
+        """The text and the notes, without the lead."""
+        return "; ".join([self.text, *self.notes])
 
-
-def described(leaf: Any) -> str:
-    """A leaf in three words: its dtype and shape, or its value."""
-    if isinstance(leaf, Tensor):
-        return f"{short(leaf.dtype)} {list(leaf.shape)}"
-    return f"{type(leaf).__name__} {leaf!r:.40}"
+    def verdict(self, comparison: Comparison) -> Verdict:
+        """The verdict on two ways."""
+        far = self.difference
+        return Verdict(
+            subject=" = ".join(map(label, comparison.ways)),
+            law="same",
+            outcome={"same": "holds", "": "not run"}.get(self.kind, "broken"),
+            kind=self.kind,
+            error=far.error if far else None,
+            allowance=far.allowed if far else None,
+            place=far.place if far else "",
+            sentence=self.lead + self.details,
+            reproducer=reproducer(comparison.ways, comparison.args, comparison.kwargs),
+            notes=self.notes,
+        )

@@ -1,7 +1,10 @@
 """A verdict: one question about one subject, answered with its numbers."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Any
+
+from ..comparing.witness import NOWHERE, Witness
 
 OUTCOMES = ("holds", "broken", "not run")
 
@@ -21,6 +24,8 @@ class Verdict:
         sentence: one line with the numbers.
         reproducer: lines of Python that show it.
         detail: lines that a report shows below the sentence: the measured triangle of a leak.
+        notes: what a reader should know although nothing is broken; the sentence has them too.
+        witness: where the fault shows, as data; empty unless a law is broken.
 
     >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))
     False
@@ -36,6 +41,8 @@ class Verdict:
     sentence: str = ""
     reproducer: str = ""
     detail: str = ""
+    notes: tuple[str, ...] = ()
+    witness: Witness = NOWHERE
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -55,8 +62,12 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for JSON; a number that JSON cannot hold (inf, nan) becomes its name."""
-        fields = {"ok": self.ok, **asdict(self)}
-        return {k: str(v) if v in _UNWRITABLE or v != v else v for k, v in fields.items()}
+        known: dict[str, Any] = {"ok": self.ok}
+        known |= {field.name: getattr(self, field.name) for field in fields(self)}
+        known |= {"notes": list(self.notes), "witness": self.witness.as_dict()}
+        return {name: _writable(value) for name, value in known.items()}
 
 
-_UNWRITABLE = (float("inf"), float("-inf"))
+def _writable(value: Any) -> Any:
+    """The value, or the name of a number that JSON cannot hold."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

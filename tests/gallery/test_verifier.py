@@ -1,11 +1,11 @@
-"""The court names every fault of the gallery and no other, and leaves the right ones alone."""
+"""The verifier names every fault of the gallery and no other, and accepts the correct exhibits."""
 
 import pytest
 
 import trilby
 from trilby.gallery import GALLERY, LAWS, SOUND, WRONG
 
-# What the court says otherwise today, and why that is its mistake and not the label's.
+# Exhibits that the verifier judges against their label today, and why the label is right.
 OTHERWISE: dict[str, str] = {}
 
 
@@ -23,7 +23,7 @@ def judged(exhibit):
 
 
 def applicable(exhibit):
-    """The laws that can be tried, by what its label says of it."""
+    """The laws that can be run with the options of its label."""
     needs = dict(resumes="carry", padding="padding", documents="documents")
     return [law for law in LAWS if needs.get(law, "") in ("", *exhibit.how)]
 
@@ -37,7 +37,7 @@ def test_its_fault_is_named_first_and_nothing_else_but_its_consequences(name):
 
 
 @pytest.mark.parametrize("name", marked(SOUND))
-def test_a_right_one_is_left_alone(name):
+def test_a_correct_one_is_accepted(name):
     report = judged(SOUND[name])
     assert [verdict.sentence for verdict in report.failed()] == []
     ran = {verdict.law for verdict in report if verdict.outcome == "holds"}

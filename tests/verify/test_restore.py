@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import trilby
-from trilby.verify.copies import restore as keeper
-from trilby.verify.copies.restore import Keeper
+from trilby.verify.copies import restore
+from trilby.verify.copies.restore import Snapshot
 
 
 class Restless(nn.Module):
@@ -44,9 +44,9 @@ def told(module):
     )
 
 
-@pytest.mark.parametrize("watched", [keeper.WATCHED, 0])
+@pytest.mark.parametrize("watched", [restore.WATCHED, 0])
 def test_a_module_that_is_run_itself_is_as_before(monkeypatch, watched):
-    monkeypatch.setattr(keeper, "WATCHED", watched)
+    monkeypatch.setattr(restore, "WATCHED", watched)
     module = Restless()
     before = told(module)
     x = torch.randn(2, 5, 8)
@@ -62,10 +62,10 @@ def test_each_call_starts_from_what_the_module_was():
 
 
 def test_many_numbers_are_compared_when_that_is_asked_for(monkeypatch):
-    monkeypatch.setattr(keeper, "WATCHED", 3)
+    monkeypatch.setattr(restore, "WATCHED", 3)
     module = nn.Linear(2, 2)
     before = module.weight.detach().clone()
-    kept = Keeper([module], [module])
+    kept = Snapshot([module], [module])
     module.weight.data += 1
     kept.restore()
     assert torch.equal(module.weight, before + 1)

@@ -1,0 +1,1 @@
+"""Two ways to compute side by side: their results, and their float64 twins."""

@@ -1,0 +1,119 @@
+"""Rewriting a part of the input, and gradients of single positions: how a leak is seen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..comparing.change import Change, change, rounded
+from ..comparing.finding import Finding
+from ..comparing.witness import Witness
+from ..copies.nested import clone, copied
+from ..sizes import Setting
+from ..subjects.embeddings import embedded
+from ..subjects.subject import Subject, scaled
+
+ONLY_NAN = "what is not finite in the future reaches the past (0 x NaN), no finite value does"
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One way to rewrite positions: which rows, with which fresh values, of which magnitude."""
+
+    subject: Subject
+    setting: Setting
+    state: Any
+    rows: tuple[int, ...]
+    number: int
+    size: float
+
+    def after(self, positions: range) -> Tensor:
+        """The result with some positions rewritten."""
+        mixed = clone(self.subject.draw(self.setting))
+        other = scaled(self.subject.draw(self.setting.again(self.number)), self.size)
+        place = slice(positions.start, positions.stop)
+        for x, fresh in zip(mixed, other, strict=True):
+            for b in self.rows:
+                x[b, place] = fresh[b, place]
+        y: Tensor = self.subject.run(mixed, self.state)[0]
+        return y
+
+    def found(self, y: Tensor, future: range, floor: float) -> Finding:
+        """The element that changed most, and the one position that changes it if there is one."""
+        t = future.start
+        known = self._change(future, t, y)
+        if self.subject.is_only_nan(known):
+            return Finding("leak", note=ONLY_NAN)
+        if self.subject.is_rounding(known):
+            return Finding("leak", note=rounded("later positions"), units=known.units)
+        spots = future
+        while len(spots) > 1:  # the half that changes anything, for as long as there is one
+            half = len(spots) // 2
+            for part in (spots[:half], spots[half:]):
+                less = self._change(part, t, y)
+                if less.size > 4 * floor and not self.subject.is_rounding(less):
+                    spots, known = part, less
+                    break
+            else:
+                break
+        return self._leak(known, t, spots, floor)
+
+    def _leak(self, known: Change, t: int, spots: range, floor: float) -> Finding:
+        """The finding that positions before t changed with those of `spots`."""
+        kind, names = self._kind(t, spots), self.subject.names
+        witness = Witness(
+            row=known.row,
+            position=known.index[1] if len(known.index) > 1 else 0,
+            reads=(spots[0], spots[-1] + 1),
+            sequence=names[0] if len(names) == 1 else f"({', '.join(names)})",
+        )
+        where = f"{spots[0]}" if len(spots) == 1 else f"{spots[0]}:{spots[-1] + 1}"
+        text = f"reads {witness.sequence}[{known.row}, {where}]  change {known.size:.2g}"
+        text += ", no gradient shows it" if kind == "leak without gradient" else ""
+        place, broken = f"y{known.index[:2]}", known.size > 4 * floor
+        return Finding(kind, broken, known.size, 4 * floor, place, text, witness=witness)
+
+    def _change(self, spots: range, t: int, y: Tensor) -> Change:
+        after = self.after(spots)
+        return change(after, y, after[:, :t], y[:, :t], self.size)
+
+    def _kind(self, t: int, spots: range) -> str:
+        """Whether a gradient shows the leak too, and whether it hid behind the parameters."""
+        if self.setting.mode == "redrawn":
+            return "hidden leak"
+        grads = gradients(self.subject, self.setting, self.state is not None, [t])
+        known = [g[:, spots.start : spots.stop] for _, _, _, g in grads]
+        shows = any(bool(g.nan_to_num(0).count_nonzero()) for g in known)
+        return "leak" if shows or not known else "leak without gradient"
+
+
+def gradients(
+    subject: Subject, setting: Setting, past: bool, at: list[int]
+) -> Iterator[tuple[int, str, float, Tensor]]:
+    """(cut, sequence, largest gradient, gradient of y[:, cut - 1] to that sequence).
+
+    Tokens have no gradient; what an embedding makes of them has.
+    """
+    subject, setting = subject.recorded(setting)
+    state = copied(subject.past(setting)) if past else None
+    inputs = [x.requires_grad_(x.is_floating_point()) for x in clone(subject.draw(setting))]
+    subject.fresh()
+    with subject.within(), embedded(subject.module, inputs) as entered:
+        y, _ = subject.call(tuple(inputs), state)
+    named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
+    named = named or entered
+    if not isinstance(y, Tensor) or not y.requires_grad or not named:
+        return
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = weights.to(y.dtype).to(y.device) * y
+    for t in at:
+        tensors = [x for _, x in named]
+        with subject.within():
+            grads = torch.autograd.grad(
+                y[:, t - 1].sum(), tensors, retain_graph=True, allow_unused=True
+            )
+        for (name, x), grad in zip(named, grads, strict=True):
+            known = torch.zeros_like(x) if grad is None else grad
+            yield t, name, float(known.abs().nan_to_num(0, 0, 0).max()), known

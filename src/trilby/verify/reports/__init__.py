@@ -1,0 +1,1 @@
+"""What `check` and `same` return: verdicts and reports."""

@@ -1,0 +1,1 @@
+"""Reproducers: Python that shows a verdict again."""

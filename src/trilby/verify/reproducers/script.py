@@ -1,0 +1,184 @@
+"""A reproducer that needs torch alone: at most fifteen lines that show a broken law.
+
+The lines that make the module and its arguments are the same for all laws and are written here;
+the lines that show the fault are written by the law, in its own file.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..comparing.finding import Finding
+from ..comparing.witness import Witness
+from ..sizes import Setting
+from ..subjects.module_subject import ModuleSubject
+from ..subjects.user_module import UserModule
+
+MOST = 64  # numbers of a fixed argument that are written out
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a law writes its lines from. In them the module is `f`.
+
+    Attributes:
+        user: the user's module.
+        setting: where the law is broken.
+        found: how it is broken.
+        picked: Python that follows a call to pick the sequence from its result.
+    """
+
+    user: UserModule
+    setting: Setting
+    found: Finding
+    picked: str
+
+    @property
+    def kind(self) -> str:
+        """The kind of the fault."""
+        return self.found.kind
+
+    @property
+    def witness(self) -> Witness:
+        """Where the fault shows."""
+        return self.found.witness
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the sequences are called."""
+        return self.user.example.names
+
+    @property
+    def module(self) -> bool:
+        """Whether f is a module, and no function."""
+        return isinstance(self.user.target, nn.Module)
+
+    def floating(self, i: int) -> bool:
+        """Whether sequence i holds real numbers, and no tokens."""
+        return self.user.example.sequence(i).is_floating_point()
+
+    def ones(self, *shape: int) -> str:
+        """A mask of ones."""
+        return f"torch.ones({', '.join(map(str, shape))}, dtype={self.user.mask})"
+
+    def documents(self, lengths: tuple[int, ...]) -> str:
+        """Documents of these lengths, in the form that the module takes."""
+        return _written(self.user.documents_tensor(lengths, self.setting.B))
+
+    def call(self, suffix: str = "", *more: str, f: str = "f") -> str:
+        """A call, and what picks its sequence."""
+        return f"{f}({self._arguments(suffix, *more)}){self.picked}"
+
+    def rewrite(self, where: str) -> list[str]:
+        """Lines that rewrite a part of every sequence."""
+        return [
+            f"{name}{where} = torch.randn_like({name}{where})"
+            if self.floating(i)
+            else f"{name}{where} = torch.randint_like({name}{where}, {self._vocabulary(i)})"
+            for i, name in enumerate(self.names)
+        ]
+
+    def stream(self, n: int) -> list[str]:
+        """Lines that collect what f gives in pieces of n positions in the list `parts`."""
+        carry = self.user.example.carry
+        assert carry is not None
+
+        def piece(given: str | None, at: str = "", of: str = "", pick: bool = False) -> str:
+            if of:
+                return f"{of}{self.picked}"
+            if given is None:
+                return "".join(f"{name}{at}, " for name in self.names)
+            called = f"f({self._arguments(f'[:, t:t + {n}]', given)})"
+            return called + (self.picked if pick else "")
+
+        return carry.lines(piece, self.setting.T, n, self.setting.B)
+
+    def setup(self) -> list[str]:
+        """Lines that make f and the sequences."""
+        lines = ["import torch", *self._origin(), "torch.manual_seed(0)"]
+        dtype = f", dtype={self.setting.dtype}" if self.setting.dtype != torch.float32 else ""
+        if self.module:
+            mode = "train" if self.setting.mode == "train" else "eval"
+            cast = f".to({self.setting.dtype})" if dtype else ""
+            lines.append(f"f = f.{mode}(){cast}")
+            if self.setting.mode == "redrawn":
+                lines.append("for p in f.parameters(): p.data += 0.5 * torch.randn_like(p)")
+        for i, name in enumerate(self.names):
+            trailing = self.user.example.sequence(i).shape[2:]
+            sizes = ", ".join(map(str, [self.setting.B, self.setting.T, *trailing]))
+            tokens = f"torch.randint({self._vocabulary(i)}, ({sizes},))"
+            lines.append(
+                f"{name} = " + (f"torch.randn({sizes}{dtype})" if self.floating(i) else tokens)
+            )
+        return lines
+
+    def _origin(self) -> list[str]:
+        """How f is had: imported, made by its class, or named in a comment."""
+        made: Any = type(self.user.target) if self.module else self.user.target
+        home, name = getattr(made, "__module__", ""), getattr(made, "__qualname__", "")
+        found: Any = sys.modules.get(home)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if home in ("", "__main__", "builtins") or found is not made:
+            return [f"f = ...  # {self.user.name.removesuffix('.forward')}, as it was given"]
+        top = f"from {home} import {name.partition('.')[0]}"
+        if not self.module:
+            return [top, f"f = {name}"]
+        given = "  # with the arguments and the weights that yours has"
+        return [top, f"f = {name}(){'' if self.user.from_factory else given}"]
+
+    def _vocabulary(self, i: int) -> int:
+        """One more than the largest token."""
+        return self.user.example.vocabulary or int(self.user.example.sequence(i).max()) + 1
+
+    def _arguments(self, suffix: str = "", *more: str) -> str:
+        """The arguments of a call: every sequence with a suffix, then further keywords."""
+        example, padding = self.user.example, self.user.padding
+        names = dict(zip(example.slots, example.names, strict=True))
+        of = lambda slot, value: names[slot] + suffix if slot in names else _written(value)
+        placed = [of(i, value) for i, value in enumerate(example.args)]
+        keyed = [f"{key}={of(key, value)}" for key, value in example.kwargs.items()]
+        masked = self.setting.mode == "masked" or self.user.required(padding)
+        if masked and not any(word.startswith(f"{padding}=") for word in more):
+            shape = f"{example.names[0]}{suffix}.shape[:2]"
+            keyed.append(f"{padding}=torch.ones({shape}, dtype={self.user.mask})")
+        return ", ".join([*placed, *keyed, *more])
+
+
+def script(
+    user: UserModule,
+    subject: ModuleSubject,
+    setting: Setting,
+    found: Finding,
+    reproduce: Callable[[Script], list[str]],
+) -> str:
+    """The lines. They run as they stand where the module can be imported.
+
+    What else there is, is `...` with a comment that says what belongs there.
+    """
+    written = Script(user, setting, found, _pick(subject, setting))
+    return "\n".join([*written.setup(), *reproduce(written)])
+
+
+def _written(value: Any) -> str:
+    """A fixed argument as Python; one that is too large or unknown is `...`."""
+    if isinstance(value, Tensor) and value.numel() <= MOST:
+        return f"torch.tensor({value.tolist()}, dtype={value.dtype})"
+    known = value is None or isinstance(value, bool | int | float | str)
+    return repr(value) if known else "..."
+
+
+def _pick(subject: ModuleSubject, setting: Setting) -> str:
+    """What follows a call to pick the sequence: `.logits`, `[0]`, nothing."""
+    result, y = subject.at(setting).picked(setting)
+    if result is y:
+        return ""
+    if isinstance(result, Mapping):
+        return next((f"[{k!r}]" for k in result if result[k] is y), "")
+    if isinstance(result, tuple | list):
+        return next((f"[{i}]" for i, v in enumerate(result) if v is y), "")
+    return next((f".{k}" for k, v in vars(result).items() if v is y), "")

@@ -1,0 +1,245 @@
+"""A user's module or function as a subject: it may round, and its state is its own affair."""
+
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ...streaming import FIRST
+from ..comparing.change import UNITS
+from ..comparing.finding import Allow
+from ..copies.nested import Leaves, convert
+from ..copies.restore import Snapshot
+from ..precision.allowance import FACTOR, PROBES, Allowance, Within, allowances
+from ..precision.choices import followed
+from ..sizes import Setting
+from .example import Example
+from .subject import COARSE, FINE, Sequences, Subject, half_of_the_digits
+
+if TYPE_CHECKING:
+    from .user_module import UserModule
+
+FARTHER = 4  # probes that go as far as is allowed: a discrete choice may change there
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleSubject(Subject):
+    """A module in one dtype and one mode: a copy of the user's, or the user's own if need be.
+
+    Attributes:
+        user: the user's module, from which this one was made.
+        target: what is called.
+        example: what it is called with, apart from the sequences.
+        snapshot: puts back what a call left behind.
+        within: the context that a call runs in.
+        grain: the rounding of what it computes in.
+        plain: the same without a recast, for gradients; None: it runs in float64 only when recast.
+        coarse: in float64, without help, its result has the digits of float32.
+        state_dtype: the dtype to which the first state of a stream is cast; None: it is not.
+    """
+
+    user: "UserModule"
+    target: Any
+    example: Example
+    snapshot: Snapshot
+    within: Within = nullcontext
+    grain: float = FINE
+    plain: "ModuleSubject | None" = None
+    coarse: bool = False
+    state_dtype: torch.dtype | None = None
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module, unless a function is called."""
+        return self.target if isinstance(self.target, nn.Module) else None
+
+    @property
+    def large(self) -> bool:
+        """Whether it has many parameters."""
+        return self.user.large
+
+    @property
+    def streams(self) -> bool:
+        """Whether the user said how its state is kept between calls."""
+        return self.user.example.carry is not None
+
+    @property
+    def mask(self) -> torch.dtype | None:
+        """The dtype of its mask; None: the user named none."""
+        return None if self.user.padding is None else self.user.mask
+
+    @property
+    def masked_only(self) -> bool:
+        """Whether its mask has no default."""
+        return self.user.required(self.user.padding)
+
+    @property
+    def bit_for_bit(self) -> bool:
+        """It may round, as FFTs do."""
+        return False
+
+    @property
+    def state_is_contract(self) -> bool:
+        """What its cache holds is its own affair."""
+        return False
+
+    def at(self, setting: Setting) -> "ModuleSubject":
+        """The copy in that dtype and mode."""
+        return self.user.at(setting)
+
+    def recorded(self, setting: Setting) -> tuple["ModuleSubject", Setting]:
+        """In float64 as it is or widened, since a recast passes no gradient.
+
+        A module that runs in float64 only when it is recast, or not at all, is judged in the
+        user's dtype.
+        """
+        wide, narrow = (replace(setting, dtype=d) for d in (torch.float64, self.user.dtype))
+        with suppress(Exception):
+            exact = self.at(wide)
+            if exact.plain is not None:
+                return exact.plain, wide
+        return self.at(narrow), narrow
+
+    def past(self, setting: Setting) -> Any:
+        """What three positions left behind, in a stream."""
+        before = self.draw(Setting(3, setting.B, setting.C, setting.dtype, setting.seed + 77))
+        return self.joined(before, None, (3,))[1]
+
+    def starts(self, setting: Setting) -> list[Any]:
+        """Nothing, and a past; nothing alone where it cannot continue, which `resumes` reports."""
+        if setting.mode == "masked" or self.masked_only:
+            return [None]  # a mask is as long as the past and the sequence, which none here is
+        try:
+            past = self.past(setting)
+        except Exception:
+            return [None]
+        return [None] if past is None else [None, past]
+
+    def rewritten_rows(self, B: int) -> list[tuple[int, ...]]:
+        """All rows at once."""
+        return [tuple(range(B))]
+
+    def another_size(self, setting: Setting) -> Setting:
+        """The same size with other values: it need not take another size."""
+        return setting.again(5)
+
+    def gradient_noise(self) -> float:
+        """As many units as for every other change."""
+        return UNITS * self.grain
+
+    def compiled_allowance(
+        self, setting: Setting, _eager: Callable[..., Any], _given: Any
+    ) -> Allow:
+        """Half of the digits that it has as it is: no mode is compiled."""
+        grain = COARSE if self.coarse else torch.finfo(setting.dtype).eps
+        return lambda _path, wanted: half_of_the_digits(grain, wanted)
+
+    def choosing_alike(
+        self, sequences: Sequences, lengths: tuple[int, ...]
+    ) -> tuple[Leaves, dict[str, Allowance]] | None:
+        """A result and its allowances where the float64 twin makes the same discrete choices."""
+        way = partial(in_pieces, self.call, lengths) if lengths else self.call
+        dtype = next((x.dtype for x in sequences if x.is_floating_point()), self.user.dtype)
+        with torch.no_grad():
+            found = followed(way, (sequences, None), (self.within, self.user.twin()), dtype)
+        return None if found is None else (found[0], {e.path: e for e in found[1]})
+
+    def padded(self, mask: Callable[[Tensor], Tensor]) -> Self:
+        """The module with a mask of real positions."""
+        return self._called_with(self.user.with_mask(self.example, mask))
+
+    def packed(self, lengths: tuple[int, ...]) -> Self:
+        """The module with documents of these lengths, from no past."""
+        whole = replace(self.example, carry=None)
+        return self._called_with(self.user.with_documents(whole, lengths))
+
+    def one_document(self, length: int) -> Self:
+        """The module, told of one document."""
+        return self.packed((length,))
+
+    def _called_with(self, example: Example) -> Self:
+        call = partial(invoked, self.target, example)
+        return replace(self, call=call, example=example, plain=None)
+
+    def picked(self, setting: Setting) -> tuple[Any, Any]:
+        """The whole result of one call, and the sequence that is picked from it."""
+        seen: list[Any] = []
+
+        def pick(result: Any) -> Any:
+            seen[:] = [result, self.example.pick(result)]
+            return seen[1]
+
+        watching = replace(self.example, pick=pick)
+        with torch.no_grad(), self.within():
+            self.fresh()
+            invoked(self.target, watching, self.draw(setting), None)
+        return seen[0], seen[1]
+
+    def seen_again_at(self, setting: Setting) -> Setting | None:
+        """In the dtype that the user runs it in.
+
+        The least number of float64 that masks an attention score overflows where a part of a
+        module computes in float32.
+        """
+        if self.user.dtype == torch.float64:
+            return None
+        return replace(setting, dtype=self.user.dtype, literal=True)
+
+    def nothing_compared(self, longest: int) -> str:
+        """With the length, which the user can change."""
+        return f"there was nothing to compare at T={longest}; give a longer example"
+
+    def begin(self, B: int) -> Any:
+        """The first state of a stream, in the dtype that it continues from."""
+        carry = self.user.example.carry
+        if carry is None:
+            return None
+        first = carry.first(self.target, B)
+        return first if self.state_dtype is None else convert(first, self.state_dtype)
+
+    def undo(self) -> None:
+        """Put the module back as it was before the call."""
+        self.snapshot.restore()
+
+    def allowances(self, sequences: Sequences, state: Any = None) -> dict[str, Allowance]:
+        """What rounding may do to each leaf, also where it changes a discrete choice."""
+        given = self.call, (sequences, state), dict[str, Any]()
+        with torch.no_grad():
+            twin = self.user.twin()
+            near = allowances(*given, within=twin, probes=2 if self.large else PROBES)
+            far = allowances(*given, within=twin, probes=FARTHER, reach=FACTOR)
+        return {a.path: a.or_farther(b) for a, b in zip(near, far, strict=True)}
+
+
+def invoked(target: Any, example: Example, sequences: Sequences, state: Any) -> tuple[Any, Any]:
+    """One call: the arguments filled in, the state handed over, the sequence picked.
+
+    Without a state it is called as by someone who does not stream: that may be another path.
+    """
+    args, kwargs = example.filled(sequences)
+    if example.carry is None or state is None:
+        return example.pick(target(*args, **kwargs)), None
+    past = None if state is FIRST else state
+    result, state = example.carry.call(target, args, kwargs, example.slots, past)
+    return example.pick(result), state
+
+
+def in_pieces(
+    call: Any, lengths: tuple[int, ...], sequences: Sequences, state: Any
+) -> tuple[Any, Any]:
+    """What calls of `invoked` give piece after piece, from nothing.
+
+    Unlike `Subject.joined` it is a function that can be converted with the module in it.
+    """
+    target, example = call.args
+    if state is None and example.carry is not None:
+        state = example.carry.first(target, len(sequences[0]))
+    parts = []
+    for piece in zip(*(x.split(lengths, 1) for x in sequences), strict=True):
+        y, state = call(tuple(x.clone() for x in piece), state)
+        parts.append(y)
+    return torch.cat(parts, 1), state

@@ -1,1 +1,0 @@
-"""What a verdict says: the report, the reproducer, the triangle that was measured."""
