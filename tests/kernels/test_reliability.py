@@ -182,10 +182,10 @@ def test_a_damaged_cache_is_said_and_survived(tmp_path):
 
 
 def test_a_program_on_disk_is_not_taken_when_what_it_calls_has_changed(tmp_path):
-    from trilby.kernels.cpu.fading_memory.programs import RECUR
+    from trilby.kernels.cpu.fading_memory.forward import FORWARD
     from trilby.kernels.machine.compiler import fingerprint
 
-    assert RECUR._source.__qualname__.endswith(
+    assert FORWARD._source.__qualname__.endswith(
         f".{fingerprint(Path(team.__file__).parent.parent):08x}"
     )
     seen = set()

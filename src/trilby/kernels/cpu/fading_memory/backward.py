@@ -130,7 +130,7 @@ def BACKWARD(kinds, tensors, sizes, piece, _back, address):
             head_back(given, place, size, shape, b, h)
 
 
-@numba.njit
+@numba.njit(forceinline=True)
 def head_back(given, place, size, shape, b, h):
     """All positions of one head."""
     H, left, T = size.heads, shape.left, size.T
@@ -160,7 +160,7 @@ def head_back(given, place, size, shape, b, h):
         pack_rows(given.dw, at.dw, place.dw, shape, chunk, is_first(given.dw, h, H))
 
 
-@numba.njit
+@numba.njit(forceinline=True)
 def to_border(given, place, shape, at, number, T, lasted):
     """The state at the end of a chunk from that at its beginning; whether it lasts."""
     chunk = chunk_of(number * CHUNK, CHUNK, T, QUAD, False)
@@ -177,11 +177,11 @@ def to_border(given, place, shape, at, number, T, lasted):
         after = border_of(place, shape, number + 1, c)
         rest = Strip(place.rest[c * shape.block : (c + 1) * shape.block], shape.lanes)
         for i in range(CHUNK // QUAD):
-            x = rows_of(place.x, i * QUAD, shape.height, shape.rows)
+            rows = rows_of(place, shape, i * QUAD)
             along = i * QUAD * shape.width + c * shape.lanes
             columns = Columns(place.w, place.dp, place.old, along, shape.width)
             d = read(place.decays, i, Decays)
-            onward(after if i else came, after, rest, x, columns, d, long)
+            onward(after if i else came, after, rest, rows, columns, d, long)
     return long
 
 
@@ -200,29 +200,27 @@ def before_four(place, shape, number, c, i):
     return Strip(place.inside[i * shape.block : (i + 1) * shape.block], shape.lanes)
 
 
-@numba.njit
+@numba.njit(forceinline=True)
 def inside_again(place, shape, chunk, number, c):
     """The states inside of a chunk in one block of columns, and what z reads of them."""
     rest = Strip(place.rest, shape.lanes)
     for i in range(chunk.whole // QUAD):
         before = before_four(place, shape, number, c, i)
         after = before_four(place, shape, number, c, i + 1)
-        x = rows_of(place.x, i * QUAD, shape.height, shape.rows)
-        z = rows_of(place.z, i * QUAD, shape.height, shape.rows)
+        rows = rows_of(place, shape, i * QUAD)
         along = i * QUAD * shape.width + c * shape.lanes
         columns = Columns(place.w, place.dp, place.old, along, shape.width)
         d, p = read(place.decays, i, Decays), read(place.scores, i, Scores)
-        four(before, after, rest, x, z, columns, d, p, False)
+        four(before, after, rest, rows, columns, d, p, False)
 
 
-@numba.njit
+@numba.njit(forceinline=True)
 def block_back(given, place, shape, chunk, at, number, c):
     """The gradient of the state from the end of a chunk to its beginning, in one block."""
     half, dg = shape.lanes // 2, given.dg
     for i in range(chunk.whole // QUAD - 1, -1, -1):
         before = before_four(place, shape, number, c, i)
-        x = rows_of(place.x, i * QUAD, shape.height, shape.rows)
-        z = rows_of(place.z, i * QUAD, shape.height, shape.rows)
+        rows = rows_of(place, shape, i * QUAD)
         d, p = read(place.decays, i, Decays), read(place.scores, i, Scores)
         for side in range(2):
             aside = side * half
@@ -230,7 +228,7 @@ def block_back(given, place, shape, chunk, at, number, c):
             columns = Returned(place.w, place.p, place.old, place.dw, along, shape.width)
             b = Strip(place.d[c * shape.block + aside : (c + 1) * shape.block], shape.lanes)
             there = Strip(before.line[aside:], shape.lanes)
-            found = backward(there, b, x, z, columns, d, p)
+            found = backward(there, b, rows, columns, d, p)
             for j in range(min(QUAD, chunk.many - i * QUAD)):
                 t = chunk.first + i * QUAD + j
                 row(dg.address, dg.like, at.dg + t * dg.time + 2 * c + side, 1)[0] = found[j]

@@ -108,7 +108,7 @@ def FORWARD(kinds, tensors, sizes, piece, back, address):
             head(given, place, size, shape, b, h, back)
 
 
-@numba.njit
+@numba.njit(forceinline=True)
 def head(given, place, size, shape, b, h, back):
     """All positions of one head."""
     T, span = size.T, span_of(size.T)
@@ -149,7 +149,7 @@ def strip_of(state, at, c, shape):
     return Strip(row(state.address, state.like, at + c * shape.lanes, numbers), state.row)
 
 
-@numba.njit
+@numba.njit(forceinline=True)
 def walk(given, place, shape, chunk, ends, c, straight, long):
     """A chunk of positions in one block of columns."""
     L, at, end, quads = shape.lanes, c * shape.block, (c + 1) * shape.block, chunk.whole // QUAD
@@ -160,12 +160,11 @@ def walk(given, place, shape, chunk, ends, c, straight, long):
             before = strip_of(given.start, ends[0], c, shape)
         if straight and chunk.first + chunk.many == chunk.T and i == quads - 1:
             after = strip_of(given.end, ends[1], c, shape)
-        x = rows_of(place.x, i * QUAD, shape.height, shape.rows)
-        z = rows_of(place.z, i * QUAD, shape.height, shape.rows)
+        rows = rows_of(place, shape, i * QUAD)
         along = i * QUAD * shape.width + c * L
         columns = Columns(place.w, place.y, place.old, along, shape.width)
         if chunk.T == 1:
-            one(before, after, x[0], z[0], columns, place.a[0])
+            one(before, after, rows, columns, place.a[0])
         else:
             d, p = read(place.decays, i, Decays), read(place.scores, i, Scores)
-            four(before, after, rest, x, z, columns, d, p, long)
+            four(before, after, rest, rows, columns, d, p, long)

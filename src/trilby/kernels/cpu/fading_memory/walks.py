@@ -12,7 +12,7 @@ import numba
 from numba import float64
 
 from ...simd.places import write
-from ...simd.vector import as_type, fma, load, missed, store, sum_lanes, zeros
+from ...simd.vector import as_type, fma, load, missed, number, store, sum_lanes, zeros
 
 CHUNK = 128  # positions that are unpacked at a time, and between kept states on the way back
 QUAD = 4  # positions in one walk down the rows; what follows has them written out
@@ -77,12 +77,20 @@ class Returned(NamedTuple):
     width: Any
 
 
+class Rows(NamedTuple):
+    """What runs down the rows of four positions: that of position u begins at `u * height`."""
+
+    x: Any
+    z: Any
+    n: Any
+    height: Any
+
+
 @numba.njit
-def rows_of(place, i, height, n):
-    """The n numbers of each of four positions from i on, which run down the rows."""
-    i *= height
-    one, two, three = i + height, i + 2 * height, i + 3 * height
-    return place[i : i + n], place[one : one + n], place[two : two + n], place[three : three + n]
+def rows_of(place, shape, i):
+    """What runs down the rows of four positions, the first of which is number i."""
+    start, end = i * shape.height, (i + QUAD) * shape.height
+    return Rows(place.x[start:end], place.z[start:end], shape.rows, shape.height)
 
 
 @numba.njit
@@ -140,7 +148,7 @@ def scores_of(x, z, a, i, height, half):
     )  # fmt: skip
 
 
-@numba.njit
+@numba.njit(forceinline=True)
 def tell(place, shape, chunk, long):
     """What each four positions of a chunk tell each other."""
     for i in range(chunk.whole // QUAD):
@@ -165,21 +173,27 @@ def renewed(rest, at, d, h, new, long):
 
 
 @numba.njit
-def four(before, after, rest, x, z, columns, d, p, long):
+def four(before, after, rest, rows, columns, d, p, long):
     """Four positions: the state `before` them is read, the one `after` them left."""
-    (x0, x1, x2, x3), (z0, z1, z2, z3), (w, y, old) = x, z, (columns.w, columns.y, columns.old)
+    x, z, (w, y, old) = rows.x, rows.z, (columns.w, columns.y, columns.old)
+    one, two, three = rows.height, 2 * rows.height, 3 * rows.height
     c0, width = columns.at, columns.width
     c1, c2, c3 = c0 + width, c0 + 2 * width, c0 + 3 * width
     w0, w1, w2, w3 = load(w, c0, 2), load(w, c1, 2), load(w, c2, 2), load(w, c3, 2)
     u0, u1, u2 = d.left0 * w0, d.left1 * w1, d.left2 * w2
     y0 = y1 = y2 = y3 = zeros(w, 2)
-    for r in range(len(x0)):
+    for r in range(rows.n):
         h = load(before.line, r * before.down, 2)
-        y0 += z0[r] * h
-        y1 += z1[r] * h
-        y2 += z2[r] * h
-        y3 += z3[r] * h
-        new = x1[r] * u1 + x0[r] * u0 + x2[r] * u2 + x3[r] * w3
+        y0 += number(z, r) * h
+        y1 += number(z, r + one) * h
+        y2 += number(z, r + two) * h
+        y3 += number(z, r + three) * h
+        new = (
+            number(x, r + one) * u1
+            + number(x, r) * u0
+            + number(x, r + two) * u2
+            + number(x, r + three) * w3
+        )
         store(after.line, r * after.down, renewed(rest.line, r * rest.down, d, h, new, long))
     y0, y1, y2, y3 = d.decay0 * y0, d.decay1 * y1, d.decay2 * y2, d.decay3 * y3
     store(old, c0, y0)
@@ -193,49 +207,61 @@ def four(before, after, rest, x, z, columns, d, p, long):
 
 
 @numba.njit
-def one(before, after, x, z, columns, decay):
+def one(before, after, rows, columns, decay):
     """One position by itself, as a decoder has them: s comes from far and is seen once."""
     w, y = load(columns.w, columns.at, 2), zeros(columns.w, 2)
-    for r in range(len(x)):
-        h = x[r] * w + decay * load(before.line, r * before.down, 2)
-        y += z[r] * h
+    for r in range(rows.n):
+        h = number(rows.x, r) * w + decay * load(before.line, r * before.down, 2)
+        y += number(rows.z, r) * h
         store(after.line, r * after.down, h)
     store(columns.y, columns.at, y)
 
 
 @numba.njit
-def onward(before, after, rest, x, columns, d, long):
+def onward(before, after, rest, rows, columns, d, long):
     """Four positions of which only the state after them is wanted."""
-    (x0, x1, x2, x3), w, c, width = x, columns.w, columns.at, columns.width
+    x, w, c, width = rows.x, columns.w, columns.at, columns.width
+    one, two, three = rows.height, 2 * rows.height, 3 * rows.height
     u0, u1 = d.left0 * load(w, c, 2), d.left1 * load(w, c + width, 2)
     u2, w3 = d.left2 * load(w, c + 2 * width, 2), load(w, c + 3 * width, 2)
-    for r in range(len(x0)):
+    for r in range(rows.n):
         h = load(before.line, r * before.down, 2)
-        new = x1[r] * u1 + x0[r] * u0 + x2[r] * u2 + x3[r] * w3
+        new = (
+            number(x, r + one) * u1
+            + number(x, r) * u0
+            + number(x, r + two) * u2
+            + number(x, r + three) * w3
+        )
         store(after.line, r * after.down, renewed(rest.line, r * rest.down, d, h, new, long))
 
 
 @numba.njit
-def backward(before, after, x, z, columns, d, p):
+def backward(before, after, rows, columns, d, p):
     """Four positions back, in half a block of columns.
 
     `before` is the state before them. `after` is the gradient of the state after them and becomes
     that of the state before them. x and w wrote, z came back where p read.
     Returns the gradients of the logarithms of the four decays.
     """
-    (x0, x1, x2, x3), (z0, z1, z2, z3), q = x, z, columns.p
+    x, z, q = rows.x, rows.z, columns.p
+    one, two, three = rows.height, 2 * rows.height, 3 * rows.height
     c, width = columns.at, columns.width
     u0, u1 = d.decay0 * load(q, c, 1), d.decay1 * load(q, c + width, 1)
     u2, u3 = d.decay2 * load(q, c + 2 * width, 1), d.decay3 * load(q, c + 3 * width, 1)
     y0 = y1 = y2 = y3 = both = zeros(q, 1)
-    for r in range(len(x0)):
+    for r in range(rows.n):
         b = load(after.line, r * after.down, 1)
         both += load(before.line, r * before.down, 1) * b
-        y0 += x0[r] * b
-        y1 += x1[r] * b
-        y2 += x2[r] * b
-        y3 += x3[r] * b
-        new = z1[r] * u1 + z0[r] * u0 + z2[r] * u2 + z3[r] * u3
+        y0 += number(x, r) * b
+        y1 += number(x, r + one) * b
+        y2 += number(x, r + two) * b
+        y3 += number(x, r + three) * b
+        new = (
+            number(z, r + one) * u1
+            + number(z, r) * u0
+            + number(z, r + two) * u2
+            + number(z, r + three) * u3
+        )
         store(after.line, r * after.down, d.decay3 * b + new)
     return gradients((y0, y1, y2, y3), d.decay3 * both, columns, d, p)
 
