@@ -14,7 +14,7 @@ help: ## list the targets
 tour: $(READY) ## the guided tour: trilby in fifteen seconds
 	@$(BIN)/trilby tour $(ARGS)
 
-test: lint docs ## everything that has to pass: lint, types, docs, tests
+test: lint docs ## lint, types, docs and all tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 fast: $(READY) ## the tests without the slow ones
@@ -25,10 +25,10 @@ lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 
-docs: $(READY) ## the documentation, warnings being errors
+docs: $(READY) ## build the documentation; warnings are errors
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build/html
 
-bench: $(READY) .venv/ready-bench ## measure against the peers (minutes; wants a quiet machine)
+bench: $(READY) .venv/ready-bench ## time against other libraries (minutes; needs a quiet machine)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what make built, .venv included

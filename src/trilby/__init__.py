@@ -1,4 +1,4 @@
-"""Trilby: every causal sequence mixer in every form, proven to be the same function.
+"""Trilby verifies that sequence models are causal and correct, and has fast causal mixers.
 
 >>> import torch, trilby
 >>> y, state = trilby.mean(torch.tensor([[[2.0], [4.0], [9.0]]]))
@@ -12,24 +12,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import data, streaming
     from .algebra import scan
-    from .card import FORMS, Mixer
+    from .card import Mixer, Weights
+    from .contract import Contract
+    from .forms import FORMS
+    from .kernels.machine.memory import memory
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
     from .mixers.decay import MIXER as decay
+    from .mixers.ema import MIXER as ema
     from .mixers.mean import MIXER as mean
     from .verify import Report, Verdict, check, same
 
 # What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
 _BEHIND = {
-    "FORMS": ("card", "FORMS"),
+    "Contract": ("contract", "Contract"),
+    "FORMS": ("forms", "FORMS"),
     "MIXERS": ("mixers", "MIXERS"),
     "Mixer": ("card", "Mixer"),
     "Report": ("verify", "Report"),
     "Verdict": ("verify", "Verdict"),
+    "Weights": ("card", "Weights"),
     "check": ("verify", "check"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
+    "ema": ("mixers.ema", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
+    "memory": ("kernels.machine.memory", "memory"),
     "release_memory": ("kernels.machine.memory", "release"),
     "same": ("verify", "same"),
     "scan": ("algebra", "scan"),
@@ -39,13 +47,17 @@ _BEHIND = {
 __all__ = [
     "FORMS",
     "MIXERS",
+    "Contract",
     "Mixer",
     "Report",
     "Verdict",
+    "Weights",
     "check",
     "data",
     "decay",
+    "ema",
     "mean",
+    "memory",
     "release_memory",
     "same",
     "scan",

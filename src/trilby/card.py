@@ -1,60 +1,163 @@
-"""The card every room hangs on its door: what the mixer is called and what it can do."""
+"""A mixer: its contract, its forms, and the call that takes the best of them."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeGuard,
+    TypeVar,
+    overload,
+)  # fmt: skip
 
+import torch
+from torch import Tensor
+
+from .contract import Contract
 from .errors import CallError, FormError
+from .forms import FORMS
 
-FORMS = ("loop", "matrix", "softmax", "scan", "chunk", "step", "shard", "fused")
-"""Canonical order of forms. Rooms define them, docs list them and the court runs them so."""
+__all__ = ["FORMS", "Mixer", "Sized", "Weights"]
+
+P = ParamSpec("P")  # the arguments of the mixer
+R = TypeVar("R")  # what it returns: (y, state)
+Result = TypeVar("Result", covariant=True)
+
+
+class Weights(NamedTuple):
+    """A mixer as a triangle: `y = wei @ values + carried`.
+
+    Attributes:
+        wei: [B, T, T], or [B, H, T, T] with one triangle for each head or channel; row = the
+            position that reads, column = the position read.
+        carried: as y, what the state contributes to the output; zero without a state.
+    """
+
+    wei: Tensor
+    carried: Tensor
+
+    def on(self, values: Tensor) -> Tensor:
+        """y, from the values that the triangle is applied to.
+
+        Args:
+            values: [B, T, C], or [B, T, H, V]. With G heads for the H of `wei`, each of them serves
+                H / G heads that follow each other.
+
+        Returns:
+            As `carried`.
+
+        >>> wei = torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])
+        >>> Weights(wei, torch.zeros(1, 2, 1)).on(torch.tensor([[[2.0], [4.0]]])).flatten().tolist()
+        [2.0, 3.0]
+        """
+        wei, carried = self
+        if wei.ndim == 3:
+            return wei @ values + carried
+        if values.ndim == 3:  # one triangle for each channel
+            return torch.einsum("bcts,bsc->btc", wei, values) + carried
+        whole = values.repeat_interleave(wei.shape[1] // max(1, values.shape[2]), 2)
+        return torch.einsum("bhts,bshv->bthv", wei, whole) + carried
+
+
+class Sized(Protocol[P, Result]):
+    """The form `chunk`: the arguments of the mixer, and `size`."""
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result: ...
+    @overload
+    def __call__(self, *args: Any, size: int, **kwargs: Any) -> Result: ...
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Mixer:
+class Mixer(Generic[P, R]):
     """A causal mixer: one function of a sequence, in every form that it has.
 
     Calling the mixer takes the best form for the device, the dtype and the size, by the rule that
     its `best` documents; `form="matrix"`, or the attribute `.matrix`, takes that one and no other.
 
     Attributes:
-        name: what the mixer is called; equals the name of its module.
-        forms: form name -> function, in the order of `FORMS`; all share the contract of the loop.
+        contract: what a call takes and what the state holds.
+        forms: form name -> function, in the order of `FORMS`; all take what the loop takes.
         absent: form name -> one sentence saying why the form does not exist.
         best: `best(x)` -> the name of the form that a call without `form=` takes.
-        weights: the lower-triangular matrix of the mixer, same arguments as a form.
+        weights: the mixer as a triangle, same arguments as a form -> `Weights`.
         draw: `draw(B=, T=, ..., seed=, dtype=)` -> a valid argument tuple, time on axis 1.
+
+    Raises:
+        CallError: the arguments of the loop are not those of the contract.
     """
 
-    name: str
-    forms: Mapping[str, Callable[..., Any]]
+    contract: Contract
+    forms: Mapping[str, Callable[..., R]]
     absent: Mapping[str, str]
     best: Callable[..., str]
-    weights: Callable[..., Any]
-    draw: Callable[..., Any]
+    weights: Callable[P, Weights]
+    draw: Callable[..., tuple[Any, ...]]
 
     _takes: Mapping[str, Mapping[str, inspect.Parameter]] = field(init=False)  # form by form
+    _counts: Mapping[str, tuple[int, int]] = field(init=False)  # form by form, see `_counts`
+    _drawn: dict[tuple[int, ...], dict[str, Any]] = field(init=False, default_factory=dict)
+    _sown: list[bool] = field(init=False, default_factory=list)  # whether `draw` was tried
+
+    if TYPE_CHECKING:
+        loop: Callable[P, R] = field(init=False)
+        matrix: Callable[P, R] = field(init=False)
+        softmax: Callable[P, R] = field(init=False)
+        scan: Callable[P, R] = field(init=False)
+        chunk: Sized[P, R] = field(init=False)
+        step: Callable[P, R] = field(init=False)
+        shard: Callable[P, R] = field(init=False)
+        fused: Callable[P, R] = field(init=False)
+
+    @property
+    def name(self) -> str:
+        """What the mixer is called."""
+        return self.contract.name
 
     def __post_init__(self) -> None:
         loop = self.forms["loop"]
-        contract = inspect.signature(loop)
+        signature = inspect.signature(loop)
+        self._agree(signature)
         form = inspect.Parameter("form", inspect.Parameter.KEYWORD_ONLY, default=None)
-        parameters = [*contract.parameters.values(), form]
         own: dict[str, Any] = {
             "__name__": self.name,
             "__qualname__": self.name,
             "__module__": loop.__module__,
             "__doc__": inspect.getdoc(inspect.getmodule(loop)),
-            "__signature__": contract.replace(parameters=parameters),
+            "__signature__": signature.replace(parameters=[*signature.parameters.values(), form]),
         }
         for key, value in own.items():
             object.__setattr__(self, key, value)
         takes = {name: inspect.signature(f).parameters for name, f in self.forms.items()}
         object.__setattr__(self, "_takes", takes)
+        object.__setattr__(self, "_counts", {n: _counts(p.values()) for n, p in takes.items()})
 
-    def __call__(self, *arguments: Any, form: str | None = None, **keywords: Any) -> Any:
+    def _agree(self, signature: inspect.Signature) -> None:
+        """Raise a CallError unless the loop takes what the contract says."""
+        named = signature.parameters.values()
+        places = [p.name for p in named if p.kind is not p.KEYWORD_ONLY]
+        extra = [p.name for p in named if p.kind is p.KEYWORD_ONLY]
+        wanted = [name for name in self.contract.arguments if name not in extra]
+        wanted += ["state"] + ["documents"] * self.contract.documents
+        if places != wanted or not set(extra) <= set(self.contract.arguments):
+            raise CallError(
+                f"{self.name}: the loop takes {', '.join([*places, *extra])} and the contract says "
+                f"{', '.join(wanted)}; make them one"
+            )
+
+    @overload
+    def __call__(self, *arguments: P.args, **keywords: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, *arguments: Any, form: str | None, **keywords: Any) -> R: ...
+    def __call__(  # type: ignore[misc]  # a ParamSpec has no place for one keyword more
+        self, *arguments: Any, form: str | None = None, **keywords: Any
+    ) -> R:
         if form is None:
             self._fit(None, arguments, keywords)
             return self.forms[self.best(*arguments, **keywords)](*arguments, **keywords)
@@ -63,22 +166,39 @@ class Mixer:
         return way(*arguments, **keywords)
 
     def drawn(self, *, B: int, T: int, C: int, **how: Any) -> tuple[Any, ...]:
-        """`draw`, with C for every size of the mixer's own: channels, or heads, keys and values."""
-        return self.draw(B=B, T=T, **dict.fromkeys(self.sizes, C), **how)
+        """`draw`, with C for every size of its sequences: channels, or heads, keys and values.
 
-    @property
-    def sizes(self) -> tuple[str, ...]:
-        """The letters of the mixer's own sizes, which `draw` takes beside B and T."""
-        takes = inspect.signature(self.draw).parameters
-        return tuple(name for name in takes if len(name) == 1 and name not in "BT")
+        Raises:
+            CallError: `draw` returns the same values for two seeds.
+        """
+        if not self._sown:
+            one, two = (self.draw(B=1, T=2, seed=seed) for seed in (0, 1))
+            if all(torch.equal(a, b) for a, b in zip(one, two, strict=True) if _values(a)):
+                raise CallError(
+                    f"{self.name}: draw ignores its seed, 0 and 1 give the same values; draw with "
+                    "generator=torch.Generator().manual_seed(seed)"
+                )
+            self._sown.append(True)
+        return self.draw(B=B, T=T, **dict.fromkeys(self.contract.own, C), **how)
 
-    @property
-    def sequences(self) -> tuple[str, ...]:
-        """The names of the arguments that run in time, those before the state, in their order."""
-        takes = list(self._takes["loop"])
-        return tuple(takes[: takes.index("state")])
+    def parameters(self, *sequences: Tensor) -> dict[str, Any]:
+        """Parameters that fit these sequences, by name: the same ones for the same sizes.
 
-    def form(self, name: str) -> Callable[..., Any]:
+        They are drawn in bfloat16 and cast to the dtype of the sequences, so that a call in float64
+        and one in a narrower dtype have equal parameters.
+        """
+        contract = self.contract
+        if not contract.parameters:
+            return {}
+        size = {letter: sequences[i].shape[axis] for letter, i, axis in contract.places}
+        key = tuple(size.values())
+        if key not in self._drawn:
+            drawn = contract.named(self.draw(B=1, T=1, **size, seed=0, dtype=torch.bfloat16))
+            self._drawn[key] = {n: v for n, v in drawn.items() if n in contract.parameters}
+        dtype = sequences[0].dtype
+        return {n: v.to(dtype) if _real(v) else v for n, v in self._drawn[key].items()}
+
+    def form(self, name: str) -> Callable[..., R]:
         """The form of that name; a FormError says which there are, or why there is none."""
         if not isinstance(name, str) or name not in self.forms:
             raise self._no(name)
@@ -102,11 +222,14 @@ class Mixer:
         return f"<mixer {self.name}{call}, forms {' '.join(self.forms)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (self.name, self.forms, self.absent, self.best, self.weights, self.draw)
+        fields = (self.contract, self.forms, self.absent, self.best, self.weights, self.draw)
         return type(self), fields
 
     def _fit(self, form: str | None, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Raise a CallError unless the form, or without one every form, takes these arguments."""
+        least, most = self._counts[form or "loop"]
+        if not keywords and least <= len(arguments) <= most:
+            return
         takes = self._takes[form or "loop"]
         where, known = f"{self.name}.{form}" if form else self.name, ", ".join(takes)
         order = [name for name, p in takes.items() if p.kind is not p.KEYWORD_ONLY]
@@ -137,3 +260,17 @@ class Mixer:
         hint = f"did you mean {near[0]!r}?" if near else "take one of"
         known = " ".join(self.forms)
         return FormError(f"{self.name}: form is {form!r}, which does not exist; {hint} ({known})")
+
+
+def _counts(parameters: Iterable[inspect.Parameter]) -> tuple[int, int]:
+    """How many arguments a call by place must have, and may have."""
+    places = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return sum(p.default is p.empty for p in places), len(places)
+
+
+def _real(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _values(drawn: object) -> bool:
+    return isinstance(drawn, Tensor) and drawn.numel() > 0

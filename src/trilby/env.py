@@ -25,7 +25,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "processors": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": _cuda(),
         "numba": importlib.util.find_spec("numba") is not None,
         "cache": kernel_cache(),
     }
@@ -37,7 +37,7 @@ def kernel_cache() -> dict[str, Any]:
     The folder `NUMBA_CACHE_DIR` where it is set, else `__pycache__` beside the kernels; where that
     cannot be written, numba turns to a folder of the user's that it names itself.
     """
-    beside = Path(__file__).parent / "kernels" / "__pycache__"
+    beside = Path(__file__).parent / "kernels"  # in the folder __pycache__ of each of its own
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(chosen) if chosen else beside
     standing = next(place for place in (folder, *folder.parents) if place.exists())
@@ -53,6 +53,22 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _cuda() -> str | None:
+    """The name of the first GPU that CUDA could use; CUDA is not started to ask for it."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        return torch.cuda.get_device_name()
+    if torch.version.cuda is None or not os.environ.get("CUDA_VISIBLE_DEVICES", "0"):
+        return None
+    for told in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = told.read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+        if names:
+            return names[0]
+    return None
 
 
 def _cpu() -> str:

@@ -16,6 +16,10 @@ class DtypeError(TrilbyError, TypeError):
     """An argument is not a tensor, or its dtype or device is not one that the call takes."""
 
 
+class NumberError(TrilbyError, ValueError):
+    """A number outside of the range that its argument may have."""
+
+
 class StateError(TrilbyError, ValueError):
     """A state that no past could have left behind, or that belongs to another call."""
 

@@ -18,7 +18,7 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
     Args:
         where: the call as the user knows it, quoted in the error.
         **arguments: `name=(tensor, "B T C")`; what was not given is left out. The sizes of an axis
-            that is written `:` are free: `groups` compares heads that some arguments share.
+            that is written `:H` are free: `groups` compares heads that some arguments share.
 
     Returns:
         The size of every axis letter, e.g. `{"B": 2, "T": 7}`.
@@ -45,10 +45,10 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
             )
             raise DtypeError(
                 f"{where}: {name} is {what(tensor)}, expected a tensor "
-                f"[{pattern.replace(':', 'H')}]; {how}"
+                f"[{pattern.replace(':', '')}]; {how}"
             )
         axes, shape = pattern.split(), tensor.shape
-        pattern = pattern.replace(":", "H")
+        pattern = pattern.replace(":", "")
         if len(axes) != len(shape):
             mend = "add the missing" if len(shape) < len(axes) else "index or merge the extra"
             raise ShapeError(
@@ -56,7 +56,7 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
                 f"{mend} axes"
             )
         for axis, n in zip(axes, shape, strict=True):
-            if axis == ":":
+            if axis[0] == ":":
                 continue
             if size.setdefault(axis, n) != n:
                 raise ShapeError(
@@ -135,11 +135,13 @@ move it, e.g. g.to('cpu')
             )
 
 
-def groups(where: str, /, **tensors: Tensor) -> tuple[int, int]:
-    """How many heads a call has, and in how many groups some of its tensors share them.
+def groups(where: str, /, **heads: int) -> tuple[int, int]:
+    """How many heads a call has, and in how many groups some of its arguments share them.
 
-    Heads stand on axis 2. A tensor has all H heads, or one for each of G groups of H / G heads that
-    follow each other; G is the same for all tensors of a call and divides H.
+    Args:
+        where: the call as the user knows it, quoted in the error.
+        **heads: argument -> how many heads it has: all H of them, or one for each of G groups of
+            H / G heads that follow each other. G is the same for all arguments and divides H.
 
     Returns:
         (H, G); G is H where nothing is shared.
@@ -147,16 +149,16 @@ def groups(where: str, /, **tensors: Tensor) -> tuple[int, int]:
     Raises:
         ShapeError: two numbers of groups in one call, or one that does not divide the heads.
 
-    >>> groups("demo", q=torch.zeros(1, 5, 6, 4), k=torch.zeros(1, 5, 2, 4))
+    >>> groups("demo", q=6, k=2)
     (6, 2)
-    >>> groups("demo", q=torch.zeros(1, 5, 6, 4), k=torch.zeros(1, 5, 4, 4))
+    >>> groups("demo", q=6, k=4)
     Traceback (most recent call last):
     trilby.errors.ShapeError: demo: heads are q 6, k 4; expected one number for all, or two of \
 which one divides the other, e.g. q 6, k 3
     """
-    heads = {name: tensor.shape[2] for name, tensor in tensors.items()}
-    H, G = max(heads.values()), min(heads.values())
-    if any(n not in (H, G) for n in heads.values()) or (G != H and (not G or H % G)):
+    counts = list(heads.values())
+    H, G = max(counts), min(counts)
+    if any(n not in (H, G) for n in counts) or (G != H and (not G or H % G)):
         least = max(n for n in range(1, H) if H % n == 0) if H > 1 else 1
         told = ", ".join(f"{name} {n}" for name, n in heads.items())
         mended = ", ".join(f"{name} {H if n == H else least}" for name, n in heads.items())

@@ -1,7 +1,7 @@
-"""How a module goes on: what carries the past from one call to the next.
+"""How a module keeps its state between calls, for `carry=` of `trilby.check`.
 
-Four idioms, and in each of them any name: a state that is handed over and comes back, a cache that
-is changed in place, Hugging Face's `past_key_values`, and methods of their own for a stream.
+There are four ways, with any names: a state that is passed in and returned, a cache that is changed
+in place, Hugging Face's `past_key_values`, and methods for streaming.
 """
 
 import inspect
@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 Start = str | Callable[..., Any] | None
-FIRST: Any = ...  # what a stream goes on from where there is nothing yet; copies of it are it
+FIRST: Any = ...  # the past of a stream before its first position; a copy of it is the same object
 
 
 @dataclass(frozen=True)
 class Carry:
-    """One way to go on.
+    """One way to keep the state between calls.
 
     Attributes:
-        told: what a report calls it, e.g. "state=".
-        begin: (subject, B) -> what carries the past before the first position; None is nothing.
+        told: its name in a report, e.g. "state=".
+        begin: (subject, B) -> the state before the first position; None means no state.
         call: (subject, args, kwargs, names of the sequences, past) -> (result, past).
-        lines: (call, T, n, B) -> Python that puts a stream in pieces of n into the list `parts`;
-            call("past=p", "[0]") is a call of the piece, with a keyword and what picks from it.
+        lines: (call, T, n, B) -> Python code that runs a stream in pieces of n and collects the
+            results in the list `parts`; call("past=p", "[0]") is the code of one call.
     """
 
     told: str
@@ -34,17 +34,17 @@ class Carry:
     lines: Callable[[Callable[..., str], int, int, int], list[str]]
 
     def first(self, subject: Any, B: int) -> Any:
-        """What carries the past before the first position, or FIRST."""
+        """The state before the first position, or FIRST."""
         past = self.begin(subject, B)
         return FIRST if past is None else past
 
 
 def by_state(name: str = "state", start: Start = None) -> Carry:
-    """`f(x, state=s) -> (y, s)`: what comes back is handed over.
+    """`f(x, state=s) -> (y, s)`: the returned state is passed to the next call.
 
     Args:
-        name: the keyword that takes the state. It comes back as the second item of a tuple, or
-            under that name.
+        name: the keyword of the state. It is returned as the second item of a tuple, or under
+            that name.
         start: makes the first state; a callable or the name of a method, called with B if it
             takes an argument. None: the first call leaves the keyword out.
     """
@@ -60,8 +60,8 @@ def by_cache(name: str = "cache", *, start: Start) -> Carry:
     """`f(x, cache=c) -> y`: the cache is an object that the call changes in place.
 
     Args:
-        name: the keyword that takes the cache.
-        start: makes an empty one; a callable or the name of a method, called with B if it takes
+        name: the keyword of the cache.
+        start: makes an empty cache; a callable or the name of a method, called with B if it takes
             an argument.
     """
 
@@ -81,7 +81,7 @@ def by_past(name: str = "past_key_values") -> Carry:
     """Hugging Face: `f(ids, past_key_values=p, use_cache=True)`, which returns the next p.
 
     Args:
-        name: the keyword, which is also what the result calls it.
+        name: the keyword, and the name of the cache in the result.
     """
 
     def call(subject: Any, args: Any, kwargs: Any, _slots: Any, past: Any) -> tuple[Any, Any]:
@@ -129,7 +129,7 @@ def by_methods(start: Start = "init_state", step: str = "step", chunk: str | Non
 
 
 def _looped(name: str, start: Start, more: str) -> Callable[..., list[str]]:
-    """Lines of a loop in which what comes back under a name is handed over."""
+    """The lines of a loop that passes the returned state to the next call."""
 
     def lines(piece: Any, T: int, n: int, B: int) -> list[str]:
         given = f"**({{}} if past is None else {{{name!r}: past}}){more}"
@@ -142,7 +142,7 @@ def _looped(name: str, start: Start, more: str) -> Callable[..., list[str]]:
 
 
 def _first(start: Start, B: int) -> list[str]:
-    """What makes the first state, as Python; a function of the user's own is a comment."""
+    """Python code that makes the first state; for a function of the user it is a comment."""
     if start is None:
         return ["past, parts = None, []"]
     if isinstance(start, str):
@@ -172,7 +172,7 @@ def _takes_one(make: Callable[..., Any]) -> bool:
 
 
 def _named(result: Any, name: str) -> Any:
-    """What a result calls `name`, or its second item."""
+    """The entry `name` of a result, or its second item."""
     if isinstance(result, Mapping):
         return result.get(name)
     if isinstance(result, tuple | list) and not hasattr(result, name):

@@ -1,11 +1,11 @@
-"""Assertions for pytest and unittest: each checks one law, and fails with its fault.
+"""Assertions for pytest and unittest: each tests one law, and fails with the verdict.
 
     from trilby.testing import assert_causal
 
     def test_my_block():
         assert_causal(Block(), torch.randn(2, 16, 8))
 
-A guard for a training script is the same in one line, before the first step, on its first batch::
+In a training script, call one before the first step, on the first batch::
 
     assert_causal(model, batch[:2, :64], effort="quick")
 """
@@ -17,7 +17,7 @@ from .verify import check, same
 
 
 def _assertion(law: str, promise: str) -> Callable[..., None]:
-    """A function that asks for a law; for isolation also of pads and documents that are named."""
+    """An assertion for a law; isolation also tests padding and documents if they are named."""
 
     def asserted(subject: Any, example: Any, **options: Any) -> None:
         named = [
@@ -41,22 +41,24 @@ def _assertion(law: str, promise: str) -> Callable[..., None]:
 
 _DEMO = "lambda x: x.cumsum(1), torch.randn(2, 16, 8)"
 
-assert_repeats = _assertion("repeats", "Equal calls have equal results; nothing is written over.")
+assert_repeats = _assertion(
+    "repeats", "Equal calls have equal results, and nothing is overwritten."
+)
 assert_causal = _assertion("causal", "No output reads a later position.")
 assert_isolated = _assertion(
-    "isolated", "Rows do not see each other, nor pads (`padding=`), nor documents (`documents=`)."
+    "isolated", "Rows, padding (`padding=`) and documents (`documents=`) do not affect each other."
 )
 assert_differentiates = _assertion(
     "differentiates", "Gradients to inputs and parameters equal central differences."
 )
 assert_sound = _assertion(
-    "sound", "In every dtype the error stays within what rounding entitles the function to."
+    "sound", "In every dtype the error stays within the tolerance for rounding."
 )
-assert_compiles = _assertion("compiles", "Compiled it gives what eager mode gives.")
+assert_compiles = _assertion("compiles", "The compiled module gives the same result as eager mode.")
 
 
 def assert_resumes(subject: Any, example: Any, **options: Any) -> None:
-    """The whole equals piece after piece; `carry=` says how state is kept between calls.
+    """Streaming equals one call; `carry=` says how state is kept between calls.
 
     Raises:
         AssertionError: the witness and a reproducer; also without `carry=`.
@@ -65,10 +67,10 @@ def assert_resumes(subject: Any, example: Any, **options: Any) -> None:
 
 
 def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """f and g are the same function at these arguments, as `trilby.same` judges.
+    """f and g are the same function at these arguments, as tested by `trilby.same`.
 
     Raises:
-        AssertionError: with the sentence of the verdict and its reproducer.
+        AssertionError: with the verdict and a reproducer.
 
     >>> import torch
     >>> assert_same(lambda x: x + x, lambda x: 2 * x, torch.ones(2))
@@ -79,7 +81,7 @@ def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwar
 
 
 def _asserted(subject: Any, example: Any, laws: tuple[str, ...], options: dict[str, Any]) -> None:
-    """A law that was skipped fails too, with the reason."""
+    """Run laws; a law that was skipped fails too, with the reason."""
     report = check(subject, example, laws=laws, **options)
     for verdict in report:
         if not verdict.ok:

@@ -1,4 +1,4 @@
-"""The scan with the right gradient for every leaf, and products of decays, against plain loops."""
+"""The scan and its gradients, and products of decays, compared with plain loops."""
 
 import pytest
 import torch

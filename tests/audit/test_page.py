@@ -1,4 +1,4 @@
-"""The page of the audit says of every broken cell of the table what it is."""
+"""The page of the audit explains every broken cell of the table."""
 
 import re
 from pathlib import Path

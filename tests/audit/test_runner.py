@@ -1,4 +1,4 @@
-"""What hangs, crashes or is not there is a row with its reason; an interrupt loses little."""
+"""Types that hang, crash or are not built get a row with the reason; an interrupt loses little."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The adapter of transformers: what is built is small and of every kind, and judged rightly."""
+"""The adapter for transformers: models are small, have all kinds of layers, are judged right."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""The same audit through another library's adapter."""
+"""The audit with the adapter for x-transformers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A library of toys with an adapter: types that hold, break, print, hang, crash, or are none."""
+"""A toy library with an adapter: types that hold, break, print, hang, crash, or cannot be built."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from trilby.audit.adapter import tokens
 
 
 class Sum(nn.Module):
-    """The running sum of embeddings; one that leaks adds the mean of everything."""
+    """The running sum of embeddings; the leaky one adds the mean over all time."""
 
     def __init__(self, leaks: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The card on a room's door: order, signature, help, attributes; and the same for every room."""
+"""The card of a mixer: order of forms, signature, help, attributes."""
 
 import inspect
 import pydoc
@@ -7,6 +7,7 @@ import pytest
 
 from tests.mixers.rooms import ROOMS
 from trilby.card import FORMS, Mixer
+from trilby.contract import WIDE, Contract
 from trilby.errors import FormError
 from trilby.mixers import MIXERS
 
@@ -26,7 +27,9 @@ def test_all_forms_share_one_signature(mixer):
     contract = inspect.signature(mixer.forms["loop"])
     for form in [*mixer.forms.values(), mixer.weights]:
         shared = [
-            p for p in inspect.signature(form).parameters.values() if p.kind is not p.KEYWORD_ONLY
+            p
+            for p in inspect.signature(form).parameters.values()
+            if p.kind is not p.KEYWORD_ONLY or p.name in mixer.contract.arguments
         ]
         assert shared == list(contract.parameters.values())
     for form in mixer.forms.values():
@@ -71,7 +74,8 @@ def _card(best):
     def step(x, state=None):
         return "step", x, state
 
-    return Mixer("toy", dict(loop=loop, step=step), dict(scan="why not"), best, loop, lambda: ())
+    contract = Contract("toy", x="B T C", state=dict(state=("B C", WIDE)), documents=False)
+    return Mixer(contract, dict(loop=loop, step=step), dict(scan="why not"), best, loop, lambda: ())
 
 
 def test_the_call_takes_the_best_form_or_the_one_that_is_named():

@@ -1,4 +1,4 @@
-"""The words of a contract: ranks, axes, dtypes, devices, and when values may be looked at."""
+"""Checks of arguments: ranks, axes, dtypes, devices, and when values may be read."""
 
 import pytest
 import torch

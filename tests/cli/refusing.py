@@ -1,11 +1,11 @@
-"""A command that must fail: one line, exit code 2, and nothing new in the folder."""
+"""Helper for commands that must fail: one line, exit code 2, and no new file."""
 
 import os
 from collections.abc import Callable
 
 
 def refused(capsys, call: Callable[..., int], *arguments: object) -> str:
-    """What it says."""
+    """The message of the command."""
     before = sorted(os.listdir())
     capsys.readouterr()
     assert call(*arguments) == 2

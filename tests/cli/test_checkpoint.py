@@ -1,4 +1,4 @@
-"""`trilby check hf:DIRECTORY`: a checkpoint says its vocabulary, its cache and its mask itself."""
+"""`trilby check hf:DIRECTORY`: vocabulary, cache and mask are found from the checkpoint."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The commands as a person runs them: output, exit codes, the sentences of wrong input."""
+"""The commands as a user runs them: output, exit codes, messages for wrong input."""
 
 import io
 import json

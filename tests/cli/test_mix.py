@@ -1,4 +1,4 @@
-"""`trilby mix` on files: the answer, the joined streams, and what is left when it is stopped."""
+"""`trilby mix` on files: results, streams joined by their state, and files after an interrupt."""
 
 import io
 import os
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.cli import refusing
 
+import trilby
 from trilby.cli import main
 
 MIX = [sys.executable, "-m", "trilby", "mix", "mean"]
@@ -251,7 +252,7 @@ def test_a_disk_that_fills_up(out):
 
 
 def peak(path, *options: str) -> int:
-    """The most memory, in MiB, that mixing the file at `path` held resident."""
+    """The peak resident memory of mixing the file at `path`, in MiB."""
     code = (
         "import resource, sys; from trilby.cli import main; "
         f"code = main(['mix', 'mean', {path!r}, '-o', 'y.npy', *{list(options)!r}]); "
@@ -298,3 +299,54 @@ def test_reading_only_the_first_lines_is_no_error():
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("c0\n")
     assert "Error" not in run.stderr
+
+
+def test_the_parameters_of_a_mixer_are_options(capsys):
+    x = draw((10, 2), "float64")
+    np.save("x.npy", x)
+    for asked, given in (
+        (["--a", "0.9"], dict(a=0.9)),
+        (
+            ["--a=0.9,0.5", "--adjust"],
+            dict(a=torch.tensor([0.9, 0.5], dtype=torch.double), adjust=True),
+        ),
+    ):
+        options = ["-o", "y.npy", *asked, "--state-out", "s", "--block", "3"]
+        assert main(["mix", "ema", "x.npy", *options]) == 0
+        assert main(["mix", *options, "ema", "x.npy"]) == 0  # in any order
+        y, state = trilby.ema(torch.tensor(x)[None], **given)
+        np.testing.assert_allclose(np.load("y.npy"), y[0], rtol=1e-12)
+        left = load_file("s")
+        assert left.keys() == {"total", "weight"}
+        torch.testing.assert_close(left["weight"], state.weight)
+    capsys.readouterr()
+    assert main(["mix", "ema", "--help"]) == 0
+    assert "Of ema: a number, or C numbers as 0.9,0.8 or in a .npy file." in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ([], "ema needs --a, a number, or C numbers as 0.9,0.8 or in a .npy file; give it"),
+        (["--a", "x"], "--a is 'x', expected a number, or C numbers as 0.9,0.8 or in a .npy file"),
+        (["--a", "none.npy"], "--a is 'none.npy', expected a number, or C numbers as 0.9,0.8"),
+        (["--a", "1.5"], "x.npy: ema.step: a is 1.5, expected a number from 0 to 1"),
+        (["--a", "0.5,0.5,0.5"], "x.npy: ema.step: a is [3], expected [C] with C=2 (from x)"),
+        (["--a", "0.5", "--b", "1"], "No such option '--b'"),
+    ],
+)
+def test_a_wrong_parameter_is_one_line(capsys, asked, sentence):
+    np.save("x.npy", draw((1, 2)))
+    assert main(["mix", "ema", "x.npy", "-o", "y.npy", *asked]) == 2
+    complaint = capsys.readouterr().err
+    assert sentence in complaint
+    assert complaint.count("\n") == 1
+    assert not os.path.exists("y.npy")
+
+
+def test_an_option_of_another_mixer_is_refused(capsys):
+    np.save("x.npy", draw((5, 2)))
+    assert main(["mix", "mean", "x.npy", "-o", "y.npy", "--a", "0.9"]) == 2
+    assert "No such option '--a'" in capsys.readouterr().err

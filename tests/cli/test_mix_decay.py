@@ -1,4 +1,4 @@
-"""`trilby mix` for a mixer of several sequences, which come from one .safetensors file."""
+"""`trilby mix` for a mixer of several sequences, read from one .safetensors file."""
 
 import os
 import subprocess
@@ -115,8 +115,8 @@ def test_a_file_of_one_sequence_is_not_enough(capsys):
 
 
 WRONG = [
-    (lambda x: x.pop("g"), "x.safetensors: has no tensor 'g' among k, q, v; give q, k, v, g and, "
-     "if wanted, documents"),
+    (lambda x: x.pop("g"), "x.safetensors: has no tensor 'g' among k, q, v; give q, k, v, g and "
+     "optionally documents"),
     (lambda x: x.update(h0=x["g"].clone()),
      "x.safetensors: holds 'h0' besides q, k, v, g and optionally documents; leave it out"),
     (lambda x: x.update(k=x["k"][:, :, :3]),
@@ -199,7 +199,7 @@ def test_an_error_late_in_the_file_leaves_the_old_output(capsys):
 
 
 def peak(path: str, *options: str) -> int:
-    """The most memory, in MiB, that mixing the file at `path` held resident."""
+    """The peak resident memory of mixing the file at `path`, in MiB."""
     code = (
         "import resource, sys; from trilby.cli import main; "
         f"code = main(['mix', 'decay', {path!r}, '-o', 'y.npy', *{list(options)!r}]); "

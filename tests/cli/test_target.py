@@ -1,4 +1,4 @@
-"""`trilby check TARGET`: what it is pointed at, its formats, and what it says of a wrong target."""
+"""`trilby check TARGET`: kinds of targets, output formats, and messages for wrong targets."""
 
 import json
 from xml.etree import ElementTree

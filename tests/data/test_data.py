@@ -1,4 +1,4 @@
-"""The data that ships: the files are the ones DATA.md lists, the tensors are what is in them."""
+"""The data sets: files are as listed in DATA.md, and tensors hold what is in the files."""
 
 import hashlib
 import re

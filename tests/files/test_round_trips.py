@@ -1,4 +1,4 @@
-"""What is read is what numpy reads; what is written is read back the same, block after block."""
+"""Files are read as numpy reads them, and written files read back the same, block by block."""
 
 import csv
 import itertools

@@ -1,4 +1,4 @@
-"""A staged file appears whole or not at all."""
+"""A staged file appears complete or not at all."""
 
 import os
 import stat

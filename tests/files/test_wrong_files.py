@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a file is one sentence that says which file and what to do."""
+"""Every problem with a file gives one line that names the file and says what to do."""
 
 import os
 import struct
@@ -21,7 +21,7 @@ def _here(tmp_path, monkeypatch):
 
 
 def said(path, **reading) -> str:
-    """The sentence of reading the file at `path` to its end."""
+    """The error of reading the file at `path` to its end."""
     with pytest.raises(FileError) as caught, open_source(path, **reading) as source:
         list(source.blocks(1))
     sentence = str(caught.value)

@@ -1,4 +1,4 @@
-"""The modules of the gallery are tiny: a second thread only waits."""
+"""The modules of the gallery are tiny, so its tests use one thread."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Small pieces: sizes of files and functions, names of files, and near-copies."""
+"""Rules about sizes of files and functions, names of files, and near-copies."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -22,12 +22,12 @@ def too_large(source: str, module: str) -> list[str]:
 
 
 def drawers(modules: Mapping[str, str]) -> list[str]:
-    """Files named after nothing in particular."""
+    """Files with a name that says nothing, like utils.py."""
     return [m for m in modules if m.rpartition("/")[2].removesuffix(".py") in DRAWERS]
 
 
 def copies(sources: Mapping[str, str]) -> list[str]:
-    """Pairs of places where six statements in a row, nested ones counted, have one shape.
+    """Pairs of places where six statements in a row, nested ones included, have the same shape.
 
     Names that the code binds itself and constants do not count; attributes and calls do.
     """
@@ -50,7 +50,7 @@ def _windows(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
 
 
 def _runs(body: list[ast.stmt]) -> Iterator[tuple[str, int, int]]:
-    """For each start, the shortest run of neighbours with enough statements in it."""
+    """For each start, the shortest run of neighbouring statements that is long enough."""
     for i in range(len(body)):
         weight = 0
         for j in range(i, len(body)):
@@ -61,7 +61,7 @@ def _runs(body: list[ast.stmt]) -> Iterator[tuple[str, int, int]]:
 
 
 def _shape(body: list[ast.stmt]) -> str:
-    """The code with its own names numbered and its constants blank."""
+    """The code with local names numbered and constants removed."""
     tree = ast.parse(ast.unparse(ast.Module(body=body, type_ignores=[])))
     bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not _loads(n)}
     bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}

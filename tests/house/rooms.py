@@ -7,7 +7,7 @@ from typing import Any
 
 from trilby.card import FORMS
 
-FURNITURE = ("State", *FORMS, "weights", "_start", "draw", "MIXER")
+FURNITURE = ("State", "CONTRACT", *FORMS, "weights", "_start", "draw", "MIXER")
 """Top to bottom. Other helpers may stand anywhere; these stand in this order."""
 
 OURS = "."  # a relative import, the only kind that the package uses
@@ -23,7 +23,7 @@ def order(source: str) -> list[str]:
 def missing(source: str) -> list[str]:
     """Furniture that every room has, and this one does not."""
     names = {name for name, _ in _pieces(source)}
-    needed = {"State", "loop", "weights", "_start", "draw", "MIXER"}
+    needed = {"State", "CONTRACT", "loop", "weights", "draw", "MIXER"}
     described = {"docstring"} if not ast.get_docstring(ast.parse(source)) else set()
     return sorted(needed - names | described)
 
@@ -40,7 +40,7 @@ def calls_between_forms(source: str) -> list[str]:
 
 
 def loop_uses(source: str) -> list[str]:
-    """What of ours the definition uses beyond `_start` and `State`; it may use nothing else."""
+    """What of ours the definition uses; it may use `_start`, `State` and `CONTRACT` alone."""
     tree = ast.parse(source)
     ours = {name for name, _ in _pieces(source)}
     for node in tree.body:
@@ -48,7 +48,7 @@ def loop_uses(source: str) -> list[str]:
             ours |= {alias.asname or alias.name for alias in node.names}
     loop = dict(_pieces(source))["loop"]
     inside = {n.module or OURS for n in ast.walk(loop) if isinstance(n, ast.ImportFrom) and n.level}
-    return sorted((_names(loop) & ours - {"_start", "State", "loop"}) | inside)
+    return sorted((_names(loop) & ours - {"_start", "State", "CONTRACT", "loop"}) | inside)
 
 
 def neither_present_nor_excused(forms: Iterable[str], absent: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Imports go down, lazy ones included, and nobody imports the roof."""
+"""Imports go to lower layers only, lazy ones included; none imports `trilby/__init__.py`."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Small pieces, no drawers, no near-copies; each rule is seen to fail."""
+"""Small files and functions, telling names, no near-copies; each rule is seen to fail."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Everything that the two commands install is pinned to one version, transitive packages too."""
+"""Every package that `make` installs is pinned to one version, transitive ones too."""
 
 import re
 import tomllib
@@ -27,7 +27,7 @@ def pinned() -> set[str]:
 
 
 def unpinned(wanted: list[str], pinned: set[str]) -> set[str]:
-    """Installed packages that `wanted` leads to on this machine and that no pin names."""
+    """Installed packages that `wanted` depends on and that have no pin."""
     seen: set[str] = set()
     todo = [plain(Requirement(line).name) for line in wanted]
     while todo:

@@ -1,4 +1,4 @@
-"""Every room is furnished alike, and each rule about that is seen to fail."""
+"""Every mixer's file has the same structure; each rule about that is seen to fail."""
 
 import inspect
 
@@ -12,6 +12,8 @@ ROOM = '''"""A room."""
 from ..shapes import bind
 
 class State: ...
+
+CONTRACT = ...
 
 def loop(x, state=None):
     return _start(x, state)

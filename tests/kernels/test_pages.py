@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import trilby
+import trilby.errors
 from trilby.kernels.machine import memory as pages
 
 MIB = 1 << 20
@@ -25,6 +26,7 @@ def _nothing_kept():
     gc.collect()
     pages.release()
     yield
+    pages._chosen.clear()
     pages.release()
 
 
@@ -228,3 +230,59 @@ def test_where_there_is_no_such_memory_it_is_torch_s_own(monkeypatch):
     y = large()
     y.resize_(y.numel() + 1)
     assert pages.kept() == 0
+
+
+def test_the_limit_is_chosen_and_what_is_above_it_goes_at_once():
+    made = [large() for _ in range(3)]
+    assert trilby.memory() == (pages.usual() // pages.HUGE * pages.HUGE, 0)
+    made.clear()
+    assert trilby.memory(limit=2 * pages.LARGE + 1) == (2 * pages.LARGE, 2 * pages.LARGE)
+    assert trilby.memory(limit=0) == (0, 0)
+    y = large()
+    y.resize_(y.numel() + 1)  # so the storage is torch's
+    del y
+    assert trilby.memory().kept == 0
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True, "1 GiB", 1 << 62])
+def test_a_limit_that_cannot_be_is_an_error_and_changes_nothing(limit):
+    before = trilby.memory()
+    with pytest.raises(trilby.errors.CallError, match="memory: limit is "):
+        trilby.memory(limit=limit)
+    assert trilby.memory() == before
+
+
+MAX = "9223372036854771712"
+GROUPS = {
+    "the second version": ({"": "0::/a/b", "a/b/memory.max": "max", "a/memory.max": "5000"}, 5000),
+    "a container": ({"": "0::/", "memory.max": "7000", "memory.high": "6000"}, 6000),
+    "the first version": (
+        {"": "9:cpu:/x\n4:memory:/d/e", "memory/memory.limit_in_bytes": MAX,
+         "memory/d/e/memory.limit_in_bytes": "4000", "d/e/memory.max": "1"}, 4000),
+    "a container of the first": (
+        {"": "4:cpu,memory:/docker/1", "memory/memory.limit_in_bytes": "3000"}, 3000),
+    "no limit": ({"": "0::/", "memory.max": "max"}, 10**6),
+    "nothing to read": ({}, 10**6),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "wanted"), GROUPS.values(), ids=GROUPS.keys())
+def test_a_container_s_limit_counts_and_not_the_machine_s_memory(
+    files, wanted, tmp_path, monkeypatch
+):
+    from trilby.kernels.machine import limits
+
+    monkeypatch.setattr(limits, "_machine", lambda: 10**6)
+    for name, text in files.items():
+        path = tmp_path / ("sys/fs/cgroup" if name else "proc/self/cgroup") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert limits.available(str(tmp_path)) == wanted
+
+
+def test_the_usual_limit_is_a_sixteenth_of_a_small_container_and_256_mib_of_a_large_one(
+    monkeypatch,
+):
+    for memory, limit in ((1 << 30, 64 * MIB), (1 << 40, 256 * MIB), (0, 0)):
+        monkeypatch.setattr(pages, "available", lambda memory=memory: memory)
+        assert pages.usual.__wrapped__() == limit

@@ -1,6 +1,5 @@
 """What every room is swept with: its forms, a state that some past left, layouts of x."""
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,13 +16,27 @@ FORMS = [
     for name, form in mixer.forms.items()
 ]
 ROOMS = [pytest.param(mixer, id=mixer.name) for mixer in MIXERS.values()]
+FUSED = [pytest.param(mixer, id=mixer.name) for mixer in MIXERS.values() if "fused" in mixer.forms]
 
 
 def drawn(mixer: Mixer, *, B: int = 2, T: int = 5, C: int = 4, **how: Any) -> tuple[Tensor, ...]:
     """Arguments of a mixer with C for every size that is its own: channels, heads, keys."""
-    takes = inspect.signature(mixer.draw).parameters
-    own = {letter: C for letter in takes if len(letter) == 1 and letter not in "BT"}
-    return mixer.draw(B=B, T=T, **own, **({"dtype": torch.float64} | how))
+    return mixer.drawn(B=B, T=T, C=C, **({"dtype": torch.float64} | how))
+
+
+def on_sequences(mixer: Mixer, given: Any, change: Callable[..., Any], *others: Any) -> list[Any]:
+    """`change` of every sequence, with those of other argument tuples; parameters as they are."""
+    names = mixer.contract.named(given)
+    return [
+        change(x, *rest) if name in mixer.contract.sequences else x
+        for (name, x), *rest in zip(names.items(), *others, strict=True)
+    ]
+
+
+def sequences(mixer: Mixer, given: Any) -> list[Any]:
+    """Those of some arguments, or of one value for each argument, that are sequences."""
+    named = mixer.contract.named(given)
+    return [named[name] for name in mixer.contract.sequences]
 
 
 def past(mixer: Mixer, *, B: int = 2, C: int = 4, seed: int = 9, **how: Any) -> Any:

@@ -147,10 +147,10 @@ def test_the_weights_say_what_it_does(heads):
     given, before = drawn(T=9, heads=heads), state()
     documents = torch.tensor([[0] * 9, [0, 0, 1, 1, 1, 4, 4, 4, 4]])
     for packed in (None, documents):
-        wei, past = trilby.decay.weights(*given, before, packed)
-        y = torch.einsum("bhts,bshv->bthv", wei, whole(given[2]))
-        y = y + torch.einsum("bhtk,bhkv->bthv", past, before)
+        found = trilby.decay.weights(*given, before, packed)
+        y = torch.einsum("bhts,bshv->bthv", found.wei, whole(given[2])) + found.carried
         close(y, trilby.decay.loop(*given, before, packed)[0])
+        close(found.on(given[2]), y)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from tests.mixers.rooms import FORMS, ROOMS, drawn, fields, laid_out, like, past
+from tests.mixers.rooms import (
+    FORMS,
+    FUSED,
+    ROOMS,
+    drawn,
+    fields,
+    laid_out,
+    like,
+    on_sequences,
+    past,
+    sequences,
+)  # fmt: skip
 
 PACKED = {  # the lengths of the documents of two rows
     "short": ([3, 1, 1, 4], [1, 8]),
@@ -18,11 +29,12 @@ def ids(lengths):
     return torch.tensor(rows)
 
 
-def alone(form, given, state, lengths):
+def alone(mixer, form, given, state, lengths):
     """Each document by itself: the state enters the first of a row and leaves from the last."""
     rows, ends = [], []
     for b, row in enumerate(lengths):
-        parts = zip(*(x[b : b + 1].split(row, 1) for x in given), strict=True)
+        split = on_sequences(mixer, given, lambda x, b=b, row=row: x[b : b + 1].split(row, 1))
+        parts = [on_sequences(mixer, split, lambda x, i=i: x[i]) for i in range(len(row))]
         after = like(state, [t[b : b + 1] for t in fields(state)])
         found = []
         for i, part in enumerate(parts):
@@ -39,7 +51,7 @@ def test_each_document_equals_the_document_alone(mixer, form, kind):
     lengths = PACKED[kind]
     given, state = drawn(mixer, T=sum(lengths[0]), C=3), past(mixer, C=3)
     y, after = form(*given, state, ids(lengths))
-    wanted, end = alone(form, given, state, lengths)
+    wanted, end = alone(mixer, form, given, state, lengths)
     torch.testing.assert_close(y, wanted, rtol=1e-11, atol=1e-12)
     for got, right in zip(fields(after), fields(end), strict=True):
         torch.testing.assert_close(got, right, rtol=1e-11, atol=1e-12)
@@ -54,10 +66,12 @@ def test_the_other_documents_change_nothing_to_the_bit(mixer, form, dtype):
     y, _ = form(*given, state, documents)
     for one in documents.unique().tolist():
         kept = documents == one
-        mixed = [
-            x.where(kept.view(*kept.shape, *[1] * (x.ndim - 2)), z)
-            for x, z in zip(given, other, strict=True)
-        ]
+        mixed = on_sequences(
+            mixer,
+            given,
+            lambda x, z, kept=kept: x.where(kept.view(*kept.shape, *[1] * (x.ndim - 2)), z),
+            other,
+        )
         z, _ = form(*mixed, state, documents)
         assert torch.equal(z[kept], y[kept])
 
@@ -71,13 +85,13 @@ def test_gradients_stay_inside_a_document_and_are_those_of_the_loop(mixer, form)
         out = y.pow(2).sum() + sum(t.sin().sum() for t in fields(after))
         found.append(torch.autograd.grad(out, given))
         leak = torch.autograd.grad(way(*given, None, documents)[0][0, 3:].sum(), given)
-        assert all(bool((x[0, :3] == 0).all()) for x in leak)
+        assert all(bool((x[0, :3] == 0).all()) for x in sequences(mixer, leak))
     for got, wanted in zip(*found, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("layout", ["plain", "series", "stepped"])
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", FUSED)
 def test_the_kernel_in_other_layouts_and_over_threads(mixer, layout):
     documents = ids(([3000, 1000], [1, 3999]))
     given = drawn(mixer, T=4000, C=8, dtype=torch.float32)

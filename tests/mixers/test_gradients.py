@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
-from tests.mixers.rooms import FORMS, drawn, floats, laid_out, leaves_of, past
+from tests.mixers.rooms import FORMS, drawn, floats, laid_out, leaves_of, on_sequences, past
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated
 def test_gradients_of_the_sequence_and_of_the_state(mixer, form, layout):
     given = drawn(mixer, T=5, C=2)
     function, leaves = leaves_of(form, given, past(mixer, C=2))
-    leaves = [laid_out(x, layout) if i < len(given) else x for i, x in enumerate(leaves)]
+    leaves[: len(given)] = on_sequences(mixer, given, lambda x: laid_out(x, layout))
     leaves = [x.detach().requires_grad_() for x in leaves]
     assert gradcheck(function, leaves, check_forward_ad=True)
     assert gradgradcheck(function, leaves)

@@ -120,19 +120,21 @@ def test_the_best_form_where_there_is_no_kernel(monkeypatch):
 def test_the_weights_say_what_the_mean_does(dtype):
     x, *_ = trilby.mean.draw(B=2, T=9, C=3, seed=1, dtype=torch.float64)
     state = trilby.mean(x[:, :4])[1]._replace(count=torch.tensor([4, 70]))
-    wei, share = trilby.mean.weights(x, state)
-    y = wei @ x + share * (state.total / state.count[:, None])[:, None]
-    torch.testing.assert_close(y, trilby.mean.loop(x, state)[0], rtol=1e-13, atol=1e-14)
-    torch.testing.assert_close(wei.sum(-1, keepdim=True) + share, torch.ones(2, 9, 1).double())
+    wei, carried = trilby.mean.weights(x, state)
+    torch.testing.assert_close(wei @ x + carried, trilby.mean.loop(x, state)[0], rtol=1e-13,
+                               atol=1e-14)  # fmt: skip
+    share = 1 - wei.sum(-1, keepdim=True)  # what a row leaves to the mean that the state holds
+    mean = (state.total / state.count[:, None])[:, None]
+    torch.testing.assert_close(carried, share * mean, rtol=1e-13, atol=1e-14)
     slope = torch.autograd.functional.jacobian(lambda v: trilby.mean.loop(v, state)[0], x)
     for b in range(2):
         torch.testing.assert_close(wei[b], slope[b, :, 0, b, :, 0])
     coarse = trilby.mean.weights(x.to(dtype), state)
     assert torch.equal(coarse.wei, wei.to(dtype))
-    assert torch.equal(coarse.past, share.to(dtype))
+    assert torch.equal(coarse.carried, carried.to(dtype))
 
 
 def test_the_weights_of_nothing():
-    wei, share = trilby.mean.weights(torch.zeros(2, 0, 3))
-    assert (wei.shape, share.shape) == ((2, 0, 0), (2, 0, 1))
-    assert trilby.mean.weights(torch.zeros(1, 3, 1)).past.tolist() == [[[0.0]] * 3]
+    wei, carried = trilby.mean.weights(torch.zeros(2, 0, 3))
+    assert (wei.shape, carried.shape) == ((2, 0, 0), (2, 0, 3))
+    assert trilby.mean.weights(torch.ones(1, 3, 1)).carried.tolist() == [[[0.0]] * 3]

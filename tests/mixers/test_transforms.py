@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import trilby
-from tests.mixers.rooms import FORMS, ROOMS, drawn, fields, leaves_of, like, past
+from tests.mixers.rooms import FORMS, FUSED, ROOMS, drawn, fields, leaves_of, like, past
 
 N = 3
 pytestmark = [
@@ -45,13 +45,14 @@ def test_vmap_over_sequences(mixer, form, axis):
     arguments, states = _many(mixer)
     state = _one(states, 0)
     wanted = [form(*(a[i] for a in arguments), state) for i in range(N)]
-    moved = [a.movedim(0, axis) for a in arguments]
-    y, after = vmap(lambda *a: form(*a, state), in_dims=axis)(*moved)
+    dims = tuple(axis if axis < a.ndim else 0 for a in arguments)  # a parameter has fewer axes
+    moved = [a.movedim(0, dim) for a, dim in zip(arguments, dims, strict=True)]
+    y, after = vmap(lambda *a: form(*a, state), in_dims=dims)(*moved)
     for i in range(N):
         _equal(y[i], wanted[i][0])
         for got, right in zip(fields(after), fields(wanted[i][1]), strict=True):
             _equal(got[i], right)
-    _equal(vmap(lambda *a: form(*a)[0], in_dims=axis, out_dims=1)(*moved)[:, 1],
+    _equal(vmap(lambda *a: form(*a)[0], in_dims=dims, out_dims=1)(*moved)[:, 1],
            form(*(a[1] for a in arguments))[0])  # fmt: skip
 
 
@@ -140,7 +141,7 @@ def test_the_call_compiled_whole_with_any_length(mixer):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", FUSED)
 def test_fused_under_inductor(mixer):
     torch._dynamo.reset()
     function, leaves = leaves_of(mixer.forms["fused"], _drawn(mixer), past(mixer))

@@ -8,16 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from tests.mixers.rooms import ROOMS, drawn, fields, like, past
+from tests.mixers.rooms import FUSED, ROOMS, drawn, fields, like, past
 from trilby.card import FORMS
 from trilby.errors import CallError, DocumentError, DtypeError, FormError, ShapeError, TrilbyError
 from trilby.mixers import MIXERS
 
 B, T, C = 2, 5, 4  # C: channels, heads, keys and values
-PATTERNS = {  # what the sequences of a room are, as its docstring says
-    "mean": {"x": "B T C"},
-    "decay": {"q": "B T H K", "k": "B T H K", "v": "B T H V", "g": "B T H"},
+PATTERNS = {  # the sequences of every mixer, and their axes
+    mixer.name: {n: " ".join(mixer.contract.arguments[n].axes) for n in mixer.contract.sequences}
+    for mixer in MIXERS.values()
 }
+PARAMETERS = [
+    pytest.param(mixer, name, id=f"{mixer.name}, {name}")
+    for mixer in MIXERS.values()
+    for name in mixer.contract.parameters
+    if mixer.contract.arguments[name].axes
+]
 DOCUMENTS = torch.tensor([[0, 0, 3, 3, 3], [1, 2, 2, 2, 9]])
 TAKES = "expected float64, float32, bfloat16 or float16; convert it first, e.g."
 ARGUMENTS = [
@@ -29,17 +35,23 @@ ARGUMENTS = [
 
 def given(mixer, **changed):
     """Valid arguments by name, some of them changed, in float32."""
-    names = [*PATTERNS[mixer.name], "state", "documents"]
+    valid = mixer.contract.named(drawn(mixer, B=B, T=T, C=C, dtype=torch.float32))
     state = past(mixer, B=B, C=C, dtype=torch.float32)
-    valid = (*drawn(mixer, B=B, T=T, C=C, dtype=torch.float32), state, DOCUMENTS)
-    return dict(zip(names, valid, strict=True)) | changed
+    return valid | dict(state=state, documents=DOCUMENTS) | changed
+
+
+def places(mixer):
+    """The arguments of a call that may be given by place, and all of them."""
+    takes = inspect.signature(mixer.forms["loop"]).parameters
+    return [name for name, p in takes.items() if p.kind is not p.KEYWORD_ONLY], [*takes]
 
 
 def refused(mixer, error, sentence, **changed):
     """Every form, `weights` and the plain call refuse it with that sentence after their name."""
     ways = {f"{mixer.name}.{n}": f for n, f in mixer.forms.items()}
     ways[f"{mixer.name}.weights"] = mixer.weights
-    for where, call in (*ways.items(), (f"{mixer.name}.fused", mixer)):
+    best = mixer.best(*drawn(mixer, B=B, T=T, C=C))
+    for where, call in (*ways.items(), (f"{mixer.name}.{best}", mixer)):
         with pytest.raises(error) as caught:
             call(**given(mixer, **changed))
         assert type(caught.value) is error
@@ -52,8 +64,9 @@ def refused(mixer, error, sentence, **changed):
 def test_every_room_is_swept():
     assert PATTERNS.keys() == MIXERS.keys()
     for mixer in MIXERS.values():
-        takes = [*inspect.signature(mixer.forms["loop"]).parameters]
-        assert takes == [*PATTERNS[mixer.name], "state", "documents"]
+        first, every = places(mixer)
+        assert first == [*[n for n in given(mixer) if n in first[:-2]], "state", "documents"]
+        assert set(every) == {*mixer.contract.arguments, "state", "documents"}
         assert all(len(given(mixer)[n].shape) == len(p.split())
                    for n, p in PATTERNS[mixer.name].items())  # fmt: skip
         for call in (mixer, *mixer.forms.values(), mixer.weights):
@@ -190,7 +203,8 @@ def test_two_numbers_of_groups(mixer):
 def test_a_form_that_there_is_not(mixer):
     known, name = " ".join(mixer.forms), mixer.name
     x = given(mixer)
-    for form, hint in (("fusd", "did you mean 'fused'?"), ("zzz", "take one of"),
+    last = [*mixer.forms][-1]
+    for form, hint in ((last[:-1], f"did you mean {last!r}?"), ("zzz", "take one of"),
                        (["loop"], "did you mean 'loop'?"), (3, "take one of")):  # fmt: skip
         with pytest.raises(FormError) as caught:
             mixer(**x, form=form)
@@ -210,7 +224,7 @@ def test_a_form_that_there_is_not(mixer):
         mixer.lop  # noqa: B018
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", FUSED)
 def test_a_form_that_cannot_run_here(mixer, monkeypatch):
     monkeypatch.setattr("trilby.kernels.ops.DEVICES", ("cuda", "meta"))
     first = next(iter(PATTERNS[mixer.name]))
@@ -226,25 +240,25 @@ def test_a_form_that_cannot_run_here(mixer, monkeypatch):
 
 @pytest.mark.parametrize("mixer", ROOMS)
 def test_arguments_that_the_call_does_not_take(mixer):
-    takes = [*PATTERNS[mixer.name], "state", "documents"]
-    name, listed = mixer.name, ", ".join(takes)
+    takes, every = places(mixer)
+    name, listed, known = mixer.name, ", ".join(takes), ", ".join(every)
     x = given(mixer)
-    places = [x[n] for n in takes]
+    placed = [x[n] for n in takes]
     for arguments, named, sentence in (
-        ([], x | {"dim": 1}, f": there is no argument dim (given 1) among {listed}; leave it out"),
+        ([], x | {"dim": 1}, f": there is no argument dim (given 1) among {known}; leave it out"),
         ([], x | {"size": 3},
-         f": there is no argument size (given 3) among {listed}; it belongs to form='chunk'"),
+         f": there is no argument size (given 3) among {known}; it belongs to form='chunk'"),
         ([], x | {"size": 3, "form": "scan"},
-         f".scan: there is no argument size (given 3) among {listed}; it belongs to form='chunk'"),
-        (places, {takes[0]: x[takes[0]]}, f": {takes[0]} is given twice, by place and by name; "
+         f".scan: there is no argument size (given 3) among {known}; it belongs to form='chunk'"),
+        (placed, {takes[0]: x[takes[0]]}, f": {takes[0]} is given twice, by place and by name; "
          "drop one"),
-        (places, {"documents": None}, ": documents is given twice, by place and by name; drop one"),
-        ([*places, 3], {}, f": {len(takes) + 1} arguments by place, expected at most {len(takes)} "
+        (placed, {"documents": None}, ": documents is given twice, by place and by name; drop one"),
+        ([*placed, 3], {}, f": {len(takes) + 1} arguments by place, expected at most {len(takes)} "
          f"({listed}); leave out the rest"),
-        ([*places, 3], {"form": "chunk"}, f".chunk: {len(takes) + 1} arguments by place, expected "
+        ([*placed, 3], {"form": "chunk"}, f".chunk: {len(takes) + 1} arguments by place, expected "
          f"at most {len(takes)} ({listed}); leave out the rest"),
-        *[([], {k: v for k, v in x.items() if k != n}, f": {n} is missing; the call takes {listed}")
-          for n in PATTERNS[name]],
+        *[([], {k: v for k, v in x.items() if k != n}, f": {n} is missing; the call takes {known}")
+          for n in takes[:-2]],
     ):  # fmt: skip
         with pytest.raises(CallError) as caught:
             mixer(*arguments, **named)
@@ -252,9 +266,31 @@ def test_arguments_that_the_call_does_not_take(mixer):
 
 
 @pytest.mark.parametrize("size", [0, -3, 2.5, "8", None])
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", [m for m in MIXERS.values() if "chunk" in m.forms])
 def test_a_chunk_without_a_size(mixer, size):
     with pytest.raises(ShapeError) as caught:
         mixer(**given(mixer), form="chunk", size=size)
     sentence = f"size is {size!r}, expected a whole number of positions, at least 1"
     assert str(caught.value) == f"{mixer.name}.chunk: {sentence}"
+
+
+@pytest.mark.parametrize(("mixer", "name"), PARAMETERS)
+def test_a_wrong_parameter(mixer, name):
+    x, argument = given(mixer)[name], mixer.contract.arguments[name]
+    axes, first = " ".join(argument.axes), mixer.contract.sequences[0]
+    wrong = [
+        (x[None], ShapeError, f"{name} is {list(x[None].shape)}, expected rank {x.ndim} [{axes}]; "
+         "index or merge the extra axes"),
+        (x[:-1], ShapeError, f"{name} is {list(x[:-1].shape)}, expected [{axes}] with "
+         f"{argument.axes[0]}={x.shape[0]} (from {first})"),
+        (x.int(), DtypeError, f"{name} is int32, {TAKES} {name}.float()"),
+        (x.double(), DtypeError, f"{name} is float64 but {first} is float32; give both one dtype, "
+         f"e.g. {name}.to({first}.dtype)"),
+        (x.to("meta"), DtypeError,
+         f"{name} is on meta but the sequence is on cpu; move it, e.g. {name}.to('cpu')"),
+        ([0.5], DtypeError, f"{name} is a list, expected {argument.wanted}; convert it first, "
+         f"e.g. torch.as_tensor({name})"),
+        (None, DtypeError, f"{name} is None, expected {argument.wanted}; give one"),
+    ]  # fmt: skip
+    for value, error, sentence in wrong:
+        refused(mixer, error, sentence, **{name: value})

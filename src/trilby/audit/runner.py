@@ -122,7 +122,8 @@ def _work(
     judged: Any,
 ) -> None:  # fmt: skip
     """The work of one process; what the library prints goes to a file."""
-    signal.alarm(int(seconds + GRACE) + 5)  # ends it if the parent is gone
+    if hasattr(signal, "alarm"):
+        signal.alarm(int(seconds + GRACE) + 5)  # ends it if the parent is gone
     with open(complaints, "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -19,7 +19,7 @@ FIRST = 64  # positions at which the climb to the whole length starts
 
 
 def mixer(
-    mixer: Mixer,
+    mixer: Mixer[..., Any],
     *,
     B: int = 4,
     T: int = 2048,
@@ -34,7 +34,7 @@ def mixer(
 
     Args:
         mixer: whose forms.
-        B, T, C: sizes for `mixer.drawn`: C is every size of the mixer's own.
+        B, T, C: sizes for `mixer.drawn`: C is every size of its sequences.
         dtype: of what is drawn.
         forms: those and no others, however long they take; None is every form but those whose
             call would take longer than a second, which are left out with that reason.
@@ -56,7 +56,7 @@ def mixer(
     names = list(mixer.forms) if forms is None else _known(mixer, forms)
     arguments = mixer.drawn(B=B, T=T, C=C, seed=seed, dtype=dtype)
     x = arguments[0]
-    dy = _like(x, seed + 1) if backward else None
+    dy = _like(_values(mixer, arguments), seed + 1) if backward else None
     ways, verdicts, left_out = _limits(x, dy, alone=len(arguments) == 1), {}, {}
     for name in names:
         why = None if forms is not None else _too_costly(mixer, name, arguments, dy)
@@ -108,7 +108,7 @@ def _limits(x: Tensor, dy: Tensor | None, *, alone: bool) -> dict[str, Way]:
 
 
 def _too_costly(
-    mixer: Mixer, name: str, arguments: tuple[Any, ...], dy: Tensor | None
+    mixer: Mixer[..., Any], name: str, arguments: tuple[Any, ...], dy: Tensor | None
 ) -> str | None:
     """Climb to the whole length by doubling, and stop where twice as long would take too long.
 
@@ -116,7 +116,10 @@ def _too_costly(
     """
     T, t, before = arguments[0].shape[1], FIRST, None
     while t < T:
-        part = tuple(a[:, :t] if isinstance(a, Tensor) and a.ndim > 1 else a for a in arguments)
+        part = tuple(
+            a[:, :t] if name in mixer.contract.sequences else a
+            for name, a in mixer.contract.named(arguments).items()
+        )
         try:
             way = call(mixer.forms[name], part, None if dy is None else dy[:, :t])
             seconds = min(_once(way), _once(way))
@@ -137,7 +140,7 @@ def _once(way: Way) -> float:
     return time.perf_counter() - began
 
 
-def _known(mixer: Mixer, forms: Sequence[str]) -> list[str]:
+def _known(mixer: Mixer[..., Any], forms: Sequence[str]) -> list[str]:
     for name in forms:
         if name not in mixer.forms:
             why = mixer.absent.get(name, f"take one of {' '.join(mixer.forms)}")
@@ -145,7 +148,14 @@ def _known(mixer: Mixer, forms: Sequence[str]) -> list[str]:
     return list(forms)
 
 
+def _values(mixer: Mixer[..., Any], arguments: tuple[Any, ...]) -> Tensor:
+    """The argument whose shape y has."""
+    values: Tensor = mixer.contract.named(arguments)[mixer.contract.values]
+    return values
+
+
 def _like(x: Tensor, seed: int) -> Tensor:
+    """Random numbers in the shape and dtype of x."""
     rng = torch.Generator().manual_seed(seed)
     return torch.randn(x.shape, generator=rng, dtype=torch.float32).to(x.dtype)
 

@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 def prove(
-    mixer: Mixer, form: str, arguments: tuple[Any, ...], *, dy: Tensor | None = None
+    mixer: Mixer[..., Any], form: str, arguments: tuple[Any, ...], *, dy: Tensor | None = None
 ) -> list[Verdict]:
     """Is this form the function that the mixer is, at these arguments?
 

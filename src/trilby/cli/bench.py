@@ -1,12 +1,14 @@
 """`trilby bench mean`: the forms of a mixer timed in turn, each after its verdict."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..card import Mixer
 from .names import DTYPES, MixerName, Shape, form_of
 from .screen import Screen, print_json, talk
+
+if TYPE_CHECKING:
+    from ..card import Mixer
 
 
 @click.command()
@@ -26,7 +28,12 @@ from .screen import Screen, print_json, talk
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.bench/1.")
 @click.pass_context
 def bench(
-    ctx: click.Context, mixer: Mixer, forms: str | None, dtype: str, as_json: bool, **how: Any
+    ctx: click.Context,
+    mixer: "Mixer[..., Any]",
+    forms: str | None,
+    dtype: str,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Time the forms of MIXER beside a plain copy and cumsum / n.
 
@@ -37,7 +44,7 @@ def bench(
 
     from ..bench import mixer as measure
 
-    usual = dict(B=4, T=2048, C=512) if mixer.sizes == ("C",) else dict(B=1, T=1024, C=16)
+    usual = dict(B=4, T=2048, C=512) if len(mixer.contract.own) == 1 else dict(B=1, T=1024, C=16)
     shape, element = how.pop("shape") or usual, getattr(torch, dtype)
     named = [form_of(mixer, name.strip()) for name in forms.split(",")] if forms else None
     talk(f"judging the forms of {mixer.name}, then timing them in turn")

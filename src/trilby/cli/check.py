@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .names import EFFORTS, MixerName, form_of
+from .names import EFFORTS, form_of, mixer_of
 from .screen import Screen, print_json
 from .target import drawn, loaded, usual
 from .words import unknown
@@ -86,7 +86,7 @@ class Printed(io.TextIOBase):
 
 
 def _judged(target: str, said: dict[str, Any]) -> Any:
-    from ..mixers import MIXERS
+    from ..card import Mixer
     from ..verify import check as judge
 
     common = {
@@ -95,16 +95,15 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
         "seconds": said["seconds"],
     }
     if ":" not in target:
-        mixer = MixerName().convert(target, None, None)
-        chosen = [form_of(mixer, name) for name in said["forms"]] or list(mixer.forms)
-        assert mixer.name in MIXERS
-        return judge(mixer, forms=chosen, **common)
+        return _judged_mixer(mixer_of(target), said, common)
+    subject = None if target.startswith("gallery:") else loaded(target)
+    if isinstance(subject, Mixer):
+        return _judged_mixer(subject, said, common)
     if said["forms"]:
         raise click.UsageError("--form is for mixers; leave it out")
     if target.startswith("gallery:"):
         exhibit = _exhibit(target.removeprefix("gallery:"))
         return judge(exhibit.make(), exhibit.example(), **common, **exhibit.asked())
-    subject = loaded(target)
     how = {k: said[k] for k in ("output", "padding", "documents") if said[k] is not None}
     if said["tokens"] is not None:
         how["vocabulary"] = said["tokens"]
@@ -113,6 +112,13 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
         how = {**usual(subject), **how}
     example = drawn(said["example"], how.get("vocabulary"))
     return judge(subject, example, **common, **how)
+
+
+def _judged_mixer(mixer: Any, said: dict[str, Any], common: dict[str, Any]) -> Any:
+    from ..verify import check as judge
+
+    chosen = [form_of(mixer, name) for name in said["forms"]] or list(mixer.forms)
+    return judge(mixer, forms=chosen, **common)
 
 
 def _carried(said: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from .screen import Screen, print_json
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.env/1.")
 def env(as_json: bool) -> None:
     """Print versions, machine, threads, and which kernels run here and why not."""
+    from ..kernels.machine import memory, team
+
     found = machine()
+    crew, held = team.found(), memory.memory()
+    found["team"] = {"torch": crew.library is not None, "why": crew.why}
+    found["memory"] = held._asdict()
     if as_json:
         print_json("trilby.env/1", found)
         return
@@ -19,6 +24,11 @@ def env(as_json: bool) -> None:
         screen.line(f"{name:11} {version or 'not installed'}")
     for name in ("python", "os", "cpu", "processors", "threads"):
         screen.line(f"{name:11} {found[name]}")
+    who = f"those of torch ({crew.why})" if crew.library else f"a pool ({crew.why})"
+    screen.line(f"{'run on':11} {who}")
+    screen.line(
+        f"{'memory':11} {held.kept >> 20} of at most {held.limit >> 20} MiB kept for results"
+    )
     ready = "numba, compiled at first use" if found["numba"] else "none: numba is not installed"
     screen.line(f"{'kernels cpu':11} {ready}")
     gpu = found["cuda"] or "no device"

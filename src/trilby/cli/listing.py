@@ -2,7 +2,7 @@
 
 import click
 
-from ..card import FORMS
+from ..forms import FORMS
 from .names import cost, summary
 from .screen import Screen, print_json
 
@@ -11,7 +11,7 @@ from .screen import Screen, print_json
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.list/1.")
 def command(as_json: bool) -> None:
     """List the mixers and the forms that each one has."""
-    from ..mixers import MIXERS, room
+    from ..mixers import MIXERS, module_of
 
     if as_json:
         found = [
@@ -29,4 +29,4 @@ def command(as_json: bool) -> None:
     for mixer in MIXERS.values():
         forms = " ".join(name if name in mixer.forms else "-" for name in FORMS)
         screen.line(f"{mixer.name:{width}}  {forms}")
-        screen.line(f"{'':{width}}  {summary(room(mixer.name))}")
+        screen.line(f"{'':{width}}  {summary(module_of(mixer.name))}")

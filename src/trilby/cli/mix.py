@@ -1,14 +1,17 @@
 """`trilby mix`: a mixer over a user's own file. Loads torch when it runs, not when it is named."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..card import Mixer
+from .keywords import WithKeywords
 from .names import MixerName
 
+if TYPE_CHECKING:
+    from ..card import Mixer
 
-@click.command()
+
+@click.command(cls=WithKeywords)
 @click.argument("mixer", type=MixerName())
 @click.argument("source", metavar="IN")
 @click.option("-o", "--output", "out", metavar="OUT", required=True, help="Where the result goes.")
@@ -20,7 +23,7 @@ from .names import MixerName
 @click.option("--skip-missing", is_flag=True, help="Leave out csv lines with a missing value.")
 @click.option("--alphabet", help="The characters of a .txt in order; else those that it has.")
 @click.option("--block", type=click.IntRange(1), help="How many positions to hold at a time.")
-def mix(mixer: Mixer, source: str, out: str, **options: Any) -> None:
+def mix(mixer: "Mixer[..., Any]", source: str, out: str, **options: Any) -> None:
     """Run MIXER over the sequence in IN and write the result to OUT.
 
     IN is .npy, .npz, .safetensors, .csv with a header line, .txt (every character one position,
@@ -31,6 +34,9 @@ def mix(mixer: Mixer, source: str, out: str, **options: Any) -> None:
     A mixer of several sequences, such as decay, takes them from one .safetensors: a tensor
     [B, T, ...] for each argument by its name (q, k, v, g), and documents [B, T] if wanted. OUT has
     the shape of the result. The state of --state-in enters the first document of each row.
+
+    The parameters of a mixer are options by their names, such as --a 0.9 and --adjust of ema;
+    trilby mix ema --help lists them. One for each channel is written with commas, or is a .npy.
 
     OUT appears first, the state of --state-out right after it: should the machine stop between the
     two, the same command run again puts both right. A process that is killed leaves OUT as it was

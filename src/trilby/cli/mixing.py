@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from ..card import Mixer
+from ..contract import Contract
 from ..errors import FileError, TrilbyError
 from ..files import BITS, IDS, Bundle, Layout, Staged, open_bundle, open_sink, output_kind
 from .progress import watched
-from .statefile import Past, like, named, read_state, state_bytes
+from .statefile import Past, read_state, state_bytes
 
 _HEAVY = ("loop", "matrix", "softmax", "step")
 _HEAVY_STEPS = 1024
@@ -32,10 +33,11 @@ class Plan(NamedTuple):
 
     layout: Layout  # of the result
     blank: Any  # a state without values
+    parameters: Mapping[str, Any]  # of the mixer, as it takes them
 
 
 def mix_file(
-    card: Mixer,
+    card: Mixer[..., Any],
     path: str,
     out: str,
     *,
@@ -43,6 +45,7 @@ def mix_file(
     state_in: str | None = None,
     state_out: str | None = None,
     block: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
     **reading: Any,
 ) -> str:
     """Run the mixer over the file `path` into `out`; return a sentence about it.
@@ -56,8 +59,8 @@ def mix_file(
         past = read_state(state_in, card.name) if state_in else None
         if past and past.columns and path.lower().endswith(".txt") and not reading.get("alphabet"):
             reading["alphabet"] = "".join(past.columns)
-        with _stoppable(), open_bundle(path, card.sequences, **reading) as bundle:
-            plan = _planned(card, bundle)
+        with _stoppable(), open_bundle(path, card.contract.sequences, **reading) as bundle:
+            plan = _planned(card, bundle, parameters or {})
             steps = _into(
                 card, bundle, plan, out, form=form, past=past, leave=state_out, block=block
             )
@@ -70,23 +73,29 @@ def mix_file(
     return f"mix: {card.name} of {path}, {sizes} {plan.layout.dtype}, in {out}{left}"
 
 
-def _planned(card: Mixer, bundle: Bundle) -> Plan:
+def _planned(card: Mixer[..., Any], bundle: Bundle, parameters: Mapping[str, Any]) -> Plan:
     """Call the mixer on shapes alone: it checks its contract, and says what will come out."""
     shapes: dict[str, Any] = {
         name: torch.empty(bundle.shape(name), dtype=_dtype(source.layout.dtype), device="meta")
         for name, source in bundle.sources.items()
     }
+    first = next(iter(shapes.values()))
     try:
-        y, state = card(**shapes)
-    except TrilbyError as error:
+        given = {
+            name: torch.tensor(value, dtype=first.dtype) if isinstance(value, list) else value
+            for name, value in parameters.items()
+        }
+        on_meta = {n: v.to("meta") if isinstance(v, Tensor) else v for n, v in given.items()}
+        y, state = card(**shapes, **on_meta)
+    except (TrilbyError, ValueError) as error:
         raise FileError(f"{bundle.name}: {error}") from error
     if len(bundle.sources) == 1:
-        return Plan(bundle.first.layout, state)
-    return Plan(Layout(tuple(y.shape), str(y.dtype).removeprefix("torch.")), state)
+        return Plan(bundle.first.layout, state, given)
+    return Plan(Layout(tuple(y.shape), str(y.dtype).removeprefix("torch.")), state, given)
 
 
 def _into(
-    card: Mixer,
+    card: Mixer[..., Any],
     bundle: Bundle,
     plan: Plan,
     out: str,
@@ -97,20 +106,20 @@ def _into(
     block: int | None,
 ) -> int:
     """Write the output and the state, and let both appear when both are whole; return T."""
-    before = past.fit(card.name, plan.blank, bundle) if past else None
-    block = block or _steps(form, bundle, plan)
+    before = past.fit(card.contract, plan.blank, bundle) if past else None
+    block = block or _steps(card, form, bundle, plan)
     with ExitStack() as stack:
         staged = None if out == "-" else stack.enter_context(Staged(out))
         kept = stack.enter_context(Staged(leave)) if leave else None
         sink = open_sink(out, staged or sys.stdout.buffer, plan.layout)
         stack.callback(sink.abort)
-        after = _After(plan)
+        after = _After(card.contract, plan)
         for y in _stream(card, bundle, after, before=before, form=form, block=block):
             sink.append(_array(y))
         sink.finish(after.steps)
         files = [file for file in (staged, kept) if file]
         if kept:
-            kept.write(state_bytes(after.state, card.name, plan.layout.columns))
+            kept.write(state_bytes(card.contract, after.state, plan.layout.columns))
         for file in files:
             file.seal()
         for file in files:  # the output first: the old state and a new output can be run again,
@@ -126,18 +135,28 @@ class _After:
     of rows.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.steps = 0
-        blank = {name: torch.empty_like(t, device="cpu") for name, t in named(plan.blank).items()}
-        self.state = like(plan.blank, blank)
+    def __init__(self, contract: Contract, plan: Plan) -> None:
+        self.steps, self.parts, self.parameters = 0, contract.state, plan.parameters
+        blank = self.parts.tensors(plan.blank)
+        self.tensors = {name: torch.empty_like(t, device="cpu") for name, t in blank.items()}
+
+    @property
+    def state(self) -> Any:
+        return self.parts.filled(self.tensors)
 
     def keep(self, rows: slice, state: Any) -> None:
-        for field, new in zip(named(self.state).values(), named(state).values(), strict=True):
-            field[rows] = new
+        for name, new in self.parts.tensors(state).items():
+            self.tensors[name][rows] = new
 
 
 def _stream(
-    card: Mixer, bundle: Bundle, after: _After, *, before: Any, form: str | None, block: int
+    card: Mixer[..., Any],
+    bundle: Bundle,
+    after: _After,
+    *,
+    before: Any,
+    form: str | None,
+    block: int,
 ) -> Iterator[Tensor]:
     """Every block through the mixer, in order; what is left is told to `after`."""
     rows, state, last = slice(0, 0), None, None
@@ -145,7 +164,7 @@ def _stream(
         for part, values in bundle.blocks(block):
             if after.steps == 0 or part != rows:  # a new row, or several
                 rows, after.steps, last = part, 0, None
-                state = None if before is None else _rows(before, part)
+                state = None if before is None else _rows(card.contract, before, part)
             if IDS in values:
                 if _begins(bundle.name, values[IDS], last, part.start, after.steps):
                     state = None  # a state enters the first document of a call
@@ -154,15 +173,16 @@ def _stream(
                 name: _tensor(array, bundle.sources[name].layout.dtype)
                 for name, array in values.items()
             }
-            y, state = card(**given, state=state, form=form)
+            y, state = card(**given, **after.parameters, state=state, form=form)
             after.steps += y.shape[1]
             after.keep(rows, state)
             yield y
             tick()
 
 
-def _rows(state: Any, rows: slice) -> Any:
-    return like(state, {name: field[rows] for name, field in named(state).items()})
+def _rows(contract: Contract, state: Any, rows: slice) -> Any:
+    parts = contract.state
+    return parts.filled({name: field[rows] for name, field in parts.tensors(state).items()})
 
 
 def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start: int) -> bool:
@@ -183,13 +203,14 @@ def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start
     return last is not None and ids.shape[1] > 0 and bool((last != ids[:, :1]).any())
 
 
-def _steps(form: str | None, bundle: Bundle, plan: Plan) -> int:
+def _steps(card: Mixer[..., Any], form: str | None, bundle: Bundle, plan: Plan) -> int:
     """How many positions a block has unless somebody says so."""
     steps = bundle.steps()
     if form in _HEAVY:
         return min(steps, _HEAVY_STEPS)
     if form == "scan":
-        state = sum(t[:1].numel() * t.element_size() for t in named(plan.blank).values())
+        parts = card.contract.state.tensors(plan.blank).values()
+        state = sum(t[:1].numel() * t.element_size() for t in parts)
         return max(1, min(steps, _STATES // max(1, state)))
     return steps
 

@@ -4,28 +4,32 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from ..card import FORMS, Mixer
+from ..forms import FORMS
+from .target import loaded
 from .words import unknown
+
+if TYPE_CHECKING:
+    from ..card import Mixer
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 EFFORTS = ("quick", "default", "thorough")
 
 
 class MixerName(click.ParamType):
-    """`mean`."""
+    """`mean`, or one of the user's own: `file.py:MIXER`, `package.module:MIXER`."""
 
     name = "mixer"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if isinstance(value, Mixer) else _mixer(str(value))
+        return mixer_of(value) if isinstance(value, str) else value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        return [CompletionItem(name) for name in _rooms() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
 class FormName(click.ParamType):
@@ -37,14 +41,18 @@ class FormName(click.ParamType):
         if isinstance(value, tuple):
             return value
         name, dot, form = str(value).partition(".")
-        mixer = _mixer(name)
+        if ":" in str(value):  # file.py:MIXER.loop
+            place, colon, rest = str(value).rpartition(":")
+            name, dot, form = rest.partition(".")
+            name = place + colon + name
+        mixer = mixer_of(name)
         if not dot:
             example = next(iter(mixer.forms))
             raise click.UsageError(f"{value!r} names no form; write e.g. {name}.{example}", ctx)
         return mixer, form_of(mixer, form)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        every = (f"{name}.{form}" for name in _rooms() for form in FORMS)
+        every = (f"{name}.{form}" for name in names() for form in FORMS)
         return [CompletionItem(name) for name in every if name.startswith(incomplete)]
 
 
@@ -63,7 +71,7 @@ class Shape(click.ParamType):
         return dict(zip("BTC", map(int, parts), strict=True))
 
 
-def form_of(mixer: Mixer, form: str) -> str:
+def form_of(mixer: "Mixer[..., Any]", form: str) -> str:
     """The form of that name, or an error that says which there are, or why there is none."""
     if form in mixer.forms:
         return form
@@ -85,15 +93,24 @@ def summary(thing: object) -> str:
     return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
 
 
-def _mixer(name: str) -> Mixer:
-    if name not in _rooms():  # before torch is imported
-        raise click.UsageError(unknown("mixer", name, _rooms()))
+def mixer_of(target: str) -> "Mixer[..., Any]":
+    """The mixer that a name means; one of the user's own is `file.py:MIXER` or `package:MIXER`."""
+    if ":" in target:
+        from ..card import Mixer
+
+        found = loaded(target)
+        if not isinstance(found, Mixer):
+            kind = type(found).__name__
+            raise click.UsageError(f"{target} is of type {kind}, expected a trilby.Mixer")
+        return found
+    if target not in names():  # before torch is imported
+        raise click.UsageError(unknown("mixer", target, names()))
     from ..mixers import MIXERS
 
-    return MIXERS[name]
+    return MIXERS[target]
 
 
-def _rooms() -> list[str]:
+def names() -> list[str]:
     """The names of the mixers, read from the disk: importing them would import torch."""
     folder = Path(__file__).parents[1] / "mixers"
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")

@@ -1,13 +1,13 @@
 """The state of a stream in a .safetensors file: its tensors, the mixer's name, the columns."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import safetensors
 from safetensors.torch import save
 from torch import Tensor
 
+from ..contract import Contract
 from ..errors import FileError
 from ..files import Bundle
 from ..files.opening import open_regular
@@ -20,22 +20,22 @@ class Past(NamedTuple):
     tensors: dict[str, Tensor]
     columns: tuple[str, ...] | None
 
-    def fit(self, mixer: str, blank: Any, bundle: Bundle) -> Any:
+    def fit(self, contract: Contract, blank: Any, bundle: Bundle) -> Any:
         """The state as the mixer has it, for this input and no other.
 
         Args:
-            mixer: the name of the mixer.
+            contract: of the mixer.
             blank: a state of the kind, the shapes and the dtypes that this input needs.
             bundle: the input.
 
         Raises:
             FileError: other fields, another shape, another dtype or other columns than the input.
         """
-        needed = named(blank)
+        needed = contract.state.tensors(blank)
         if set(self.tensors) != set(needed):
             raise FileError(
-                f"{self.path}: holds {', '.join(sorted(self.tensors))}, the state of {mixer} "
-                f"is {', '.join(needed)}; give one that --state-out left"
+                f"{self.path}: holds {', '.join(sorted(self.tensors))}, the state of "
+                f"{contract.name} is {', '.join(needed)}; give one that --state-out left"
             )
         for name, expected in needed.items():
             found = self.tensors[name]
@@ -50,17 +50,7 @@ class Past(NamedTuple):
                 f"{self.path}: its columns are {_listed(self.columns)}, those of {bundle.name} "
                 f"{_listed(columns)}; go on with the same ones in the same order"
             )
-        return like(blank, self.tensors)
-
-
-def named(state: Any) -> dict[str, Tensor]:
-    """The tensors of a state by name; a state that is one tensor is called `state`."""
-    return {"state": state} if isinstance(state, Tensor) else state._asdict()
-
-
-def like(state: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Other tensors as a state of the same kind."""
-    return tensors["state"] if isinstance(state, Tensor) else type(state)(**tensors)
+        return contract.state.filled(self.tensors)
 
 
 def read_state(path: str, mixer: str) -> Past:
@@ -81,10 +71,10 @@ def read_state(path: str, mixer: str) -> Past:
     return Past(path, tensors, columns and tuple(columns))
 
 
-def state_bytes(state: Any, mixer: str, columns: tuple[str, ...] | None) -> bytes:
+def state_bytes(contract: Contract, state: Any, columns: tuple[str, ...] | None) -> bytes:
     """The state as the bytes of a .safetensors file."""
-    tensors = {name: field.contiguous() for name, field in named(state).items()}
-    return save(tensors, {"mixer": mixer, "columns": json.dumps(columns)})
+    tensors = {name: field.contiguous() for name, field in contract.state.tensors(state).items()}
+    return save(tensors, {"mixer": contract.name, "columns": json.dumps(columns)})
 
 
 def _words(tensor: Tensor) -> str:

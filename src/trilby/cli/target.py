@@ -42,6 +42,12 @@ def loaded(target: str) -> Any:
     return found
 
 
+def _command() -> str:
+    """The command that was asked for, which an error names."""
+    context = click.get_current_context(silent=True)
+    return str(context.info_name) if context else "trilby"
+
+
 def _module(name: str) -> Any:
     sys.path.insert(0, "")  # as `python -m` does: the folder one stands in
     try:
@@ -55,10 +61,10 @@ def _module(name: str) -> Any:
 
 def _file(path: Path) -> Any:
     if not path.is_file():
-        raise FileError(f"check: {path} is not a file; give the path of a .py file")
+        raise FileError(f"{_command()}: {path} is not a file; give the path of a .py file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise FileError(f"check: {path} cannot be loaded as Python")
+        raise FileError(f"{_command()}: {path} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     try:
@@ -71,7 +77,9 @@ def _file(path: Path) -> Any:
 
 def _checkpoint(folder: Path) -> Any:
     if not folder.is_dir():
-        raise FileError(f"check: {folder} is not a folder; give that of a checkpoint on disk")
+        raise FileError(
+            f"{_command()}: {folder} is not a folder; give that of a checkpoint on disk"
+        )
     try:
         from transformers import AutoModelForCausalLM
     except ImportError as problem:
@@ -84,7 +92,9 @@ def _checkpoint(folder: Path) -> Any:
         )
     except Exception as problem:
         told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
-        raise FileError(f"check: {folder} cannot be loaded, it raises {told:.200}") from problem
+        raise FileError(
+            f"{_command()}: {folder} cannot be loaded, it raises {told:.200}"
+        ) from problem
 
 
 def usual(model: Any) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Staged:
         try:
             descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             if mode is not None:
-                os.fchmod(descriptor, mode)
+                os.chmod(self.temporary, mode)  # fchmod is not on every system
             return open(descriptor, "w+b")
         except OSError as error:
             folder = os.path.dirname(self.target)

@@ -1,19 +1,20 @@
-"""The rooms, in reading order. Explicit on purpose: no registration by import."""
+"""The mixers, in reading order. Explicit on purpose: no registration by import."""
 
 from types import ModuleType
+from typing import Any
 
 from ..card import Mixer
-from . import decay, mean
+from . import decay, ema, mean
 
-_ROOMS = (mean, decay)
+_MODULES = (mean, decay, ema)
 
-MIXERS: dict[str, Mixer] = {room.MIXER.name: room.MIXER for room in _ROOMS}
+MIXERS: dict[str, Mixer[..., Any]] = {module.MIXER.name: module.MIXER for module in _MODULES}
 
 
-def room(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
     """The module of a mixer, whose docstring is its definition and its contract.
 
-    >>> room("mean").__name__
+    >>> module_of("mean").__name__
     'trilby.mixers.mean'
     """
-    return next(room for room in _ROOMS if room.MIXER.name == name)
+    return next(module for module in _MODULES if module.MIXER.name == name)

@@ -48,20 +48,20 @@ from torch import Tensor
 
 from ..algebra import fade, faded
 from ..algebra import scan as prefixes
-from ..card import Mixer
+from ..card import Mixer, Weights
+from ..contract import WIDE, Contract
 from ..errors import FormError, ShapeError
 from ..kernels import ops
-from ..shapes import begins, beside, bind, exactly, floating, groups, unmixed
+from ..shapes import unmixed
 
 State = Tensor
 """What the past leaves behind: [B, H, K, V], float64 beside float64 and else float32."""
 
 
-class Weights(NamedTuple):
-    """The triangle, and the share of the state: `y = wei @ v + past @ state`, head by head."""
-
-    wei: Tensor  # [B, H, T, T] lower-triangular, signed, row = the position that reads
-    past: Tensor  # [B, H, T, K] what each position reads of the rows of the state
+CONTRACT = Contract(
+    "decay", q="B T H K", k="B T H K", v="B T H V", g="B T H",
+    state=dict(state=("B H K V", WIDE)), values="v", shared="H", wide=("g",),
+)  # fmt: skip
 
 
 class Grouped(NamedTuple):
@@ -234,7 +234,10 @@ def weights(
     Returns:
         wei: [B, H, T, T], row = the position that reads, column = the one read. Signed, and its
             rows add up to nothing in particular.
-        past: [B, H, T, K], what each position reads of the state, `past @ state`.
+        carried: [B, T, H, V], what each position reads of the state; zero without a state.
+
+    For each head y is `wei @ v + carried`. Where v has G heads for H, each of them serves H / G
+    heads that follow each other; `weights(...).on(v)` does it for all heads at once.
 
     Raises:
         ShapeError, DtypeError, DocumentError: as for every form.
@@ -249,10 +252,9 @@ def weights(
     g_ = g_.permute(0, 2, 3, 1)  # [B, G, R, T]
     with unmixed(q):
         wei = torch.einsum("btgrk,bsgrk->bgrts", q_, k_) * fade(g_)
-        past = torch.einsum("btgrk,bgrt->bgrtk", q_, faded(g_))
-    B, G, R = h.shape[:3]
-    full = (x.expand(B, G, R, -1, -1).flatten(1, 2).to(v.dtype) for x in (wei, past))
-    return Weights(*full)
+        carried = torch.einsum("btgrk,bgrt,bgrkv->btgrv", q_, faded(g_), h)
+    wei = wei.expand(*h.shape[:3], -1, -1).flatten(1, 2)  # [B, H, T, T]
+    return Weights(wei.to(v.dtype), carried.flatten(2, 3).to(v.dtype))
 
 
 def _gathered(y: list[Tensor] | tuple[Tensor, ...], v: Tensor, h: Tensor) -> tuple[Tensor, State]:
@@ -278,7 +280,7 @@ def _start(
         x = x.to(h.dtype)
         return x.unflatten(2, (G, R)) if x.shape[2] == H else x.unsqueeze(3)
 
-    h = h.contiguous() if state is None else h  # a zero for all of it, which nobody may write to
+    h = h.contiguous() if state is None else h  # it was one zero for all elements
     return Grouped(grouped(q), grouped(k), grouped(v), grouped(g), h.unflatten(1, (G, R)))
 
 
@@ -287,29 +289,8 @@ def _checked(
     state: State | None, documents: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Check the contract; return g, -inf where a new document begins, and the state."""
-    packed = {} if documents is None else {"documents": (documents, "B T")}
-    sequences = dict(q=(q, "B T : K"), k=(k, "B T : K"), v=(v, "B T : V"), g=(g, "B T :"))
-    size = bind(where, **sequences, **packed)
-    floating(where, q=q, k=k, v=v)
-    wide = torch.float64 if q.dtype == torch.float64 else torch.float32
-    if g.dtype not in (q.dtype, wide):
-        floating(where, q=q, g=g)
-    beside(where, q, g=g)
-    H, _ = groups(where, q=q, k=k, v=v, g=g)
-    if state is None:
-        state = v.new_zeros((), dtype=wide).expand(size["B"], H, size["K"], size["V"])
-    else:
-        bind(where, state=(state, "B H K V"))
-        wanted = [size["B"], H, size["K"], size["V"]]
-        if list(state.shape) != wanted:
-            raise ShapeError(
-                f"{where}: state is {list(state.shape)}, expected [B H K V] = {wanted}; "
-                "give the state that an earlier call returned"
-            )
-        exactly(where, wide, q, state=state)
-    if documents is not None:
-        g = g.masked_fill(begins(where, documents, q)[..., None], -torch.inf)
-    return g, state
+    h, begins, _ = CONTRACT.start(where, (q, k, v, g), state, documents, expanded=True)
+    return g if begins is None else g.masked_fill(begins[..., None], -torch.inf), h
 
 
 def _best(q: Tensor, *_others: object, **_named: object) -> str:
@@ -337,7 +318,7 @@ def draw(
 
 
 MIXER = Mixer(
-    name="decay",
+    contract=CONTRACT,
     forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
     absent=dict(
         softmax="its weights are signed and their rows add up to no constant, as a softmax must",

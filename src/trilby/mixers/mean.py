@@ -34,10 +34,11 @@ from torch import Tensor
 
 from ..algebra import firsts
 from ..algebra import scan as prefixes
-from ..card import Mixer
+from ..card import Mixer, Weights
+from ..contract import Contract
 from ..errors import FormError, ShapeError, StateError
 from ..kernels import ops
-from ..shapes import begins, bind, exactly, floating, readable, what
+from ..shapes import readable
 
 
 class State(NamedTuple):
@@ -47,11 +48,10 @@ class State(NamedTuple):
     count: Tensor  # type: ignore[assignment]  # [B] int64, how many positions; hides tuple.count
 
 
-class Weights(NamedTuple):
-    """The triangle, and the column of the state: `y = wei @ x + past * (total / count)`."""
-
-    wei: Tensor  # [B, T, T] lower-triangular, row = the position that reads
-    past: Tensor  # [B, T, 1] the share of the mean that the state holds
+CONTRACT = Contract(
+    "mean", x="B T C",
+    state=dict(total=("B C", torch.float64), count=("B", torch.int64)), made=State,
+)  # fmt: skip
 
 
 def loop(
@@ -225,14 +225,14 @@ def weights(x: Tensor, state: State | None = None, documents: Tensor | None = No
 
     Args:
         x: [B, T, C], of which only the shape matters: the weights of a mean are the same for all x.
-        state: what came before x; its count takes its share of each row.
+        state: what came before x; its count takes a share of each row.
         documents: [B, T] ids; a row takes nothing from another document.
 
     Returns:
         wei: [B, T, T], row = the position that reads, column = the position read.
-        past: [B, T, 1], what each row takes of the mean that the state holds.
+        carried: [B, T, C], what each row takes of the state; zero without a state.
 
-    A row of `past` and `wei` together adds up to 1.
+    `y = wei @ x + carried`. Without a state each row of `wei` adds up to 1.
 
     Raises:
         ShapeError, DtypeError, StateError, DocumentError: as for every form.
@@ -243,10 +243,10 @@ def weights(x: Tensor, state: State | None = None, documents: Tensor | None = No
     [[[1.0, 0.0], [0.5, 0.5]]]
     """
     held, first = _start("mean.weights", x, state, documents)
-    before, length = _before(State(held.count[:, None].double(), held.count), first, x.shape[1])
+    total, length = _before(held, first, x.shape[1])
     share = 1 / length.double()[..., None]  # [B, T, 1]
-    wei = _own(first, x).double() * share
-    return Weights(wei.to(x.dtype), (before * share).to(x.dtype))
+    wei, carried = _own(first, x).double() * share, (total * share).expand(x.shape)
+    return Weights(wei.to(x.dtype), carried.to(x.dtype))
 
 
 def _own(first: Tensor | None, x: Tensor) -> Tensor:
@@ -295,22 +295,11 @@ def _start(
     where: str, x: Tensor, state: State | None, documents: Tensor | None
 ) -> tuple[State, Tensor | None]:
     """Check the contract; return the state to start from and where each document began."""
-    packed = {} if documents is None else {"documents": (documents, "B T")}
+    held, new, _ = CONTRACT.start(where, (x,), state, documents)
+    first = None if new is None else firsts(new)
     if state is None:
-        size = bind(where, x=(x, "B T C"), **packed)
-        floating(where, x=x)
-        total = x.new_zeros(size["B"], size["C"], dtype=torch.float64)
-        return State(total, x.new_zeros(size["B"], dtype=torch.int64)), _firsts(where, documents, x)
-    if not isinstance(state, tuple) or len(state) != 2:
-        raise StateError(
-            f"{where}: state is {what(state)}, expected the pair (total [B, C], count [B]) "
-            "that an earlier call returned"
-        )
-    total, count = state
-    bind(where, x=(x, "B T C"), total=(total, "B C"), count=(count, "B"), **packed)
-    floating(where, x=x)
-    exactly(where, torch.float64, x, total=total)
-    exactly(where, torch.int64, x, count=count)
+        return held, first
+    total, count = held
     if readable(total, count) and count.numel() and (least := int(count.min())) < 1:
         if least < 0:
             raise StateError(
@@ -319,11 +308,7 @@ def _start(
             )
         if bool(total[count == 0].any()):
             raise StateError(f"{where}: total is not 0 where count is 0; start from state=None")
-    return State(total, count), _firsts(where, documents, x)
-
-
-def _firsts(where: str, documents: Tensor | None, x: Tensor) -> Tensor | None:
-    return None if documents is None else firsts(begins(where, documents, x))
+    return State(total, count), first
 
 
 def _best(x: Tensor, *_others: object, **_named: object) -> str:
@@ -332,7 +317,7 @@ def _best(x: Tensor, *_others: object, **_named: object) -> str:
 
     One position costs less as three torch operations than as one launch of a kernel.
     """
-    if isinstance(x, Tensor) and x.ndim == 3 and x.shape[1] == 1:
+    if CONTRACT.length(x) == 1:
         return "step"
     return "fused" if not isinstance(x, Tensor) or x.device.type in ops.DEVICES else "scan"
 
@@ -350,7 +335,7 @@ def draw(
 
 
 MIXER = Mixer(
-    name="mean",
+    contract=CONTRACT,
     forms=dict(
         loop=loop,
         matrix=matrix,

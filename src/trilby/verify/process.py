@@ -91,7 +91,7 @@ def _tensors(given: tuple[Any, ...]) -> list[Tensor]:
         modules = [owner] if isinstance(owner, nn.Module) else reached(thing)
         for module in modules:
             found += [*module.parameters(), *module.buffers()]
-        with suppress(Exception):  # a nest that cannot be walked; whoever copies it says so
+        with suppress(Exception):  # it cannot be walked; copying it will raise the error
             replaced(thing, partial(_seen, found))
     return found
 
@@ -130,7 +130,7 @@ def _first(device: torch.device) -> Tensor:
 
 
 def _forget() -> None:
-    """In a forked child nobody holds the lock: the thread that did exists in the parent alone."""
+    """Make a new lock in a forked child: the thread that held the old one is not there."""
     global _lock, _depth
     _lock, _depth = threading.RLock(), 0
     _before.clear()

@@ -5,7 +5,7 @@ costs ten times what a kernel bound by memory takes, with huge pages still once 
 memory of a large result is kept when the result dies, and the next one of about that size gets it.
 
 - It comes back when the storage dies: no tensor, view, array or capsule over it is left.
-- At most `bound()` bytes are kept, the oldest go first; a larger result has memory of its own.
+- At most `bound()` bytes are kept, the oldest go first; a larger result has new memory each time.
 - The system may take what is kept whenever it needs memory (`MADV_FREE`); `release` gives it
   back at once.
 - A forked child starts with nothing kept.
@@ -25,10 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import CallError
+from .limits import available
+
 LARGE = 1 << 22  # bytes; below, fresh memory costs little and the allocator keeps it by itself
 HUGE = 1 << 21  # bytes of a huge page
 SPARE = 4  # a block may be larger than what is asked for by one part in so many
-MOST = 1 << 30  # bytes that are kept on a machine with memory to spare
+USUAL = 256 << 20  # bytes that are kept at most, where nobody said otherwise
 
 
 class Block(NamedTuple):
@@ -39,6 +42,19 @@ class Block(NamedTuple):
     size: int
 
 
+class Memory(NamedTuple):
+    """What `trilby.memory` says.
+
+    Attributes:
+        limit: how many bytes are kept at most; 0: none are.
+        kept: how many bytes are kept now.
+    """
+
+    limit: int
+    kept: int
+
+
+_chosen: list[int] = []  # the limit that `memory` set, if it did
 _kept: dict[int, Block] = {}  # address -> block, oldest first; each call on it is one atomic step
 
 
@@ -66,7 +82,7 @@ def release() -> int:
     """Give the memory that is kept for results to come back to the system.
 
     A large result needs memory, and new memory costs more than the kernel does; so what a dead
-    result leaves behind is kept for the next one, at most 1 GiB or a sixteenth of the machine's.
+    result leaves behind is kept for the next one, as much as `trilby.memory()` says.
     Results that are alive are untouched, and their memory is kept when they die.
 
     Returns:
@@ -79,6 +95,39 @@ def release() -> int:
     return sum(block.size for address in list(_kept) if (block := _kept.pop(address, None)))
 
 
+def memory(limit: int | None = None) -> Memory:
+    """Say, and choose, how much memory of dead results is kept for the next ones.
+
+    Args:
+        limit: bytes; 0 keeps none, and every result has new memory. A result larger than the
+            limit has new memory too. None changes nothing. It holds for the whole process.
+
+    Returns:
+        the limit that is in force, rounded down to 2 MiB, and how many bytes are kept now.
+
+    Raises:
+        CallError: a limit that is no whole number, negative, or more than this process may have.
+
+    Where nothing was chosen the limit is 256 MiB, or a sixteenth of the memory that the process
+    may have (the machine's, or the container's) if that is less. Only results on a CPU of 4 MiB
+    and more are concerned.
+
+    >>> before = trilby.memory().limit
+    >>> trilby.memory(limit=0)
+    Memory(limit=0, kept=0)
+    >>> trilby.memory(limit=before).limit == before
+    True
+    """
+    if limit is not None:
+        most = available()
+        if type(limit) is not int or limit < 0 or (most and limit > most):
+            room = f"0 to {most}" if most else "0 or more"
+            raise CallError(f"memory: limit is {limit!r:.40}, expected {room} bytes")
+        _chosen[:] = [limit]
+        _trim()
+    return Memory(bound(), kept())
+
+
 def kept() -> int:
     """How many bytes are kept for results to come.
 
@@ -88,18 +137,19 @@ def kept() -> int:
     return sum(block.size for block in list(_kept.values()))
 
 
-@cache
 def bound() -> int:
-    """How many bytes are kept at most: 1 GiB, or a sixteenth of the memory of a small machine.
+    """How many bytes are kept at most: what was chosen, else `usual()`.
 
     >>> bound() % HUGE
     0
     """
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not every system says
-        memory = 0
-    return min(MOST, memory // 16) // HUGE * HUGE
+    return (_chosen[0] if _chosen else usual()) // HUGE * HUGE
+
+
+@cache
+def usual() -> int:
+    """256 MiB, or a sixteenth of what this process may have; looked up once."""
+    return min(USUAL, available() // 16)
 
 
 def _block(size: int) -> Block | None:
@@ -138,6 +188,11 @@ def _keep(block: Block, address: int) -> None:
     """Runs wherever a result dies, in the middle of anything, so it takes no lock."""
     _advise(block.memory, "MADV_FREE", block.start, block.size)
     _kept[address] = block
+    _trim()
+
+
+def _trim() -> None:
+    """Give back the oldest, until no more is kept than may be."""
     for oldest in list(_kept):
         if kept() <= bound():
             break

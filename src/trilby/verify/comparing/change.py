@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..precision.allowance import FACTOR
 
-UNITS = 2.0**8  # of float32 and float64; room for sums of that many terms of one sign
+UNITS = 2.0**8  # of float32 and float64; enough for sums of that many terms of one sign
 HALVES = (torch.bfloat16, torch.float16)
 
 

@@ -36,7 +36,7 @@ class Snapshot:
     """
 
     def __init__(self, modules: list[nn.Module], source: list[nn.Module]) -> None:
-        """`source` are modules of the same structure that nobody runs; they may be the same."""
+        """`source` are modules of the same structure that are never run; they may be the same."""
         self._attributes = [(m, dict(vars(m)), _contents(vars(m))) for m in modules]
         self._tensors: list[_Held] = []
         tensors = {id(t): t for m in modules for t in _tensors(m)}

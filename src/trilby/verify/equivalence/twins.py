@@ -21,7 +21,7 @@ from ..wording import described, first_line
 from .comparison import Answers, Comparison
 
 DIGITS = 2.0**-26  # half the digits of float64: a smaller difference is rounding
-SHRINK = 2.0**-21  # rounding in float64 over rounding in float32 is 2^-29; room for 2^8
+SHRINK = 2.0**-21  # rounding in float64 over rounding in float32 is 2^-29; 2^8 more are allowed
 
 
 @dataclass(frozen=True)

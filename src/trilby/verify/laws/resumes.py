@@ -65,12 +65,12 @@ def _cause(subject: Subject, setting: Setting, _lengths: tuple[int, ...]) -> str
 
 
 def _observed(subject: Subject, setting: Setting, lengths: tuple[int, ...]) -> str:
-    """What became of the state, by what comes out: a module's cache cannot be looked into.
+    """The cause, inferred from the outputs, because a cache cannot be inspected.
 
-    Three pieces are run, of the lengths that failed. What the third gives without any past, or
-    with the past of the first alone, or with a piece that was taken twice, tells the cause. It is
-    stale only if it is also what is right after the first alone: a query that is aligned with the
-    wrong end of its keys does not see the second piece either, and goes on from no past at all.
+    Three pieces of the lengths that failed are run. The output of the third is compared with its
+    output without any past, with the past of the first piece only, and with a piece that was run
+    twice. It is stale only if it also equals the right result after the first piece alone: a query
+    that is aligned with the wrong end of its keys does not see the second piece either.
     """
     n = max(lengths[-1], 1) if len(set(lengths)) > 1 else lengths[0]
     parts = [subject.draw(replace(setting, T=m, seed=setting.seed + i))

@@ -198,7 +198,7 @@ def _chosen(result: Any) -> Tensor:
 def followed(
     f: Callable[..., Any], args: tuple[Any, ...], within: Ways, dtype: torch.dtype
 ) -> tuple[list[tuple[str, Any]], list[Allowance]] | None:
-    """What f gives in `dtype`, and what its twin is entitled to when it chooses alike.
+    """The results of f in `dtype`, and their tolerances when the twin makes the same choices.
 
     None where no choice was made, or none fell otherwise than the twin's as far as rounding to
     `dtype` may turn it. Cost: 5 + 2 `PROBES` calls of f.

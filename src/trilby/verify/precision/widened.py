@@ -22,7 +22,7 @@ _METHODS = (torch.Tensor.float, torch.Tensor.bfloat16, torch.Tensor.half)
 
 
 class Widened(TorchFunctionMode):
-    """Within, whoever asks for a narrower floating dtype gets float64.
+    """While active, code that asks for a narrower floating dtype gets float64.
 
     >>> with Widened():
     ...     torch.ones(2).float().dtype, torch.ones(2).softmax(0, dtype=torch.float32).dtype

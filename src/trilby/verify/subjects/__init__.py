@@ -1,1 +1,1 @@
-"""What is judged: a form of a mixer, or anyone's module, and what it is called with."""
+"""The subjects of laws: a form of a mixer, or a module, with the arguments of a call."""

@@ -1,6 +1,5 @@
 """A form of a mixer as a subject: exact to the bit, with a state that is part of its contract."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -91,30 +90,33 @@ class MixerForm(Subject):
             return {e.path: e for e in allowances(self.call, (sequences, state), {})}
 
 
-def mixer_forms(mixer: Mixer, names: list[str]) -> list[MixerForm]:
+def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
     """The forms of a mixer as subjects, each compared with its loop."""
+    contract = mixer.contract
+    mixer.drawn(B=1, T=1, C=1)  # raises where draw ignores its seed: nothing would be rewritten
 
     def draw(setting: Setting) -> Sequences:
         drawn = mixer.drawn(
             B=setting.B, T=setting.T, C=setting.C, seed=setting.seed, dtype=setting.dtype
         )
-        sized = (x * setting.scale if numbers(x) else x for x in drawn)
+        named = contract.named(drawn)
+        sequences = [named[name] for name in contract.sequences]
+        sized = (x * setting.scale if numbers(x) else x for x in sequences)
         return tuple(_turned(x) if setting.turned else x for x in sized)
 
     def subject(name: str, truth: MixerForm | None, unable: dict[str, str]) -> MixerForm:
-        takes_documents = "documents" in inspect.signature(mixer.forms[name]).parameters
-        if not takes_documents:
+        if not contract.documents:
             unable = {**unable, "documents": "this form takes no documents"}
         return MixerForm(
             f"{mixer.name}.{name}",
             _call(mixer, name),
             draw,
-            mixer.sequences,
+            contract.sequences,
             unable=unable,
             truth=truth,
             longest=LONG if name in QUADRATIC else LONGER,
             traced=SMALL if name in STEPWISE else BLOCK + 1,
-            widest=WIDEST if mixer.sizes == ("C",) else DEEP,
+            widest=WIDEST if len(contract.own) == 1 else DEEP,
             with_documents=lambda lengths: _call(mixer, name, lengths),
         )
 
@@ -129,14 +131,15 @@ def _turned(x: Tensor) -> Tensor:
 
 
 def _call(
-    mixer: Mixer, name: str, lengths: tuple[int, ...] | None = None
+    mixer: Mixer[..., Any], name: str, lengths: tuple[int, ...] | None = None
 ) -> Callable[[Sequences, Any], tuple[Any, Any]]:
-    """A form as a function of sequences and state, with documents if there are lengths."""
-    form = mixer.forms[name]
+    """A form as a function of sequences and state; parameters, and documents of these lengths."""
+    form, contract = mixer.forms[name], mixer.contract
 
     def call(sequences: Sequences, state: Any) -> tuple[Any, Any]:
         given = {} if lengths is None else {"documents": ids(lengths, len(sequences[0]))}
-        return form(*sequences, state, **given)
+        named = dict(zip(contract.sequences, sequences, strict=True))
+        return form(**named, **mixer.parameters(*sequences), state=state, **given)
 
     call.__name__ = call.__qualname__ = f"{mixer.name}.{name}"
     return call

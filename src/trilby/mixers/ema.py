@@ -1,0 +1,328 @@
+"""Exponential moving average: every position gets an average in which the past fades by `a`.
+
+Definition, for one channel, h before the first position being the state::
+
+    h_t = a h_{t-1} + (1 - a) x_t
+    y_t = h_t
+
+Without a state the first position starts the average, h_0 = x_0, as in pandas' `ewm(adjust=False)`.
+With `adjust=True` it is pandas' `ewm(adjust=True)`, the debiased average, in which the start of a
+row weighs no more than it should::
+
+    y_t = (x_t + a x_{t-1} + a^2 x_{t-2} + ...) / (1 + a + a^2 + ...)
+
+As a triangle `y = wei @ x`. For T = 3 and no state, first as it is and then with `adjust=True`::
+
+    1                           1
+    a     1 - a                 a/(1+a)        1/(1+a)
+    a^2   a (1-a)   1 - a       a^2/(1+a+a^2)  a/(1+a+a^2)  1/(1+a+a^2)
+
+Contract (all forms take and return exactly this)::
+
+    x          [B, T, C]   float64, float32, bfloat16 or float16; any strides, any size, 0 too
+    a          a number from 0 to 1, or a tensor [C] of such; a may stay float32 beside halves
+    state      (total [B, C] float64, weight [B, C] float64)   what came before; default nothing
+    documents  [B, T] int64 or int32 ids that never decrease: positions average their own document
+    adjust     False or True, see above
+    ->         y [B, T, C] in the dtype of x, state
+
+Pandas counts from the other end: its alpha is 1 - a. With a = 1 and `adjust=True` this is the
+running mean, with a = 0 it is x. Gradients reach x, the state, and `a` where it is a tensor.
+
+The state enters the first document of a row and leaves from the last one. Two calls joined by the
+state equal one call; all calls of a stream take the same `a` and `adjust`. The average so far is
+`total / weight`. `State(h, torch.ones_like(h))` starts from h, and with h = 0 and `adjust=False`
+this is the filter `scipy.signal.lfilter([1 - a], [1, -a], x)`.
+
+Every form computes in float64 and rounds once, to the dtype of x; the state stays float64. Autocast
+changes none of it. NaN and infinity in x reach every later position of their row and channel. In
+`matrix`, and in `chunk` inside one chunk, they reach earlier positions as well, and in these and in
+`scan` other documents too; `loop` and `step` keep them out.
+
+Reading order: loop, matrix, scan, chunk, step, weights. Source: Roberts, "Control chart tests based
+on geometric moving averages" (1959); `adjust` after pandas' `ewm`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..algebra import scan as prefixes
+from ..card import Mixer, Weights
+from ..contract import Contract
+from ..errors import NumberError, ShapeError, StateError
+from ..shapes import readable
+
+
+class State(NamedTuple):
+    """What the past leaves behind: the average so far is `total / weight`."""
+
+    total: Tensor  # [B, C] float64, everything so far, each position by its weight
+    weight: Tensor  # [B, C] float64, the sum of these weights; 0 before the first position
+
+
+BROAD = 256
+"""Numbers of one position, B times C, from which `step` is faster than `scan` on a CPU."""
+
+CONTRACT = Contract(
+    "ema", x="B T C", a=("C", float), adjust=bool, made=State,
+    state=dict(total=("B C", torch.float64), weight=("B C", torch.float64)),
+)  # fmt: skip
+
+
+def loop(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """The definition, one position after the other.
+
+    Args:
+        x: [B, T, C] the sequence, floating point.
+        a: how much of the past is kept, a number from 0 to 1 or a tensor [C].
+        state: what came before x, `State(total, weight)`, each [B, C] float64; None is nothing.
+        documents: [B, T] ids that never decrease; only positions of one id are averaged. None is
+            one document for each row.
+        adjust: whether the average is debiased, as in pandas.
+
+    Returns:
+        y: [B, T, C], in the dtype of x.
+        state: the same after the last position, of its document; give it to the next call.
+
+    Raises:
+        ShapeError, DtypeError, NumberError, StateError, DocumentError: one line that names the
+            argument and what to do.
+
+    Cost: time O(B T C), memory O(B C) beyond the output, T steps in sequence.
+    Numerics: float64; y is rounded once to the dtype of x.
+
+    >>> x = torch.tensor([[[2.0], [4.0], [8.0]]])
+    >>> loop(x, 0.5)[0].flatten().tolist()  # 2, 2/2 + 4/2, 3/2 + 8/2
+    [2.0, 3.0, 5.5]
+    >>> loop(x[:, :2], 0.5, adjust=True)[0].flatten().tolist()  # 2, (4 + 2/2) / (1 + 1/2)
+    [2.0, 3.3333332538604736]
+    >>> loop(x, 0.5, documents=torch.tensor([[0, 0, 1]]))[0].flatten().tolist()
+    [2.0, 3.0, 8.0]
+    """
+    (total, weight), a, new = _start("ema.loop", x, a, state, documents, adjust)
+    y = []
+    for t in range(x.shape[1]):
+        if new is not None:
+            total = total.masked_fill(new[:, t, None], 0)
+            weight = weight.masked_fill(new[:, t, None], 0)
+        gain = torch.where(weight == 0, 1, 1 - a) if not adjust else torch.ones_like(weight)
+        total, weight = a * total + gain * x[:, t].double(), a * weight + gain
+        y.append(total / weight)
+    return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
+
+
+def matrix(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """One triangle of powers of `a`, or one for each channel, times x and times its gains.
+
+    Cost: time O(B T^2 C), memory O(T^2) for a number and O(C T^2) for [C], B times it if packed.
+    """
+    held, a, new = _start("ema.matrix", x, a, state, documents, adjust)
+    gain = _gains(x, a, held, new, adjust)
+    total, weight = _sums(x, gain, held, *_powers(a, new, x))
+    if not x.shape[1]:
+        return x.clone(), held
+    return (total / weight).to(x.dtype), State(total[:, -1], weight[:, -1])
+
+
+def scan(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Parallel prefixes of the maps h -> a h + b, of the total and of the weight together.
+
+    Cost: work O(B T C), memory O(B T C), depth O(log T).
+    """
+    held, a, new = _start("ema.scan", x, a, state, documents, adjust)
+    if not x.shape[1]:
+        return x.clone(), held
+    gain = _gains(x, a, held, new, adjust)
+    keeps = a.expand(x.shape)
+    keeps = keeps if new is None else keeps.masked_fill(new[..., None], 0)
+
+    def join(f: tuple[Tensor, ...], then: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        keep = then[0]
+        return keep * f[0], keep * f[1] + then[1], keep * f[2] + then[2]
+
+    keeps, total, weight = prefixes(join, (keeps, gain * x.double(), gain))
+    total, weight = total + keeps * held.total[:, None], weight + keeps * held.weight[:, None]
+    return (total / weight).to(x.dtype), State(total[:, -1], weight[:, -1])
+
+
+def chunk(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *,
+    adjust: bool = False, size: int = 64,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """The triangle inside each chunk of `size` positions, total and weight carried between them.
+
+    Cost: time O(B T size C), memory O(B T C + C size^2), T / size steps in sequence.
+    """
+    held, a, new = _start("ema.chunk", x, a, state, documents, adjust)
+    if not isinstance(size, int) or size < 1:
+        raise ShapeError(
+            f"ema.chunk: size is {size!r}, expected a whole number of positions, at least 1"
+        )
+    gain, y = _gains(x, a, held, new, adjust), [x[:, :0].double()]
+    powers = _powers(a, None, x[:, :size])
+    for start in range(0, x.shape[1], size):
+        now, n = slice(start, start + size), min(size, x.shape[1] - start)
+        decays, old = powers[0][..., :n, :n], powers[1][..., :n]
+        if new is not None:
+            decays, old = _powers(a, new[:, now], x[:, now])
+        total, weight = _sums(x[:, now], gain[:, now], held, decays, old)
+        y.append(total / weight)
+        held = State(total[:, -1], weight[:, -1])
+    return torch.cat(y, 1).to(x.dtype), held
+
+
+def step(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """One position at a time, as a stream delivers them: fade, add, divide.
+
+    Cost: time O(C) and memory O(C) per position and row, for ever.
+    """
+    held, a, new = _start("ema.step", x, a, state, documents, adjust)
+    gains, y, (total, weight) = _gains(x, a, held, new, adjust), [], held
+    for t, (now, gain) in enumerate(zip(x.unbind(1), gains.unbind(1), strict=True)):  # [B, C]
+        if new is not None:  # and not a = 0: zero times NaN is NaN
+            total = total.masked_fill(new[:, t, None], 0)
+            weight = weight.masked_fill(new[:, t, None], 0)
+        total = torch.addcmul(gain * now, a, total)
+        weight = torch.addcmul(gain, a, weight)
+        y.append(total / weight)
+    return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
+
+
+def weights(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
+) -> Weights:  # fmt: skip
+    """The triangle of each channel: what every position takes from every position.
+
+    Args:
+        x, a, state, documents, adjust: as for every form; of x only the shape matters.
+
+    Returns:
+        wei: [B, C, T, T], row = the position that reads, column = the position read.
+        carried: [B, T, C], what each row takes of the state; zero without a state.
+
+    For each channel y is `wei @ x + carried`; `weights(...).on(x)` does it for all at once. Without
+    a state each row of `wei` adds up to 1.
+
+    Raises:
+        ShapeError, DtypeError, NumberError, StateError, DocumentError: as for every form.
+
+    Cost: memory O(B C T^2).
+
+    >>> weights(torch.zeros(1, 2, 1), 0.5).wei.tolist()
+    [[[[1.0, 0.0], [0.5, 0.5]]]]
+    """
+    held, a, new = _start("ema.weights", x, a, state, documents, adjust)
+    gain = _gains(x, a, held, new, adjust)
+    decays, old = _powers(a, new, x)
+    _, weight = _sums(x, gain, held, decays, old)
+    wei = decays * gain.mT[:, :, None] / weight.mT[..., None]  # [B, C, T, T]
+    carried = old.mT * held.total[:, None] / weight
+    return Weights(wei.to(x.dtype), carried.to(x.dtype))
+
+
+def _gains(x: Tensor, a: Tensor, held: State, new: Tensor | None, adjust: bool) -> Tensor:
+    """[B, T, C]: by how much every position enters; the first of a row or document by 1."""
+    if adjust:
+        return torch.ones_like(x, dtype=torch.float64)
+    first = torch.zeros_like(x, dtype=torch.bool)  # [B, T, C]
+    if new is not None:
+        first = first | new[..., None]
+    fresh = (held.weight == 0)[:, None] | first[:, :1]
+    return torch.where(torch.cat([fresh[:, : x.shape[1]], first[:, 1:]], 1), 1, 1 - a)
+
+
+def _powers(a: Tensor, new: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
+    """a^(t-s) for s <= t of one document, [B or 1, C or 1, T, T]; and a^(t+1), of the state."""
+    place = torch.arange(x.shape[1], device=x.device)
+    apart = place[:, None] - place  # [T, T]
+    decays = a[:, None, None] ** apart.clamp(min=0)  # [C or 1, T, T]
+    old = a[:, None] ** (place + 1)  # [C or 1, T]
+    if new is None:
+        return decays.masked_fill(apart < 0, 0)[None], old[None]
+    number = new.cumsum(1)  # [B, T], 0 throughout the document that the state enters
+    other = (apart < 0) | (number[:, :, None] != number[:, None])  # [B, T, T]
+    return decays.masked_fill(other[:, None], 0), old.masked_fill((number > 0)[:, None], 0)
+
+
+def _sums(
+    x: Tensor, gain: Tensor, held: State, decays: Tensor, old: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The total and the weight after every position, each [B, T, C]."""
+    total = torch.einsum("bcts,bsc->btc", decays, gain * x.double())
+    weight = torch.einsum("bcts,bsc->btc", decays, gain)
+    return total + old.mT * held.total[:, None], weight + old.mT * held.weight[:, None]
+
+
+def _start(
+    where: str, x: Tensor, a: Tensor | float,
+    state: State | None, documents: Tensor | None, adjust: bool,
+) -> tuple[State, Tensor, Tensor | None]:  # fmt: skip
+    """Check the contract; return the state, a [C or 1] in float64, and where documents begin."""
+    (total, weight), new, _ = CONTRACT.start(where, (x, a, adjust), state, documents)
+    if not isinstance(a, Tensor):
+        if not 0 <= a <= 1:
+            raise NumberError(f"{where}: a is {a}, expected a number from 0 to 1")
+        a = x.new_full((1,), a, dtype=torch.float64)
+    elif readable(a) and not bool(((a >= 0) & (a <= 1)).all()):
+        wrong = a[~((a >= 0) & (a <= 1))][0].item()
+        raise NumberError(f"{where}: a holds {wrong:g}, expected numbers from 0 to 1")
+    if state is not None and readable(total, weight) and not bool((weight > 0).all()):
+        if not bool((weight >= 0).all()):
+            raise StateError(
+                f"{where}: weight is {float(weight.min()):g}, but weights are added up from 0; "
+                "give the state that an earlier call returned"
+            )
+        if bool(total[weight == 0].any()):
+            raise StateError(f"{where}: total is not 0 where weight is 0; start from state=None")
+    return State(total, weight), a.double(), new
+
+
+def _best(x: Tensor, *_others: object, **_named: object) -> str:
+    """`step` for one position, and on a CPU where a position has `BROAD` numbers; else `scan`."""
+    T = CONTRACT.length(x)
+    broad = T is not None and T > 0 and x.device.type == "cpu" and x.numel() // T >= BROAD
+    return "step" if T == 1 or broad else "scan"
+
+
+def draw(
+    *, B: int = 2, T: int = 13, C: int = 3, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """Random valid arguments of `loop`, time on axis 1: x, and an `a` around 0.7 for each channel.
+
+    >>> [list(t.shape) for t in draw(B=1, T=2, C=3)]
+    [[1, 2, 3], [3]]
+    """
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(B, T, C, generator=rng, dtype=torch.float64)
+    a = (1 + torch.randn(C, generator=rng, dtype=torch.float64)).sigmoid()
+    return x.to(dtype), a.to(dtype)
+
+
+MIXER = Mixer(
+    contract=CONTRACT,
+    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step),
+    absent=dict(
+        softmax="its scores would be logarithms of a, and `matrix` says the same without them",
+        shard="there is no transport between processes yet",
+        fused="there is no kernel for it yet; `scan` and `step` are torch operations",
+    ),
+    best=_best,
+    weights=weights,
+    draw=draw,
+)

@@ -1,0 +1,201 @@
+"""The state of a mixer: which tensors it holds, how they are nested, and what each of them is."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor
+
+from .errors import ShapeError, StateError
+from .shapes import bind, exactly, what
+
+
+class Kept(Enum):
+    """The dtype of a tensor in a state, where it follows the dtype of the sequences."""
+
+    WIDE = "float64 beside float64, and float32 beside everything else"
+    SAME = "the dtype of the sequences"
+
+
+WIDE, SAME = Kept
+
+
+class Part(NamedTuple):
+    """One tensor of a state: its path, e.g. "total" or "ssm.h", its axes and its dtype."""
+
+    path: str
+    axes: tuple[str, ...]
+    dtype: torch.dtype | Kept
+
+
+class Parts:
+    """The tensors of a state, in their order.
+
+    Args:
+        nest: `name=(axes, dtype)` in a dict, or dicts inside it.
+        made: makes a state of the entries of the dict, e.g. a NamedTuple; None: a state of several
+            tensors is a dict.
+
+    >>> parts = Parts(dict(conv=("B C", SAME), ssm=dict(h=("B C N", WIDE))))
+    >>> [part.path for part in parts]
+    ['conv', 'ssm.h']
+    >>> parts.filled({"conv": 1, "ssm.h": 2})
+    {'conv': 1, 'ssm': {'h': 2}}
+    """
+
+    def __init__(self, nest: Mapping[str, Any], made: Callable[..., Any] | None = None) -> None:
+        self.nest, self.made = nest, made
+        self.list = tuple(_parts(nest))
+        self.single = [part.path for part in self.list] == ["state"] and made is None
+        self._flat = made if len(self.list) == len(nest) else None  # called with the tensors
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self.list)
+
+    def tensors(self, state: Any) -> dict[str, Any]:
+        """The tensors of a state by path; a state that is one tensor is called `state`.
+
+        Raises:
+            StateError: the state is built otherwise than the contract says.
+        """
+        leaves = self.leaves(state)
+        if leaves is None:
+            raise StateError(f"state is {what(state)}, expected {self.wanted}")
+        return dict(zip((part.path for part in self.list), leaves, strict=True))
+
+    def filled(self, tensors: Mapping[str, Any]) -> Any:
+        """A state of these tensors, which are named as `tensors` names them."""
+        if self.single:
+            return tensors["state"]
+        found = _filled(self.nest, "", tensors)
+        return found if self.made is None else self.made(**found)
+
+    def leaves(self, state: Any) -> list[Any] | None:
+        """The tensors of a state in the order of the parts; None if it is built otherwise."""
+        if self.single:
+            return [state]
+        if self._flat is not None and isinstance(state, tuple) and len(state) == len(self.list):
+            return list(state)
+        found: list[Any] = []
+        return found if _collect(self.nest, state, found) else None
+
+    def fits(self, state: Any, like: Tensor, size: dict[str, int]) -> bool:
+        """Whether a state is what a call of these sizes can start from."""
+        leaves = self.leaves(state)
+        if leaves is None:
+            return False
+        dtype, device = like.dtype, like.device
+        for (_, axes, rule), leaf in zip(self.list, leaves, strict=True):
+            if not isinstance(leaf, Tensor) or leaf.device != device:
+                return False
+            shape = leaf.shape
+            if len(shape) != len(axes) or leaf.dtype != dtype_of(rule, dtype):
+                return False
+            for letter, n in zip(axes, shape, strict=True):
+                if size[letter] != n:
+                    return False
+        return True
+
+    def refuse(
+        self,
+        where: str,
+        state: Any,
+        like: Tensor,
+        size: dict[str, int],
+        known: Mapping[str, tuple[object, str]],
+    ) -> NoReturn:
+        """Raise the error of a state that `fits` found wrong.
+
+        Args:
+            where: the call as the user knows it.
+            like: a sequence of the call.
+            size: letter -> size, from the sequences.
+            known: the tensors of the call and their axes, for `bind`.
+        """
+        leaves = self.leaves(state)
+        if leaves is None:
+            raise StateError(f"{where}: state is {what(state)}, expected {self.wanted}")
+        found = {p.path: (t, " ".join(p.axes)) for p, t in zip(self.list, leaves, strict=True)}
+        bind(where, **({} if self.single else known), **found)
+        for (path, axes, rule), leaf in zip(self.list, leaves, strict=True):
+            sizes = [size[letter] for letter in axes]
+            if list(leaf.shape) != sizes:
+                raise ShapeError(
+                    f"{where}: {path} is {list(leaf.shape)}, expected [{' '.join(axes)}] = "
+                    f"{sizes}; give the state that an earlier call returned"
+                )
+            exactly(where, dtype_of(rule, like.dtype), like, **{path: leaf})
+        raise AssertionError(f"{where}: the contract refuses a state and cannot say why")
+
+    @property
+    def wanted(self) -> str:
+        """What a state is, in words."""
+        listed = ", ".join(f"{p.path} [{', '.join(p.axes)}]" for p in self.list)
+        kind = {2: "the pair", 3: "the triple"}.get(len(self.list), f"the {len(self.list)} parts")
+        return f"{kind} ({listed}) that an earlier call returned"
+
+    def blank(self, like: Any, size: dict[str, int], expanded: bool = False) -> Any:
+        """A state of zeros beside the tensor `like`; `expanded`: one zero for all elements."""
+        leaves = []
+        for _, axes, rule in self.list:
+            dtype = rule if isinstance(rule, torch.dtype) else dtype_of(rule, like.dtype)
+            shape = [size[letter] for letter in axes]
+            if expanded:
+                leaves.append(like.new_zeros((), dtype=dtype).expand(shape))
+            else:
+                leaves.append(like.new_zeros(size=shape, dtype=dtype))
+        if self.single:
+            return leaves[0]
+        if self._flat is not None:
+            return self._flat(*leaves)
+        return self.filled(dict(zip((part.path for part in self.list), leaves, strict=True)))
+
+
+def _parts(nest: Mapping[str, Any], before: str = "") -> list[Part]:
+    found = []
+    for name, entry in nest.items():
+        if isinstance(entry, Mapping):
+            found += _parts(entry, f"{before}{name}.")
+        else:
+            axes, dtype = entry
+            found.append(Part(before + name, tuple(axes.split()), dtype))
+    return found
+
+
+def _collect(nest: Mapping[str, Any], state: Any, found: list[Any]) -> bool:
+    """Put the tensors of a state behind `found`; false if it is built otherwise than `nest`."""
+    if isinstance(state, tuple) and len(state) == len(nest):
+        values: Sequence[Any] = state
+    elif isinstance(state, Mapping) and state.keys() == nest.keys():
+        values = [state[name] for name in nest]
+    else:
+        return False
+    for entry, value in zip(nest.values(), values, strict=True):
+        if isinstance(entry, Mapping):
+            if not _collect(entry, value, found):
+                return False
+        else:
+            found.append(value)
+    return True
+
+
+def _filled(nest: Mapping[str, Any], before: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _filled(entry, f"{before}{name}.", tensors)
+        if isinstance(entry, Mapping)
+        else tensors[before + name]
+        for name, entry in nest.items()
+    }
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """float64 for float64, and float32 for everything else."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def dtype_of(rule: torch.dtype | Kept, like: torch.dtype) -> torch.dtype:
+    """The dtype of a part of a state beside sequences of the dtype `like`."""
+    if isinstance(rule, torch.dtype):
+        return rule
+    return wide(like) if rule is WIDE else like

@@ -1,0 +1,27 @@
+"""The triangle of every mixer rebuilds its output: `y = wei @ values + carried`."""
+
+import pytest
+import torch
+
+from tests.mixers.outside import conv, selective
+from tests.mixers.rooms import ROOMS, drawn, past
+
+DOCUMENTS = torch.tensor([[0] * 9, [0, 0, 1, 1, 1, 4, 4, 4, 4]])
+EVERY = [*ROOMS, pytest.param(conv.MIXER, id="conv"), pytest.param(selective.MIXER, id="selective")]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("mixer", EVERY)
+def test_the_triangle_rebuilds_y(mixer, after, packed):
+    if packed and not mixer.contract.documents:
+        pytest.skip("it takes no documents")
+    given = mixer.contract.named(drawn(mixer, T=9, C=3))
+    given |= {"state": past(mixer, C=3) if after else None}
+    given |= {"documents": DOCUMENTS} if packed else {}
+    y, found = mixer(**given)[0], mixer.weights(**given)
+    torch.testing.assert_close(found.on(given[mixer.contract.values]), y, rtol=1e-12, atol=1e-12)
+    assert found.carried.shape == y.shape
+    assert bool((found.wei.triu(1) == 0).all())
+    if not after and mixer is not conv.MIXER:  # whose bias is carried as well
+        assert bool((found.carried == 0).all())
