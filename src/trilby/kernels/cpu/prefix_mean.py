@@ -20,7 +20,7 @@ from torch import Tensor, contiguous_format
 from ..machine import threads
 from ..machine.compiler import Kernel
 from ..machine.memory import empty_like
-from ..simd.elements import ELEMENT, decode, divide, encode, prefetch, flat
+from ..simd.elements import ELEMENT, decode, divide, encode, flat, prefetch
 from ..simd.wide import (
     LANES,
     divided,

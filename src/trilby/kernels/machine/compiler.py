@@ -24,6 +24,15 @@ from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 from numba.core.typing.context import CallStack
 
+inner = partial(
+    numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False
+)
+"""Decorate a function that only kernels call.
+
+It gets no entry from Python and counts no references, which takes most of the time of compiling
+one that is handed tuples of arrays.
+"""
+
 _lock = threading.RLock()
 _begun: list[Any] = []  # what is being compiled just now, under the lock
 _log = logging.getLogger("trilby")

@@ -1,45 +1,51 @@
-"""Memory with names and true lengths: rows of tensors, places of scratch memory, records.
+"""Memory with names: rows of tensors, places of scratch memory, records.
 
-An array made here owns nothing and costs nothing: it is an address and a length. Making a numpy
-array of a tensor, and taking it apart again in compiled code, costs microseconds for each argument.
+A place is a pointer: `place[i]` is a number, and `load(place, i, 2)` is a vector of two registers.
+One declaration gives the size of each place; `gaps` says where the memory between them must stay
+untouched, and tests look at it. An array of numba would be seven numbers instead of one: handing
+tuples of arrays from function to function doubles the time of compiling.
 """
 
 from collections.abc import Sequence
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
+
+from .elements import beginning
 
 GAP = 16  # numbers between two places, so that a write beyond one of them can be seen
 
 
 @intrinsic
-def row(context, address, like, at, n):
-    """The n numbers from element `at` on behind an address, as an array of the type of `like`."""
-    kind = types.Array(like, 1, "C")
+def row(context, address, like, at):
+    """A pointer to element `at` behind an address, where elements of the type of `like` stand."""
+    kind = types.CPointer(like)
 
     def generate(context, build, signature, args):
-        data = build.inttoptr(args[0], context.get_data_type(like).as_pointer())
-        return _array(context, build, kind, build.gep(data, [args[2]]), args[3])
+        data = build.inttoptr(args[0], context.get_value_type(kind))
+        return build.gep(data, [args[2]])
 
-    return kind(types.int64, like, types.int64, types.int64), generate
+    return kind(types.int64, like, types.int64), generate
+
+
+@intrinsic
+def skip(context, line, n):
+    """A pointer to element n of a line: skip(line, n)[i] is line[n + i]."""
+    return line(line, types.int64), lambda _c, build, _s, args: build.gep(args[0], [args[1]])
 
 
 @intrinsic
 def laid(context, address, like, sizes):
-    """Scratch memory from an address on, as one array for each name of the NamedTuple `sizes`."""
-    kind = types.Array(like, 1, "C")
+    """Scratch memory from an address on: a pointer for each name of the NamedTuple `sizes`."""
+    kind = types.CPointer(like)
     places = types.NamedUniTuple(kind, sizes.count, sizes.instance_class)
 
     def generate(context, build, signature, args):
-        data = build.inttoptr(args[0], context.get_data_type(like).as_pointer())
-        found = []
+        data, found = build.inttoptr(args[0], context.get_value_type(kind)), []
         for i in range(sizes.count):
-            size = build.extract_value(args[2], i)
-            found.append(_array(context, build, kind, data, size))
-            data = build.gep(data, [_after(build, size)])
+            found.append(data)
+            data = build.gep(data, [_after(build, build.extract_value(args[2], i))])
         return context.make_tuple(build, places, found)
 
     return places(types.int64, like, sizes), generate
@@ -72,7 +78,7 @@ def write(context, line, index, record):
 
     def generate(context, build, signature, args):
         kind, _, fields = signature.args
-        data = make_array(kind)(context, build, args[0]).data
+        data = beginning(context, build, kind, args[0])
         at = build.mul(args[1], ir.Constant(args[1].type, fields.count))
         for i in range(fields.count):
             value = build.extract_value(args[2], i)
@@ -90,7 +96,7 @@ def read(context, line, index, names):
     record = types.NamedUniTuple(line.dtype, len(fields), names.instance_class)
 
     def generate(context, build, signature, args):
-        data = make_array(signature.args[0])(context, build, args[0]).data
+        data = beginning(context, build, line, args[0])
         at = build.mul(args[1], ir.Constant(args[1].type, len(fields)))
         found = [
             build.load(build.gep(data, [build.add(at, ir.Constant(at.type, i))]))
@@ -99,21 +105,3 @@ def read(context, line, index, names):
         return context.make_tuple(build, record, found)
 
     return record(line, types.int64, names), generate
-
-
-def _array(context, build, kind, data, length):
-    """The array of so many elements that begins at an address."""
-    array = make_array(kind)(context, build)
-    size = ir.Constant(
-        context.get_value_type(types.intp),
-        context.get_abi_sizeof(context.get_data_type(kind.dtype)),
-    )
-    populate_array(
-        array,
-        data=data,
-        shape=cgutils.pack_array(build, [length]),
-        strides=cgutils.pack_array(build, [size]),
-        itemsize=size,
-        meminfo=None,
-    )
-    return array._getvalue()

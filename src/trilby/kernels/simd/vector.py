@@ -18,9 +18,8 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, register_model
-from numba.np.arrayobj import make_array
 
-from .elements import F32, F64, I32
+from .elements import F32, F64, I32, beginning
 
 _KINDS = {types.float32: F32, types.float64: F64}
 
@@ -58,7 +57,7 @@ class _Model(PrimitiveModel):
 
 def address(context, build, line, value, index, n):
     """Where line[index] stands in memory, as a place for n elements of the line."""
-    data = make_array(line)(context, build, value).data
+    data = beginning(context, build, line, value)
     many = ir.VectorType(context.get_data_type(line.dtype), n)
     return build.bitcast(build.gep(data, [index]), many.as_pointer())
 
@@ -181,17 +180,6 @@ def sum_lanes(context, vector):
         return build.extract_element(value, I32(0))
 
     return vector.element(vector), generate
-
-
-@intrinsic
-def number(context, line, index):
-    """line[index]; counted from the beginning only, which costs an instruction less."""
-
-    def generate(context, build, signature, args):
-        data = make_array(signature.args[0])(context, build, args[0]).data
-        return build.load(build.gep(data, [args[1]]))
-
-    return line.dtype(line, types.int64), generate
 
 
 @intrinsic

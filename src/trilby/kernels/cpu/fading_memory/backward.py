@@ -8,11 +8,10 @@ last to the first: the states inside are computed again, then the gradient of th
 from functools import partial
 from typing import Any, NamedTuple
 
-import numba
 from numba.extending import register_jitable
 
-from ...machine.compiler import Kernel
-from ...simd.places import laid, read, row, write
+from ...machine.compiler import Kernel, inner
+from ...simd.places import laid, read, row, skip, write
 from ..recurrence.program import signature
 from ..recurrence.sequences import (
     Piece,
@@ -130,7 +129,7 @@ def BACKWARD(kinds, tensors, sizes, piece, _back, address):
             head_back(given, place, size, shape, b, h)
 
 
-@numba.njit(forceinline=True)
+@inner()
 def head_back(given, place, size, shape, b, h):
     """All positions of one head."""
     H, left, T = size.heads, shape.left, size.T
@@ -160,7 +159,7 @@ def head_back(given, place, size, shape, b, h):
         pack_rows(given.dw, at.dw, place.dw, shape, chunk, is_first(given.dw, h, H))
 
 
-@numba.njit(forceinline=True)
+@inner()
 def to_border(given, place, shape, at, number, T, lasted):
     """The state at the end of a chunk from that at its beginning; whether it lasts."""
     chunk = chunk_of(number * CHUNK, CHUNK, T, QUAD, False)
@@ -175,7 +174,7 @@ def to_border(given, place, shape, at, number, T, lasted):
     for c in range(shape.blocks):
         came = border_of(place, shape, number, c)
         after = border_of(place, shape, number + 1, c)
-        rest = Strip(place.rest[c * shape.block : (c + 1) * shape.block], shape.lanes)
+        rest = Strip(skip(place.rest, c * shape.block), shape.lanes)
         for i in range(CHUNK // QUAD):
             rows = rows_of(place, shape, i * QUAD)
             along = i * QUAD * shape.width + c * shape.lanes
@@ -185,22 +184,22 @@ def to_border(given, place, shape, at, number, T, lasted):
     return long
 
 
-@numba.njit
+@inner()
 def border_of(place, shape, number, c):
     """A block of columns of the state at the beginning of a chunk."""
     at = (number * shape.blocks + c) * shape.block
-    return Strip(place.borders[at : at + shape.block], shape.lanes)
+    return Strip(skip(place.borders, at), shape.lanes)
 
 
-@numba.njit
+@inner()
 def before_four(place, shape, number, c, i):
     """A block of columns of the state before the four positions number i of a chunk."""
     if i == 0:
         return border_of(place, shape, number, c)
-    return Strip(place.inside[i * shape.block : (i + 1) * shape.block], shape.lanes)
+    return Strip(skip(place.inside, i * shape.block), shape.lanes)
 
 
-@numba.njit(forceinline=True)
+@inner()
 def inside_again(place, shape, chunk, number, c):
     """The states inside of a chunk in one block of columns, and what z reads of them."""
     rest = Strip(place.rest, shape.lanes)
@@ -214,7 +213,7 @@ def inside_again(place, shape, chunk, number, c):
         four(before, after, rest, rows, columns, d, p, False)
 
 
-@numba.njit(forceinline=True)
+@inner()
 def block_back(given, place, shape, chunk, at, number, c):
     """The gradient of the state from the end of a chunk to its beginning, in one block."""
     half, dg = shape.lanes // 2, given.dg
@@ -226,9 +225,9 @@ def block_back(given, place, shape, chunk, at, number, c):
             aside = side * half
             along = i * QUAD * shape.width + c * shape.lanes + aside
             columns = Returned(place.w, place.p, place.old, place.dw, along, shape.width)
-            b = Strip(place.d[c * shape.block + aside : (c + 1) * shape.block], shape.lanes)
-            there = Strip(before.line[aside:], shape.lanes)
+            b = Strip(skip(place.d, c * shape.block + aside), shape.lanes)
+            there = Strip(skip(before.line, aside), shape.lanes)
             found = backward(there, b, rows, columns, d, p)
             for j in range(min(QUAD, chunk.many - i * QUAD)):
                 t = chunk.first + i * QUAD + j
-                row(dg.address, dg.like, at.dg + t * dg.time + 2 * c + side, 1)[0] = found[j]
+                row(dg.address, dg.like, at.dg + t * dg.time + 2 * c + side)[0] = found[j]

@@ -4,11 +4,10 @@ from functools import partial
 from math import exp
 from typing import Any, NamedTuple
 
-import numba
 from numba.extending import register_jitable
 
-from ...machine.compiler import Kernel
-from ...simd.places import laid, read, row
+from ...machine.compiler import Kernel, inner
+from ...simd.places import laid, read, row, skip
 from ..recurrence.program import signature
 from ..recurrence.sequences import (
     Piece,
@@ -108,7 +107,7 @@ def FORWARD(kinds, tensors, sizes, piece, back, address):
             head(given, place, size, shape, b, h, back)
 
 
-@numba.njit(forceinline=True)
+@inner()
 def head(given, place, size, shape, b, h, back):
     """All positions of one head."""
     T, span = size.T, span_of(size.T)
@@ -138,22 +137,21 @@ def head(given, place, size, shape, b, h, back):
             walk(given, place, shape, chunk, ends, c, straight, long)
         pack_rows(given.y, y, place.y, shape, chunk, is_first(given.y, h, size.heads))
     if not straight:
-        fade = exp(row(given.g.address, given.g.like, g, 1)[0]) if back else 1.0
+        fade = exp(row(given.g.address, given.g.like, g)[0]) if back else 1.0
         pack_state(given.end, ends[1], place.state, shape, fade)
 
 
-@numba.njit
+@inner()
 def strip_of(state, at, c, shape):
     """A block of columns of a state that is read or left where it lies."""
-    numbers = (shape.rows - 1) * state.row + shape.lanes
-    return Strip(row(state.address, state.like, at + c * shape.lanes, numbers), state.row)
+    return Strip(row(state.address, state.like, at + c * shape.lanes), state.row)
 
 
-@numba.njit(forceinline=True)
+@inner()
 def walk(given, place, shape, chunk, ends, c, straight, long):
     """A chunk of positions in one block of columns."""
-    L, at, end, quads = shape.lanes, c * shape.block, (c + 1) * shape.block, chunk.whole // QUAD
-    here, rest = Strip(place.state[at:end], L), Strip(place.rest[at:end], L)
+    L, at, quads = shape.lanes, c * shape.block, chunk.whole // QUAD
+    here, rest = Strip(skip(place.state, at), L), Strip(skip(place.rest, at), L)
     for i in range(quads):
         before = after = here
         if straight and chunk.first == 0 and i == 0:

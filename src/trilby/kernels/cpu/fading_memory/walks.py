@@ -8,11 +8,11 @@ apart, once for all columns.
 from math import exp
 from typing import Any, NamedTuple
 
-import numba
 from numba import float64
 
-from ...simd.places import write
-from ...simd.vector import as_type, fma, load, missed, number, store, sum_lanes, zeros
+from ...machine.compiler import inner
+from ...simd.places import skip, write
+from ...simd.vector import as_type, fma, load, missed, store, sum_lanes, zeros
 
 CHUNK = 128  # positions that are unpacked at a time, and between kept states on the way back
 QUAD = 4  # positions in one walk down the rows; what follows has them written out
@@ -86,14 +86,14 @@ class Rows(NamedTuple):
     height: Any
 
 
-@numba.njit
+@inner()
 def rows_of(place, shape, i):
     """What runs down the rows of four positions, the first of which is number i."""
-    start, end = i * shape.height, (i + QUAD) * shape.height
-    return Rows(place.x[start:end], place.z[start:end], shape.rows, shape.height)
+    at = i * shape.height
+    return Rows(skip(place.x, at), skip(place.z, at), shape.rows, shape.height)
 
 
-@numba.njit
+@inner()
 def lasting(g, n):
     """Whether memories last longer than a chunk: half of what was there before n gates is left.
 
@@ -107,7 +107,7 @@ def lasting(g, n):
     return left > -0.7 and most <= 0.0
 
 
-@numba.njit
+@inner()
 def decays_of(a, g, i, long):
     """The decays of four positions from i on; where memories last, from the sum of their gates."""
     a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
@@ -119,7 +119,7 @@ def decays_of(a, g, i, long):
     return Decays(a0, a0 * a1, a0 * a1 * a2, whole, a1 * a2 * a3, a2 * a3, a3, lack)
 
 
-@numba.njit
+@inner()
 def scores_of(x, z, a, i, height, half):
     """The scores of four positions; x and z have their rows one behind the other."""
     s00 = s10 = s11 = s20 = s21 = s22 = s30 = s31 = s32 = s33 = zeros(x, 1)
@@ -148,7 +148,7 @@ def scores_of(x, z, a, i, height, half):
     )  # fmt: skip
 
 
-@numba.njit(forceinline=True)
+@inner()
 def tell(place, shape, chunk, long):
     """What each four positions of a chunk tell each other."""
     for i in range(chunk.whole // QUAD):
@@ -157,7 +157,7 @@ def tell(place, shape, chunk, long):
         write(place.scores, i, found)
 
 
-@numba.njit
+@inner()
 def renewed(rest, at, d, h, new, long):
     """One piece of a row after four positions: decay3 h + new, rounded once.
 
@@ -172,7 +172,7 @@ def renewed(rest, at, d, h, new, long):
     return after
 
 
-@numba.njit
+@inner()
 def four(before, after, rest, rows, columns, d, p, long):
     """Four positions: the state `before` them is read, the one `after` them left."""
     x, z, (w, y, old) = rows.x, rows.z, (columns.w, columns.y, columns.old)
@@ -184,16 +184,11 @@ def four(before, after, rest, rows, columns, d, p, long):
     y0 = y1 = y2 = y3 = zeros(w, 2)
     for r in range(rows.n):
         h = load(before.line, r * before.down, 2)
-        y0 += number(z, r) * h
-        y1 += number(z, r + one) * h
-        y2 += number(z, r + two) * h
-        y3 += number(z, r + three) * h
-        new = (
-            number(x, r + one) * u1
-            + number(x, r) * u0
-            + number(x, r + two) * u2
-            + number(x, r + three) * w3
-        )
+        y0 += z[r] * h
+        y1 += z[r + one] * h
+        y2 += z[r + two] * h
+        y3 += z[r + three] * h
+        new = x[r + one] * u1 + x[r] * u0 + x[r + two] * u2 + x[r + three] * w3
         store(after.line, r * after.down, renewed(rest.line, r * rest.down, d, h, new, long))
     y0, y1, y2, y3 = d.decay0 * y0, d.decay1 * y1, d.decay2 * y2, d.decay3 * y3
     store(old, c0, y0)
@@ -206,18 +201,18 @@ def four(before, after, rest, rows, columns, d, p, long):
     store(y, c3, p.score30 * w0 + y3 + p.score31 * w1 + p.score32 * w2 + p.score33 * w3)
 
 
-@numba.njit
+@inner()
 def one(before, after, rows, columns, decay):
     """One position by itself, as a decoder has them: s comes from far and is seen once."""
     w, y = load(columns.w, columns.at, 2), zeros(columns.w, 2)
     for r in range(rows.n):
-        h = number(rows.x, r) * w + decay * load(before.line, r * before.down, 2)
-        y += number(rows.z, r) * h
+        h = rows.x[r] * w + decay * load(before.line, r * before.down, 2)
+        y += rows.z[r] * h
         store(after.line, r * after.down, h)
     store(columns.y, columns.at, y)
 
 
-@numba.njit
+@inner()
 def onward(before, after, rest, rows, columns, d, long):
     """Four positions of which only the state after them is wanted."""
     x, w, c, width = rows.x, columns.w, columns.at, columns.width
@@ -226,16 +221,11 @@ def onward(before, after, rest, rows, columns, d, long):
     u2, w3 = d.left2 * load(w, c + 2 * width, 2), load(w, c + 3 * width, 2)
     for r in range(rows.n):
         h = load(before.line, r * before.down, 2)
-        new = (
-            number(x, r + one) * u1
-            + number(x, r) * u0
-            + number(x, r + two) * u2
-            + number(x, r + three) * w3
-        )
+        new = x[r + one] * u1 + x[r] * u0 + x[r + two] * u2 + x[r + three] * w3
         store(after.line, r * after.down, renewed(rest.line, r * rest.down, d, h, new, long))
 
 
-@numba.njit
+@inner()
 def backward(before, after, rows, columns, d, p):
     """Four positions back, in half a block of columns.
 
@@ -252,21 +242,16 @@ def backward(before, after, rows, columns, d, p):
     for r in range(rows.n):
         b = load(after.line, r * after.down, 1)
         both += load(before.line, r * before.down, 1) * b
-        y0 += number(x, r) * b
-        y1 += number(x, r + one) * b
-        y2 += number(x, r + two) * b
-        y3 += number(x, r + three) * b
-        new = (
-            number(z, r + one) * u1
-            + number(z, r) * u0
-            + number(z, r + two) * u2
-            + number(z, r + three) * u3
-        )
+        y0 += x[r] * b
+        y1 += x[r + one] * b
+        y2 += x[r + two] * b
+        y3 += x[r + three] * b
+        new = z[r + one] * u1 + z[r] * u0 + z[r + two] * u2 + z[r + three] * u3
         store(after.line, r * after.down, d.decay3 * b + new)
     return gradients((y0, y1, y2, y3), d.decay3 * both, columns, d, p)
 
 
-@numba.njit
+@inner()
 def gradients(y, both, columns, d, p):
     """The gradients of w into dw, and those of the logarithms of the decays.
 

@@ -8,11 +8,11 @@ are pack_rows from there. Inside a chunk positions are counted in the order in w
 from math import exp
 from typing import Any, NamedTuple
 
-import numba
 from numba.extending import register_jitable
 
+from ...machine.compiler import inner
 from ...simd.elements import decode, encode, prefetch
-from ...simd.places import row
+from ...simd.places import row, skip
 
 AHEAD = 8  # positions that are asked for before they are unpacked
 LINE = 16  # numbers of float32 in a line of the cache
@@ -95,7 +95,7 @@ def shape_of(size, piece):
     return Shape(size.rows, columns, left, height, blocks * L, L, blocks, size.rows * L)
 
 
-@numba.njit
+@inner()
 def chunk_of(begin, span, T, together, back):
     """The positions from `begin` on, at most `span`; counted from the end where `back`."""
     many = min(span, T - begin)
@@ -103,53 +103,53 @@ def chunk_of(begin, span, T, together, back):
     return Chunk(T - 1 - begin, -1, many, whole, T) if back else Chunk(begin, 1, many, whole, T)
 
 
-@numba.njit
+@inner()
 def head_of(sequence, b, h, heads):
     """Where head h of row b begins; heads of the sequence that are fewer are shared evenly."""
     return b * sequence.batch + (h * sequence.heads // heads) * sequence.head
 
 
-@numba.njit
+@inner()
 def is_first(sequence, h, heads):
     """Whether head h is the first of those that share a head of the sequence."""
     return h % (heads // sequence.heads) == 0
 
 
-@numba.njit
+@inner()
 def part_of(sequence, b, h, heads, left):
     """Where the columns from `left` on of a head begin."""
     return head_of(sequence, b, h, heads) + left * sequence.step
 
 
-@numba.njit
+@inner()
 def decoded(element):
     return decode(element)
 
 
-@numba.njit
+@inner()
 def encoded(value, like):
     return encode(value, like)
 
 
-@numba.njit
+@inner()
 def blank(place, at, n):
     for j in range(at, at + n):
         place[j] = 0
 
 
-@numba.njit
+@inner()
 def ask(sequence, at, n):
     """Ask for n numbers that are read soon: a head is a short piece of a long row of memory."""
-    line = row(sequence.address, sequence.like, at, n)
+    line = row(sequence.address, sequence.like, at)
     for j in range(0, n, LINE):
         prefetch(line, j)
 
 
-@numba.njit
+@inner()
 def unpack(place, sequence, at, n):
     """n numbers of a sequence, in the dtype of the place."""
     step = sequence.step
-    line = row(sequence.address, sequence.like, at, (n - 1) * step + 1)
+    line = row(sequence.address, sequence.like, at)
     if step == 1:
         for j in range(n):
             place[j] = decoded(line[j])
@@ -158,7 +158,7 @@ def unpack(place, sequence, at, n):
             place[j] = decoded(line[j * step])
 
 
-@numba.njit
+@inner()
 def fetch_rows(place, width, sequence, at, n, chunk):
     """A chunk of a sequence, n numbers a position; zeros beside them and below the last."""
     for i in range(chunk.many):
@@ -166,29 +166,29 @@ def fetch_rows(place, width, sequence, at, n, chunk):
         ahead = t + AHEAD * chunk.step
         if 0 <= ahead < chunk.T:
             ask(sequence, at + ahead * sequence.time, n)
-        unpack(place[i * width : i * width + n], sequence, at + t * sequence.time, n)
+        unpack(skip(place, i * width), sequence, at + t * sequence.time, n)
         blank(place, i * width + n, width - n)
     blank(place, chunk.many * width, (chunk.whole - chunk.many) * width)
 
 
-@numba.njit
+@inner()
 def fetch_gates(g, a, sequence, at, chunk, later):
     """The gates of a chunk, and the decays exp(g); `later`: of the position after each.
 
     A gate after the last position is 0, and so are those that fill up the chunk.
     """
-    line = row(sequence.address, sequence.like, at, (chunk.T - 1) * sequence.time + 1)
+    line = row(sequence.address, sequence.like, at)
     for i in range(chunk.whole):
         t = chunk.first + i * chunk.step + (1 if later else 0)
         g[i] = line[t * sequence.time] if i < chunk.many and t < chunk.T else 0.0
         a[i] = exp(g[i])
 
 
-@numba.njit
-def pack(sequence, at, place, first):
-    """A row of a place into a result, or on top of what is there already."""
-    step, n = sequence.step, len(place)
-    line = row(sequence.address, sequence.like, at, (n - 1) * step + 1)
+@inner()
+def pack(sequence, at, place, n, first):
+    """n numbers of a place into a result, or on top of what is there already."""
+    step = sequence.step
+    line = row(sequence.address, sequence.like, at)
     if step == 1 and first:
         for j in range(n):
             line[j] = encoded(place[j], line[j])
@@ -201,26 +201,24 @@ def pack(sequence, at, place, first):
             line[j * step] = encoded(before + place[j], sequence.like)
 
 
-@numba.njit
+@inner()
 def pack_rows(sequence, at, place, shape, chunk, first):
     """A chunk of a place into a result, or on top of what other heads of a group left there."""
     for i in range(chunk.many):
         t = chunk.first + i * chunk.step
-        start = i * shape.width
-        pack(sequence, at + t * sequence.time, place[start : start + shape.columns], first)
+        pack(sequence, at + t * sequence.time, skip(place, i * shape.width), shape.columns, first)
 
 
-@numba.njit
+@inner()
 def state_of(state, b, h, shape):
     """Where the columns of a piece begin in the state of a head."""
     return b * state.batch + h * state.head + shape.left * state.step
 
 
-@numba.njit
+@inner()
 def fetch_state(place, state, at, shape):
     """A state [rows, columns] as blocks of columns, each row after row, zeros beside it."""
-    n = (shape.rows - 1) * state.row + (shape.columns - 1) * state.step + 1
-    line, L = row(state.address, state.like, at, n), shape.lanes
+    line, L = row(state.address, state.like, at), shape.lanes
     for c in range(shape.blocks):
         for r in range(shape.rows):
             for j in range(L):
@@ -229,11 +227,10 @@ def fetch_state(place, state, at, shape):
                 place[c * shape.block + r * L + j] = value
 
 
-@numba.njit
+@inner()
 def pack_state(state, at, place, shape, fade):
     """Blocks of columns back into a state [rows, columns], each number times `fade`."""
-    n = (shape.rows - 1) * state.row + (shape.columns - 1) * state.step + 1
-    line, L = row(state.address, state.like, at, n), shape.lanes
+    line, L = row(state.address, state.like, at), shape.lanes
     for r in range(shape.rows):
         for j in range(shape.columns):
             value = place[j // L * shape.block + r * L + j % L] * fade
