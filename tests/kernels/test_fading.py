@@ -8,7 +8,10 @@ import pytest
 import torch
 
 import trilby
+import trilby.kernels.ops  # defines the operators
 from trilby.bench.proof import compare
+from trilby.kernels.cpu.fading_memory import launch as fading
+from trilby.kernels.cpu.recurrence import launch
 
 FORWARD = torch.ops.trilby.fading_memory.default
 BACKWARD = torch.ops.trilby.fading_memory_backward.default
@@ -135,3 +138,38 @@ def test_a_memory_that_lasts_forgets_at_a_reset_and_may_fade_again():
     torch.testing.assert_close(
         trilby.decay.fused(q, k, v, g)[0][:, 300:], alone, rtol=1e-12, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("heads", [(1, 2, 4), (2, 1, 4), (4, 2, 1), (2, 4, 1)])
+def test_heads_that_share_in_different_ways_overwrite_what_was_in_memory(heads, monkeypatch):
+    def unset(like, shape):
+        return like.new_full(tuple(shape), torch.nan)
+
+    monkeypatch.setattr(fading, "fresh", unset)
+    *given, g, state = arguments(torch.float64)
+    few = [x[:, :, :n] for x, n in zip(given, heads, strict=True)]
+    many = [x.repeat_interleave(4 // n, 2) for x, n in zip(few, heads, strict=True)]
+    y, after = FORWARD(*few, g, state)
+    dy, dafter = torch.randn_like(y), torch.randn_like(after)
+    found, all_heads = BACKWARD(dy, dafter, *few, g, state), BACKWARD(dy, dafter, *many, g, state)
+    for one, other, n in zip(found, all_heads, (*heads, 4, 4), strict=True):
+        expected = other if one is found[-1] else other.unflatten(2, (n, -1)).sum(3)
+        torch.testing.assert_close(one, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("T", [1, 5, 150])
+def test_nothing_is_written_between_the_places_of_scratch_memory(T, monkeypatch):
+    monkeypatch.setattr(launch, "CHECKED", True)
+    given = arguments(torch.float32, heads=(2, 4), T=T)
+    y, after = FORWARD(*given)
+    assert all(t.isfinite().all() for t in BACKWARD(y, after, *given))
+
+
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_a_write_between_two_places_is_found(way, monkeypatch):
+    places = getattr(fading, f"{way}_places")
+    monkeypatch.setattr(launch, "CHECKED", True)
+    monkeypatch.setattr(fading, f"{way}_places", lambda *a: [n - 1 for n in places(*a)])
+    given = arguments(torch.float32, T=128)
+    with pytest.raises(RuntimeError, match="wrote beyond place"):
+        BACKWARD(*FORWARD(*given), *given)

