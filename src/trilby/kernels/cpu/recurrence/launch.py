@@ -88,7 +88,10 @@ def _run(jobs: list[Callable[[int], None]], between: list[tuple[int, int]], like
         job(scratch.data_ptr())
         for i, (start, end) in enumerate(between if CHECKED else ()):
             if not scratch[start:end].isnan().all():
-                raise RuntimeError(f"launch: {job} wrote beyond place {i} of its scratch memory")
+                raise RuntimeError(
+                    f"launch: a program wrote beyond place {i} of its scratch memory: "
+                    "declare more numbers for that place"
+                )
         free.append(scratch)
 
     threads.spread([partial(run, job) for job in jobs])
