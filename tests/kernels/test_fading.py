@@ -10,6 +10,8 @@ import torch
 import trilby
 from trilby.bench.proof import compare
 from trilby.kernels import ops
+from trilby.kernels.cpu.fading_memory import launch as fading
+from trilby.kernels.cpu.recurrence import launch
 
 OPERATORS = {o.schema.name: o.plain for o in ops.OPERATORS}
 FORWARD, BACKWARD = OPERATORS["fading_memory"], OPERATORS["fading_memory_backward"]
@@ -56,18 +58,6 @@ def test_a_gradient_is_the_same_with_and_without_a_graph_of_it():
     graph = torch.autograd.grad(loss, given, create_graph=True)
     for one, other in zip(plain, graph, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
-
-
-@pytest.mark.parametrize("groups", [(1, 2, 4, 4), (2, 1, 4, 1), (1, 4, 2, 2), (4, 2, 1, 4)])
-def test_every_argument_may_have_groups_of_its_own(groups):
-    """The operator takes several numbers of groups; gradients are those of repeated heads."""
-    *whole, state = arguments(torch.float64, T=150)
-    few = [x[:, :, :n].clone().requires_grad_() for x, n in zip(whole, groups, strict=True)]
-    repeated = [x.repeat_interleave(4 // x.shape[2], 2) for x in few]
-    found = torch.autograd.grad(FORWARD(*few, state)[0].sin().sum(), few)
-    wanted = torch.autograd.grad(FORWARD(*repeated, state)[0].sin().sum(), few)
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (1, 4)])
@@ -148,3 +138,38 @@ def test_a_memory_that_lasts_forgets_at_a_reset_and_may_fade_again():
     torch.testing.assert_close(
         trilby.decay.fused(q, k, v, g)[0][:, 300:], alone, rtol=1e-12, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("heads", [(1, 2, 4), (2, 1, 4), (4, 2, 1), (2, 4, 1)])
+def test_heads_that_share_in_different_ways_overwrite_what_was_in_memory(heads, monkeypatch):
+    def unset(like, shape):
+        return like.new_full(tuple(shape), torch.nan)
+
+    monkeypatch.setattr(fading, "fresh", unset)
+    *given, g, state = arguments(torch.float64)
+    few = [x[:, :, :n] for x, n in zip(given, heads, strict=True)]
+    many = [x.repeat_interleave(4 // n, 2) for x, n in zip(few, heads, strict=True)]
+    y, after = FORWARD(*few, g, state)
+    dy, dafter = torch.randn_like(y), torch.randn_like(after)
+    found, all_heads = BACKWARD(dy, dafter, *few, g, state), BACKWARD(dy, dafter, *many, g, state)
+    for one, other, n in zip(found, all_heads, (*heads, 4, 4), strict=True):
+        expected = other if one is found[-1] else other.unflatten(2, (n, -1)).sum(3)
+        torch.testing.assert_close(one, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("T", [1, 5, 150])
+def test_nothing_is_written_between_the_places_of_scratch_memory(T, monkeypatch):
+    monkeypatch.setattr(launch, "CHECKED", True)
+    given = arguments(torch.float32, heads=(2, 4), T=T)
+    y, after = FORWARD(*given)
+    assert all(t.isfinite().all() for t in BACKWARD(y, after, *given))
+
+
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_a_write_between_two_places_is_found(way, monkeypatch):
+    places = getattr(fading, f"{way}_places")
+    monkeypatch.setattr(launch, "CHECKED", True)
+    monkeypatch.setattr(fading, f"{way}_places", lambda *a: [n - 1 for n in places(*a)])
+    given = arguments(torch.float32, T=128)
+    with pytest.raises(RuntimeError, match="wrote beyond place"):
+        BACKWARD(*FORWARD(*given), *given)

@@ -20,23 +20,21 @@ from torch import Tensor, contiguous_format
 from ..machine import threads
 from ..machine.compiler import Kernel
 from ..machine.memory import empty_like
-from ..simd.elements import ELEMENT, decode, divide, encode, fetch, flat
-from ..simd.vector import minus, plus
+from ..simd.elements import ELEMENT, decode, divide, encode, flat, prefetch
 from ..simd.wide import (
     LANES,
-    climbing,
-    last,
-    load,
-    misfit,
+    divided,
+    fence,
+    last_lane,
+    misaligned,
+    narrowed,
+    prefix_sums,
+    quotients,
     ramp,
-    same,
-    settle,
-    share,
-    shares,
-    store,
-    stream,
-    summed,
-    turned,
+    reversed_lanes,
+    streamed,
+    sum_of_prefix,
+    widened,
 )
 from .prefix_mean_documents import packed_mean
 
@@ -152,24 +150,24 @@ def _prefix_rows(x, xs, y, ys, total, count, T, part, past):
     for b in range(b0, b1):
         sums, rest = total[b, c0:c1], total[b, c0 + wide : c1]
         i, j = b * xs[0] + c0, b * ys[0] + c0
-        streams = past and ys[1] % LANES == 0 and misfit(y, j) == 0
+        streams = past and ys[1] % LANES == 0 and misaligned(y, j) == 0
         for t in range(T):
             n = float(count[b] + t + 1)
             part_of_n = 1.0 / n
             for c in range(0, wide, LANES):
-                now = plus(load(sums, c), load(x, i + c))
-                store(sums, c, now)
+                now = widened(sums, c) + widened(x, i + c)
+                narrowed(sums, c, now)
                 if streams:
-                    stream(y, j + c, share(now, n, part_of_n, y))
+                    streamed(y, j + c, divided(now, n, part_of_n, y))
                 else:
-                    store(y, j + c, share(now, n, part_of_n, y))
+                    narrowed(y, j + c, divided(now, n, part_of_n, y))
             given, out = x[i + wide : i + C], y[j + wide : j + C]  # as slices, or it is no vector's
             for c in range(C - wide):
                 rest[c] += decode(given[c])
                 out[c] = encode(divide(rest[c], n, part_of_n, out[c]), out[c])
             i += xs[1]
             j += ys[1]
-    settle()
+    fence()
 
 
 @_kernel(_rows)
@@ -180,29 +178,29 @@ def _suffix_rows(dy, ys, dx, xs, total, count, T, part, past):
     for b in range(b0, b1):
         sums, rest = total[b, c0:c1], total[b, c0 + wide : c1]
         i, j = b * ys[0] + (T - 1) * ys[1] + c0, b * xs[0] + (T - 1) * xs[1] + c0
-        streams = past and xs[1] % LANES == 0 and misfit(dx, j) == 0
+        streams = past and xs[1] % LANES == 0 and misaligned(dx, j) == 0
         for t in range(T - 1, -1, -1):
             n = float(count[b] + t + 1)
             part_of_n = 1.0 / n
             if t >= AHEAD and WIDE <= C:  # no processor foresees a walk back over rows
                 for f in range(0, C, LINE):
-                    fetch(dy, i - AHEAD * ys[1] + f)
+                    prefetch(dy, i - AHEAD * ys[1] + f)
                     if not streams:
-                        fetch(dx, j - AHEAD * xs[1] + f)
+                        prefetch(dx, j - AHEAD * xs[1] + f)
             for c in range(0, wide, LANES):
-                now = plus(load(sums, c), share(load(dy, i + c), n, part_of_n, dy))
-                store(sums, c, now)
+                now = widened(sums, c) + divided(widened(dy, i + c), n, part_of_n, dy)
+                narrowed(sums, c, now)
                 if streams:
-                    stream(dx, j + c, now)
+                    streamed(dx, j + c, now)
                 else:
-                    store(dx, j + c, now)
+                    narrowed(dx, j + c, now)
             given, out = dy[i + wide : i + C], dx[j + wide : j + C]
             for c in range(C - wide):
                 rest[c] += divide(decode(given[c]), n, part_of_n, given[c])
                 out[c] = encode(rest[c], out[c])
             i -= ys[1]
             j -= xs[1]
-    settle()
+    fence()
 
 
 @_kernel(_series)
@@ -216,17 +214,17 @@ def _prefix_series(x, xs, y, ys, total, count, T, part, past):
                 i = b * xs[0] + c * xs[2] + t * xs[1]
                 j = b * ys[0] + c * ys[2] + t * ys[1]
                 if xs[1] == 1 and ys[1] == 1:
-                    n = plus(same(float(count[b] + t + 1)), ramp())
-                    before, streams = same(base), past and misfit(y, j) == 0
+                    n = float(count[b] + t + 1) + ramp()
+                    streams = past and misaligned(y, j) == 0
                     while t + LANES <= end:
-                        sums = plus(climbing(load(x, i)), same(inside))
-                        mean = shares(plus(before, sums), n, y)
+                        sums = prefix_sums(widened(x, i)) + inside
+                        mean = quotients(base + sums, n, y)
                         if streams:
-                            stream(y, j, mean)
+                            streamed(y, j, mean)
                         else:
-                            store(y, j, mean)
-                        inside = last(sums)
-                        n = plus(n, same(float(LANES)))
+                            narrowed(y, j, mean)
+                        inside = last_lane(sums)
+                        n = n + float(LANES)
                         t, i, j = t + LANES, i + LANES, j + LANES
                 while t < end:
                     group = 0.0
@@ -241,7 +239,7 @@ def _prefix_series(x, xs, y, ys, total, count, T, part, past):
                     t += LANES
                 base += inside
             total[b, c] = base
-    settle()
+    fence()
 
 
 @_kernel(_sums)
@@ -254,7 +252,7 @@ def _prefix_sums(x, xs, sums, count, T, part):
                 inside, t, end = 0.0, start, min(start + SEGMENT, t1)
                 i = b * xs[0] + c * xs[2] + t * xs[1]
                 while xs[1] == 1 and t + LANES <= end:
-                    inside = summed(load(x, i)) + inside
+                    inside = sum_of_prefix(widened(x, i)) + inside
                     t, i = t + LANES, i + LANES
                 while t < end:
                     group = 0.0
@@ -278,18 +276,18 @@ def _suffix_series(dy, ys, dx, xs, total, count, T, part, past):
                 i = b * ys[0] + c * ys[2] + t * ys[1]
                 j = b * xs[0] + c * xs[2] + t * xs[1]
                 if ys[1] == 1 and xs[1] == 1:
-                    n = minus(same(float(count[b] + t)), ramp())
-                    before, streams = same(base), past and misfit(dx, j) == 0
+                    n = float(count[b] + t) - ramp()
+                    streams = past and misaligned(dx, j) == 0
                     while t - LANES >= stop:
                         t, i, j = t - LANES, i - LANES, j - LANES
-                        now = shares(turned(load(dy, i)), n, dy)
-                        sums = plus(climbing(now), same(inside))
+                        now = quotients(reversed_lanes(widened(dy, i)), n, dy)
+                        sums = prefix_sums(now) + inside
                         if streams:
-                            stream(dx, j, turned(plus(before, sums)))
+                            streamed(dx, j, reversed_lanes(base + sums))
                         else:
-                            store(dx, j, turned(plus(before, sums)))
-                        inside = last(sums)
-                        n = minus(n, same(float(LANES)))
+                            narrowed(dx, j, reversed_lanes(base + sums))
+                        inside = last_lane(sums)
+                        n = n - float(LANES)
                 while t > stop:
                     group = 0.0
                     for k in range(min(LANES, t - stop)):
@@ -302,7 +300,7 @@ def _suffix_series(dy, ys, dx, xs, total, count, T, part, past):
                     t -= LANES
                 base += inside
             total[b, c] = base
-    settle()
+    fence()
 
 
 @_kernel(_sums)
@@ -314,12 +312,12 @@ def _suffix_sums(dy, ys, sums, count, T, part):
             for s in range(t0 // SEGMENT, (t1 + SEGMENT - 1) // SEGMENT):
                 inside, t, stop = 0.0, min((s + 1) * SEGMENT, t1), s * SEGMENT
                 i = b * ys[0] + c * ys[2] + t * ys[1]
-                n = minus(same(float(count[b] + t)), ramp())
+                n = float(count[b] + t) - ramp()
                 while ys[1] == 1 and t - LANES >= stop:
                     t, i = t - LANES, i - LANES
-                    now = shares(turned(load(dy, i)), n, dy)
-                    inside = summed(now) + inside
-                    n = minus(n, same(float(LANES)))
+                    now = quotients(reversed_lanes(widened(dy, i)), n, dy)
+                    inside = sum_of_prefix(now) + inside
+                    n = n - float(LANES)
                 while t > stop:
                     group = 0.0
                     for k in range(min(LANES, t - stop)):

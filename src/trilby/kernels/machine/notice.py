@@ -59,7 +59,7 @@ def _terminal() -> bool:
 def _family(module: str) -> str:
     """What the user called: the file, or the folder of files, below the folder `cpu`.
 
-    >>> _family("trilby.kernels.cpu.fading_memory.programs"), _family("mine")
+    >>> _family("trilby.kernels.cpu.fading_memory.forward"), _family("mine")
     ('fading_memory', 'mine')
     """
     return module.rpartition(".cpu.")[2].split(".")[0]

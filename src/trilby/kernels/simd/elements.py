@@ -63,12 +63,19 @@ def divide(context, value, n, reciprocal, like):
     return types.float64(types.float64, types.float64, types.float64, like), generate
 
 
+def beginning(context, build, line, value):
+    """Where line[0] stands in memory; a line is an array or a pointer."""
+    if isinstance(line, types.CPointer):
+        return value
+    return make_array(line)(context, build, value).data
+
+
 @intrinsic
-def fetch(context, line, index):
+def prefetch(context, line, index):
     """Ask for the memory around line[index] before it is needed; never faults, gives nothing."""
 
     def generate(context, build, signature, args):
-        data = make_array(signature.args[0])(context, build, args[0]).data
+        data = beginning(context, build, line, args[0])
         byte = I8.as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         prefetch = cgutils.get_or_insert_function(build.module, kind, "llvm.prefetch.p0")

@@ -21,7 +21,7 @@ WIDE = Vector(types.float64, LANES)
 
 
 @intrinsic
-def load(context, line, index):
+def widened(context, line, index):
     """line[index : index + 16]."""
 
     def generate(context, build, signature, args):
@@ -34,7 +34,7 @@ def load(context, line, index):
 
 
 @intrinsic
-def store(context, line, index, value):
+def narrowed(context, line, index, value):
     """line[index : index + 16] = value."""
 
     def generate(context, build, signature, args):
@@ -46,8 +46,8 @@ def store(context, line, index, value):
 
 
 @intrinsic
-def stream(context, line, index, value):
-    """`store` past the caches, where `misfit` is 0; `settle` has to follow at last."""
+def streamed(context, line, index, value):
+    """`narrowed` past the caches, where `misaligned` is 0; `fence` has to follow at last."""
 
     def generate(context, build, signature, args):
         kind, place = _place(context, build, signature, args)
@@ -60,7 +60,7 @@ def stream(context, line, index, value):
 
 
 @intrinsic
-def settle(context):
+def fence(context):
     """Wait until what was streamed can be seen by every thread."""
 
     def generate(context, build, signature, args):
@@ -71,7 +71,7 @@ def settle(context):
 
 
 @intrinsic
-def misfit(context, line, index):
+def misaligned(context, line, index):
     """How many elements line[index] stands behind a multiple of sixteen of them in memory."""
 
     def generate(context, build, signature, args):
@@ -83,12 +83,6 @@ def misfit(context, line, index):
 
 
 @intrinsic
-def same(context, value):
-    """The value sixteen times."""
-    return WIDE(types.float64), lambda _c, build, _s, args: everywhere(build, args[0], LANES)
-
-
-@intrinsic
 def ramp(context):
     """0, 1, 2 ... 15."""
     made = ir.Constant(_ALL, [F64(float(i)) for i in range(LANES)])
@@ -96,7 +90,7 @@ def ramp(context):
 
 
 @intrinsic
-def share(context, value, n, reciprocal, line):
+def divided(context, value, n, reciprocal, line):
     """value / n; where the elements of `line` are coarser than float64, value * reciprocal."""
 
     def generate(context, build, signature, args):
@@ -109,7 +103,7 @@ def share(context, value, n, reciprocal, line):
 
 
 @intrinsic
-def shares(context, value, n, line):
+def quotients(context, value, n, line):
     """value / n, each by its own; where `line` is coarser than float64, right to 2^-45.
 
     There 1 / n comes from float32 (24 bits) and one step of Newton's, which doubles them.
@@ -128,7 +122,7 @@ def shares(context, value, n, line):
 
 
 @intrinsic
-def last(context, value):
+def last_lane(context, value):
     """The sixteenth."""
     return types.float64(WIDE), lambda _c, build, _s, args: build.extract_element(
         args[0], I32(LANES - 1)
@@ -136,14 +130,14 @@ def last(context, value):
 
 
 @intrinsic
-def turned(context, value):
+def reversed_lanes(context, value):
     """The last first."""
     order = list(range(LANES - 1, -1, -1))
     return WIDE(WIDE), lambda _c, build, _s, args: shuffled(build, args[0], args[0], order)
 
 
 @intrinsic
-def climbing(context, value):
+def prefix_sums(context, value):
     """Prefix sums of the sixteen: of pairs, then fours, eights and all."""
 
     def generate(context, build, signature, args):
@@ -157,8 +151,8 @@ def climbing(context, value):
 
 
 @intrinsic
-def summed(context, value):
-    """The last of `climbing`, bit for bit, without the others."""
+def sum_of_prefix(context, value):
+    """The last of `prefix_sums`, bit for bit, without the others."""
 
     def generate(context, build, signature, args):
         sums = args[0]

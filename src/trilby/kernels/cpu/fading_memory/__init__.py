@@ -1,1 +1,1 @@
-"""Memories that fade: `launch` cuts the work, `programs` are compiled, `walks` is the algebra."""
+"""The recurrence of decay: `launch` has the operators, `forward` and `backward` the programs."""

@@ -1,0 +1,1 @@
+"""What every recurrence on a CPU shares: tensors by address, chunks fetched and packed, threads."""

@@ -1,0 +1,237 @@
+"""Tensors in compiled code: their addresses and strides, and how chunks are read and written.
+
+Sequences come in four dtypes and any strides. A chunk of positions is unpacked into scratch memory
+in the nearest cache, one position below the other in rows that are whole vectors long. Results are
+packed from there. Inside a chunk positions are counted in the order in which they are visited.
+"""
+
+from math import exp
+from typing import Any, NamedTuple
+
+from numba.extending import register_jitable
+
+from ...machine.compiler import inner
+from ...simd.elements import decode, encode, prefetch
+from ...simd.places import row, skip
+
+AHEAD = 8  # positions that are asked for before they are unpacked
+LINE = 16  # numbers of float32 in a line of the cache
+
+
+class Sequence(NamedTuple):
+    """A tensor [B, T, heads, n]: its address, its strides, and a zero of its type."""
+
+    like: Any
+    address: Any
+    batch: Any
+    time: Any
+    head: Any
+    step: Any
+    heads: Any
+
+
+class State(NamedTuple):
+    """A tensor [B, H, R, W]: its address, its strides, and a zero of its type."""
+
+    like: Any
+    address: Any
+    batch: Any
+    head: Any
+    row: Any
+    step: Any
+    rows: Any
+
+
+class Size(NamedTuple):
+    """What a launch is about: T positions, H heads in groups, states [rows, columns]."""
+
+    T: Any
+    heads: Any
+    groups: Any
+    rows: Any
+    columns: Any
+    lanes: Any  # numbers in a block of columns, two registers wide
+
+
+class Piece(NamedTuple):
+    """The part of a launch that one thread takes: heads of some groups, blocks of columns."""
+
+    first: Any
+    end: Any
+    left: Any
+    right: Any
+
+
+class Shape(NamedTuple):
+    """A state as a piece has it: `rows` down, `columns` from `left` on; whole vectors long."""
+
+    rows: Any
+    columns: Any
+    left: Any
+    height: Any
+    width: Any
+    lanes: Any
+    blocks: Any
+    block: Any  # numbers in a block of columns
+
+
+class Chunk(NamedTuple):
+    """Positions first, first + step ... of T: `many`, in place of `whole` that a walk takes."""
+
+    first: Any
+    step: Any
+    many: Any
+    whole: Any
+    T: Any
+
+
+@register_jitable
+def shape_of(size, piece):
+    """What a piece takes of a state."""
+    L = size.lanes
+    blocks, left = piece.right - piece.left, piece.left * L
+    columns = min(size.columns, piece.right * L) - left
+    height = (size.rows + L - 1) // L * L
+    return Shape(size.rows, columns, left, height, blocks * L, L, blocks, size.rows * L)
+
+
+@inner()
+def chunk_of(begin, span, T, together, back):
+    """The positions from `begin` on, at most `span`; counted from the end where `back`."""
+    many = min(span, T - begin)
+    whole = (many + together - 1) // together * together
+    return Chunk(T - 1 - begin, -1, many, whole, T) if back else Chunk(begin, 1, many, whole, T)
+
+
+@inner()
+def head_of(sequence, b, h, heads):
+    """Where head h of row b begins; heads of the sequence that are fewer are shared evenly."""
+    return b * sequence.batch + (h * sequence.heads // heads) * sequence.head
+
+
+@inner()
+def is_first(sequence, h, heads):
+    """Whether head h is the first of those that share a head of the sequence."""
+    return h % (heads // sequence.heads) == 0
+
+
+@inner()
+def part_of(sequence, b, h, heads, left):
+    """Where the columns from `left` on of a head begin."""
+    return head_of(sequence, b, h, heads) + left * sequence.step
+
+
+@inner()
+def decoded(element):
+    return decode(element)
+
+
+@inner()
+def encoded(value, like):
+    return encode(value, like)
+
+
+@inner()
+def blank(place, at, n):
+    for j in range(at, at + n):
+        place[j] = 0
+
+
+@inner()
+def ask(sequence, at, n):
+    """Ask for n numbers that are read soon: a head is a short piece of a long row of memory."""
+    line = row(sequence.address, sequence.like, at)
+    for j in range(0, n, LINE):
+        prefetch(line, j)
+
+
+@inner()
+def unpack(place, sequence, at, n):
+    """n numbers of a sequence, in the dtype of the place."""
+    step = sequence.step
+    line = row(sequence.address, sequence.like, at)
+    if step == 1:
+        for j in range(n):
+            place[j] = decoded(line[j])
+    else:
+        for j in range(n):
+            place[j] = decoded(line[j * step])
+
+
+@inner()
+def fetch_rows(place, width, sequence, at, n, chunk):
+    """A chunk of a sequence, n numbers a position; zeros beside them and below the last."""
+    for i in range(chunk.many):
+        t = chunk.first + i * chunk.step
+        ahead = t + AHEAD * chunk.step
+        if 0 <= ahead < chunk.T:
+            ask(sequence, at + ahead * sequence.time, n)
+        unpack(skip(place, i * width), sequence, at + t * sequence.time, n)
+        blank(place, i * width + n, width - n)
+    blank(place, chunk.many * width, (chunk.whole - chunk.many) * width)
+
+
+@inner()
+def fetch_gates(g, a, sequence, at, chunk, later):
+    """The gates of a chunk, and the decays exp(g); `later`: of the position after each.
+
+    A gate after the last position is 0, and so are those that fill up the chunk.
+    """
+    line = row(sequence.address, sequence.like, at)
+    for i in range(chunk.whole):
+        t = chunk.first + i * chunk.step + (1 if later else 0)
+        g[i] = line[t * sequence.time] if i < chunk.many and t < chunk.T else 0.0
+        a[i] = exp(g[i])
+
+
+@inner()
+def pack(sequence, at, place, n, first):
+    """n numbers of a place into a result, or on top of what is there already."""
+    step = sequence.step
+    line = row(sequence.address, sequence.like, at)
+    if step == 1 and first:
+        for j in range(n):
+            line[j] = encoded(place[j], line[j])
+    elif step == 1:
+        for j in range(n):
+            line[j] = encoded(decoded(line[j]) + place[j], line[j])
+    else:
+        for j in range(n):
+            before = 0.0 if first else decoded(line[j * step])
+            line[j * step] = encoded(before + place[j], sequence.like)
+
+
+@inner()
+def pack_rows(sequence, at, place, shape, chunk, first):
+    """A chunk of a place into a result, or on top of what other heads of a group left there."""
+    for i in range(chunk.many):
+        t = chunk.first + i * chunk.step
+        pack(sequence, at + t * sequence.time, skip(place, i * shape.width), shape.columns, first)
+
+
+@inner()
+def state_of(state, b, h, shape):
+    """Where the columns of a piece begin in the state of a head."""
+    return b * state.batch + h * state.head + shape.left * state.step
+
+
+@inner()
+def fetch_state(place, state, at, shape):
+    """A state [rows, columns] as blocks of columns, each row after row, zeros beside it."""
+    line, L = row(state.address, state.like, at), shape.lanes
+    for c in range(shape.blocks):
+        for r in range(shape.rows):
+            for j in range(L):
+                there = c * L + j < shape.columns
+                value = line[r * state.row + (c * L + j) * state.step] if there else 0.0
+                place[c * shape.block + r * L + j] = value
+
+
+@inner()
+def pack_state(state, at, place, shape, fade):
+    """Blocks of columns back into a state [rows, columns], each number times `fade`."""
+    line, L = row(state.address, state.like, at), shape.lanes
+    for r in range(shape.rows):
+        for j in range(shape.columns):
+            value = place[j // L * shape.block + r * L + j % L] * fade
+            line[r * state.row + j * state.step] = value
