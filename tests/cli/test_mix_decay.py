@@ -169,7 +169,7 @@ def test_wrong_options_states_and_bytes(capsys):
         in (refused(capsys, path, "-o", "y.npy", "--state-in", "s.safetensors"))
     )
     save_file({"state": torch.zeros(1)}, "s.safetensors", {"mixer": "mean"})
-    assert "s.safetensors: is the state of mean, expected decay; give one that" in (
+    assert "s.safetensors: is the state of mean, expected decay; give a file that" in (
         refused(capsys, path, "-o", "y.npy", "--state-in", "s.safetensors")
     )
     with open(path, "r+b") as file:

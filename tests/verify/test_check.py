@@ -23,6 +23,7 @@ def with_scan(scan):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # the loop takes half a minute on a quiet machine
 @pytest.mark.parametrize("form", trilby.mean.forms)
 def test_the_mean_holds_every_law(form):
     report = trilby.check(trilby.mean, forms=[form])

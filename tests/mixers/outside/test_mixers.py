@@ -15,7 +15,7 @@ from trilby.cli import main
 from trilby.errors import CallError, DtypeError, ShapeError
 
 MIXERS = [pytest.param(m.MIXER, id=m.MIXER.name) for m in (conv, selective)]
-SLOW = pytest.mark.slow
+SLOW = (pytest.mark.slow, pytest.mark.timeout(300))  # half a minute on a quiet machine
 FILE = f"{conv.__file__}:MIXER"
 
 
