@@ -46,8 +46,8 @@ class Weights(NamedTuple):
         """y, from the values that the triangle is applied to.
 
         Args:
-            values: [B, T, C], or [B, T, H, V]. With G heads for the H of `wei`, each of them serves
-                H / G heads that follow each other.
+            values: [B, T, C], or [B, T, H, V]. With G heads for the H of `wei`, each of
+                them is shared by H / G neighbouring heads.
 
         Returns:
             As `carried`.
@@ -66,7 +66,7 @@ class Weights(NamedTuple):
 
 
 class Sized(Protocol[P, Result]):
-    """The form `chunk`: the arguments of the mixer, and `size`."""
+    """The form `chunk`: it takes the arguments of the mixer, and `size`."""
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result: ...
@@ -78,12 +78,12 @@ class Sized(Protocol[P, Result]):
 class Mixer(Generic[P, R]):
     """A causal mixer: one function of a sequence, in every form that it has.
 
-    Calling the mixer takes the best form for the device, the dtype and the size, by the rule that
-    its `best` documents; `form="matrix"`, or the attribute `.matrix`, takes that one and no other.
+    A call takes the fastest form for the device, the dtype and the size; `best` documents the rule.
+    `form="matrix"`, or the attribute `.matrix`, takes exactly that form.
 
     Attributes:
         contract: what a call takes and what the state holds.
-        forms: form name -> function, in the order of `FORMS`; all take what the loop takes.
+        forms: form name -> function, in the order of `FORMS`; all take the arguments of the loop.
         absent: form name -> one sentence saying why the form does not exist.
         best: `best(x)` -> the name of the form that a call without `form=` takes.
         weights: the mixer as a triangle, same arguments as a form -> `Weights`.
@@ -166,7 +166,7 @@ class Mixer(Generic[P, R]):
         return way(*arguments, **keywords)
 
     def drawn(self, *, B: int, T: int, C: int, **how: Any) -> tuple[Any, ...]:
-        """`draw`, with C for every size of its sequences: channels, or heads, keys and values.
+        """`draw`, with C for every size but B and T: channels, or heads, keys and values.
 
         Raises:
             CallError: `draw` returns the same values for two seeds.
@@ -182,10 +182,10 @@ class Mixer(Generic[P, R]):
         return self.draw(B=B, T=T, **dict.fromkeys(self.contract.own, C), **how)
 
     def parameters(self, *sequences: Tensor) -> dict[str, Any]:
-        """Parameters that fit these sequences, by name: the same ones for the same sizes.
+        """Parameters that fit these sequences, by name; equal sizes give equal parameters.
 
-        They are drawn in bfloat16 and cast to the dtype of the sequences, so that a call in float64
-        and one in a narrower dtype have equal parameters.
+        They are drawn in bfloat16 and cast to the dtype of the sequences, so that calls in float64
+        and in a narrower dtype have the same parameters.
         """
         contract = self.contract
         if not contract.parameters:
@@ -199,7 +199,7 @@ class Mixer(Generic[P, R]):
         return {n: v.to(dtype) if _real(v) else v for n, v in self._drawn[key].items()}
 
     def form(self, name: str) -> Callable[..., R]:
-        """The form of that name; a FormError says which there are, or why there is none."""
+        """The form of that name; a FormError lists the forms, or says why there is none."""
         if not isinstance(name, str) or name not in self.forms:
             raise self._no(name)
         return self.forms[name]
@@ -263,7 +263,7 @@ class Mixer(Generic[P, R]):
 
 
 def _counts(parameters: Iterable[inspect.Parameter]) -> tuple[int, int]:
-    """How many arguments a call by place must have, and may have."""
+    """The least and the largest number of arguments by place."""
     places = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     return sum(p.default is p.empty for p in places), len(places)
 

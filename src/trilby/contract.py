@@ -1,7 +1,7 @@
 """The contract of a mixer: what a call takes and what its state holds, written down once.
 
-A mixer's file declares a `Contract` and asks it to check every call. Everything else that needs to
-know what an argument is (the command line, the benchmark, the verifier, the tests) asks it as well.
+The file of a mixer declares a `Contract`, which checks every call. The command line, the benchmark,
+the verifier and the tests ask the same contract what an argument is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,17 +17,17 @@ from .state import SAME, WIDE, Parts, wide
 __all__ = ["SAME", "WIDE", "Argument", "Contract"]
 
 Kind = str | type | None
-"""The axes of a tensor such as "B T C", `float` for a number, `bool` for a flag, None: optional."""
+"""The axes of a tensor, e.g. "B T C"; `float`: a number; `bool`: a flag; None: optional."""
 
 
 class Argument(NamedTuple):
     """One argument of a mixer.
 
     Attributes:
-        name: what the call calls it.
+        name: of the argument.
         axes: the letters of its axes, e.g. ("B", "T", "C"); None where it is never a tensor.
-        number: whether a Python number will do.
-        flag: whether it is True or False.
+        number: whether it may be a Python number.
+        flag: whether it may be True or False.
         optional: whether it may be left out.
     """
 
@@ -39,7 +39,7 @@ class Argument(NamedTuple):
 
     @property
     def sequence(self) -> bool:
-        """Whether it has an axis T; what has none is a parameter."""
+        """Whether it has an axis T; an argument without one is a parameter."""
         return self.axes is not None and "T" in self.axes
 
     @property
@@ -49,7 +49,7 @@ class Argument(NamedTuple):
         return " or ".join(kinds + ([f"a tensor [{' '.join(self.axes)}]"] if self.axes else []))
 
     def takes(self, value: object) -> bool:
-        """Whether a value that is not a tensor will do."""
+        """Whether it may be this value, which is no tensor."""
         if value is None:
             return self.optional and not self.flag
         if isinstance(value, bool):
@@ -58,7 +58,7 @@ class Argument(NamedTuple):
 
 
 class Contract:
-    """What a mixer takes, in the order of the call, and what it keeps.
+    """What a mixer takes, in the order of its call, and what its state holds.
 
     Args:
         name: of the mixer.
@@ -67,11 +67,11 @@ class Contract:
             lists alternatives: `a=("C", float)`, `bias=("C", None)`.
         state: the tensors of the state, `name=(axes, dtype)` in a dict, or dicts inside it. A
             dtype may be WIDE or SAME. A dict of one entry that is called "state" is one tensor.
-        made: makes a state of the entries of the dict, e.g. a NamedTuple; without it a state of
-            several tensors is a dict.
+        made: called with the entries of the dict to make a state, e.g. a NamedTuple. Without it a
+            state of several tensors is a dict.
         values: the sequence that the triangle is applied to, `y = wei @ values + carried`; y has
-            its axes. The first sequence if it is not given.
-        shared: the letter of an axis, heads, that some arguments may share in groups.
+            its axes. The default is the first sequence.
+        shared: the letter of an axis (heads) that some arguments may share in groups.
         wide: arguments that may be float32 beside halves. Every parameter may.
         documents: whether the forms take `documents=`.
 
@@ -121,7 +121,7 @@ class Contract:
         )
 
     def _places(self) -> tuple[tuple[str, int, int], ...]:
-        """Of every letter of its own: a sequence and the axis of it that has this size."""
+        """For each letter but B and T: a sequence and its axis of that size."""
         found: dict[str, tuple[str, int, int]] = {}
         known: set[str] = set()
         for argument in self.arguments.values():
@@ -147,18 +147,18 @@ class Contract:
         *,
         expanded: bool = False,
     ) -> tuple[Any, Tensor | None, dict[str, int]]:
-        """Check one call, and say what it starts from.
+        """Check one call, and return what it starts from.
 
         Args:
             where: the call as the user knows it, quoted in errors, e.g. "mean.loop".
-            given: the arguments in their order, those with a default too.
-            state: what the call was given; None is a state of zeros.
+            given: all arguments in order, also those that have a default.
+            state: the state that the call was given; None is a state of zeros.
             documents: [B, T] ids, or None.
             expanded: an empty state may be one zero for all elements; do not write to it.
 
         Returns:
-            state: the one that was given, or an empty one.
-            begins: [B, T] bool, true where a document begins after another one; or None.
+            state: the one that was given, or zeros.
+            begins: [B, T] bool, true where a new document begins; None without documents.
             size: letter -> size.
 
         Raises:
@@ -183,11 +183,11 @@ class Contract:
         return state, new, size
 
     def empty(self, *given: object) -> Any:
-        """The state before the first position of a call with these arguments, all of it zeros."""
+        """The state before the first position of a call with these arguments: zeros."""
         return self.start(self.name, given)[0]
 
     def sizes(self, *given: object) -> dict[str, int]:
-        """The size of every letter in a call with these arguments, which are checked.
+        """Check a call with these arguments, and return the size of every letter.
 
         >>> Contract("demo", x="B T C", state={}).sizes(torch.zeros(2, 7, 3))
         {'B': 2, 'T': 7, 'C': 3}
@@ -195,18 +195,18 @@ class Contract:
         return self.start(self.name, given)[2]
 
     def length(self, sequence: object) -> int | None:
-        """T of the first sequence, or None where it is not what the contract says."""
+        """T of the first sequence; None if it is not what the contract says."""
         first = self._takes[self._first][1]
         if isinstance(sequence, Tensor) and sequence.ndim == len(first):
             return sequence.shape[first.index("T")]
         return None
 
     def named(self, given: Sequence[Any]) -> dict[str, Any]:
-        """Arguments that were given by place, by their names."""
+        """Arguments given by place, as a dict by name."""
         return dict(zip(self.arguments, given, strict=False))
 
     def _sizes(self, given: tuple[object, ...]) -> dict[str, int] | None:
-        """The size of every letter; None where anything is wrong, which `_refuse` explains."""
+        """The size of every letter; None if anything is wrong, which `_refuse` explains."""
         first: Any = given[self._first]
         if not isinstance(first, Tensor) or first.dtype not in FLOATING:
             return None
@@ -241,7 +241,7 @@ class Contract:
         return size
 
     def _patterns(self, given: tuple[object, ...]) -> dict[str, tuple[Any, str]]:
-        """The tensors of a call for `bind`, shared axes left free."""
+        """The tensors of a call and their axes, for `bind`; shared axes may have any size."""
         found = {}
         for (argument, axes, _), value in zip(self._takes, given, strict=True):
             if axes and not argument.takes(value):
@@ -250,7 +250,7 @@ class Contract:
         return found
 
     def _refuse(self, where: str, given: tuple[object, ...]) -> NoReturn:
-        """Raise the error of a call that `_sizes` found wrong."""
+        """Raise the error for a call that `_sizes` found wrong."""
         for (argument, axes, _), value in zip(self._takes, given, strict=True):
             mixed = not axes or argument.number
             if mixed and not isinstance(value, Tensor) and not argument.takes(value):

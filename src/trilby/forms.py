@@ -1,4 +1,4 @@
-"""The forms that a mixer may have. Without torch, so that the command line can name them early."""
+"""The forms that a mixer may have. Imports no torch, so that the command line starts fast."""
 
 FORMS = ("loop", "matrix", "softmax", "scan", "chunk", "step", "shard", "fused")
-"""The order of forms. A mixer defines them, docs list them and the verifier runs them so."""
+"""Forms in the order in which mixers define them, pages list them and the verifier runs them."""

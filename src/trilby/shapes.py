@@ -1,4 +1,4 @@
-"""The contract of a call: axes, dtypes and devices are checked here, or named in an error."""
+"""Checks of axes, dtypes and devices; an error says which argument is wrong."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,7 +9,7 @@ from .errors import DocumentError, DtypeError, ShapeError
 from .torch_private import mapped
 
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-"""The dtypes in which a sequence may arrive."""
+"""The dtypes that a sequence may have."""
 
 
 def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
@@ -17,16 +17,16 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
 
     Args:
         where: the call as the user knows it, quoted in the error.
-        **arguments: `name=(tensor, "B T C")`; what was not given is left out. The sizes of an axis
-            that is written `:H` are free: `groups` compares heads that some arguments share.
+        **arguments: `name=(tensor, "B T C")`; leave out an argument that was not given. An axis
+            written `:H` may have any size: `groups` compares heads that some arguments share.
 
     Returns:
         The size of every axis letter, e.g. `{"B": 2, "T": 7}`.
 
     Raises:
         DtypeError: an argument is not a tensor.
-        ShapeError: wrong rank, or a letter bound to two sizes. The message names the call, the
-            argument, its shape, the pattern, and who bound the letter first.
+        ShapeError: wrong rank, or a letter with two sizes. The message names the call, the
+            argument, its shape, the pattern, and the argument that had the letter first.
 
     >>> bind("demo", q=(torch.zeros(2, 7, 4), "B T K"), g=(torch.zeros(2, 7), "B T"))
     {'B': 2, 'T': 7, 'K': 4}
@@ -68,7 +68,7 @@ def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
 
 
 def floating(where: str, /, **tensors: Tensor) -> None:
-    """Require a dtype of `FLOATING` of each tensor, and one dtype and one device of all.
+    """Raise unless all tensors have one device and one dtype, which is in `FLOATING`.
 
     Raises:
         DtypeError: integers, complex, bool, two dtypes or two devices in one call; nothing is cast
@@ -97,7 +97,7 @@ convert it first, e.g. x.float()
 
 
 def exactly(where: str, dtype: torch.dtype, like: Tensor, /, **tensors: Tensor) -> None:
-    """Require one dtype, and the device of `like`, of tensors that belong to a state.
+    """Raise unless the tensors of a state have this dtype, and the device of `like`.
 
     Raises:
         DtypeError: another dtype or another device.
@@ -117,7 +117,7 @@ convert it, e.g. count.to(torch.int64)
 
 
 def beside(where: str, like: Tensor, /, **tensors: Tensor) -> None:
-    """Require the device of `like`, the first sequence of a call, of other tensors.
+    """Raise unless the tensors are on the device of `like`, the first sequence of a call.
 
     Raises:
         DtypeError: another device.
@@ -136,12 +136,12 @@ move it, e.g. g.to('cpu')
 
 
 def groups(where: str, /, **heads: int) -> tuple[int, int]:
-    """How many heads a call has, and in how many groups some of its arguments share them.
+    """The number of heads of a call, and the number of groups in which some arguments share them.
 
     Args:
         where: the call as the user knows it, quoted in the error.
-        **heads: argument -> how many heads it has: all H of them, or one for each of G groups of
-            H / G heads that follow each other. G is the same for all arguments and divides H.
+        **heads: argument -> its number of heads: H, or one for each of G groups of H / G
+            neighbouring heads. G is the same for all arguments and divides H.
 
     Returns:
         (H, G); G is H where nothing is shared.
@@ -173,7 +173,7 @@ def begins(where: str, documents: Tensor, like: Tensor) -> Tensor:
     """Where a document of a packed row begins after another one.
 
     Args:
-        documents: [B, T] int64 or int32 ids that never decrease along a row; bound before.
+        documents: [B, T] int64 or int32 ids that never decrease along a row; of checked shape.
         like: a sequence of the same call.
 
     Returns:
@@ -219,7 +219,7 @@ def unmixed(x: Tensor) -> AbstractContextManager[object]:
 
 
 def readable(*tensors: Tensor) -> bool:
-    """Whether values may be looked at: not while compiling, nor under vmap, nor on a fake tensor.
+    """Whether values can be read: not while compiling, under vmap, or of a fake tensor.
 
     >>> readable(torch.zeros(2)), readable(torch.zeros(2, device="meta"))
     (True, False)
@@ -234,7 +234,7 @@ def _short(dtype: torch.dtype) -> str:
 
 
 def what(value: object) -> str:
-    """What a value is that should have been something else, in words.
+    """The kind of a wrong value, in words, for an error.
 
     >>> what([1]), what(torch.zeros(2)), what((1, 2, 3))
     ('a list', 'a torch.Tensor', 'a tuple of 3')

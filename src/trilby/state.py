@@ -12,9 +12,9 @@ from .shapes import bind, exactly, what
 
 
 class Kept(Enum):
-    """The dtype of a tensor in a state, where it follows the dtype of the sequences."""
+    """The dtype of a tensor in a state, if it depends on the dtype of the sequences."""
 
-    WIDE = "float64 beside float64, and float32 beside everything else"
+    WIDE = "float64 for float64 sequences, float32 for all others"
     SAME = "the dtype of the sequences"
 
 
@@ -30,12 +30,12 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """The tensors of a state, in their order.
+    """The tensors of a state, in order.
 
     Args:
         nest: `name=(axes, dtype)` in a dict, or dicts inside it.
-        made: makes a state of the entries of the dict, e.g. a NamedTuple; None: a state of several
-            tensors is a dict.
+        made: called with the entries of the dict to make a state, e.g. a NamedTuple. None: a state
+            of several tensors is a dict.
 
     >>> parts = Parts(dict(conv=("B C", SAME), ssm=dict(h=("B C N", WIDE))))
     >>> [part.path for part in parts]
@@ -57,7 +57,7 @@ class Parts:
         """The tensors of a state by path; a state that is one tensor is called `state`.
 
         Raises:
-            StateError: the state is built otherwise than the contract says.
+            StateError: the state is not built as the contract says.
         """
         leaves = self.leaves(state)
         if leaves is None:
@@ -65,14 +65,14 @@ class Parts:
         return dict(zip((part.path for part in self.list), leaves, strict=True))
 
     def filled(self, tensors: Mapping[str, Any]) -> Any:
-        """A state of these tensors, which are named as `tensors` names them."""
+        """A state from tensors by path, the inverse of `tensors`."""
         if self.single:
             return tensors["state"]
         found = _filled(self.nest, "", tensors)
         return found if self.made is None else self.made(**found)
 
     def leaves(self, state: Any) -> list[Any] | None:
-        """The tensors of a state in the order of the parts; None if it is built otherwise."""
+        """The tensors of a state in order; None if it is not built as the contract says."""
         if self.single:
             return [state]
         if self._flat is not None and isinstance(state, tuple) and len(state) == len(self.list):
@@ -81,7 +81,7 @@ class Parts:
         return found if _collect(self.nest, state, found) else None
 
     def fits(self, state: Any, like: Tensor, size: dict[str, int]) -> bool:
-        """Whether a state is what a call of these sizes can start from."""
+        """Whether a call of these sizes can start from a state."""
         leaves = self.leaves(state)
         if leaves is None:
             return False
@@ -105,7 +105,7 @@ class Parts:
         size: dict[str, int],
         known: Mapping[str, tuple[object, str]],
     ) -> NoReturn:
-        """Raise the error of a state that `fits` found wrong.
+        """Raise the error for a state that does not fit.
 
         Args:
             where: the call as the user knows it.
@@ -130,13 +130,13 @@ class Parts:
 
     @property
     def wanted(self) -> str:
-        """What a state is, in words."""
+        """What a state must be, in words."""
         listed = ", ".join(f"{p.path} [{', '.join(p.axes)}]" for p in self.list)
         kind = {2: "the pair", 3: "the triple"}.get(len(self.list), f"the {len(self.list)} parts")
         return f"{kind} ({listed}) that an earlier call returned"
 
     def blank(self, like: Any, size: dict[str, int], expanded: bool = False) -> Any:
-        """A state of zeros beside the tensor `like`; `expanded`: one zero for all elements."""
+        """A state of zeros on the device of `like`; `expanded`: one zero for all elements."""
         leaves = []
         for _, axes, rule in self.list:
             dtype = rule if isinstance(rule, torch.dtype) else dtype_of(rule, like.dtype)
@@ -164,7 +164,7 @@ def _parts(nest: Mapping[str, Any], before: str = "") -> list[Part]:
 
 
 def _collect(nest: Mapping[str, Any], state: Any, found: list[Any]) -> bool:
-    """Put the tensors of a state behind `found`; false if it is built otherwise than `nest`."""
+    """Append the tensors of a state to `found`; false if it is not built like `nest`."""
     if isinstance(state, tuple) and len(state) == len(nest):
         values: Sequence[Any] = state
     elif isinstance(state, Mapping) and state.keys() == nest.keys():
@@ -195,7 +195,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def dtype_of(rule: torch.dtype | Kept, like: torch.dtype) -> torch.dtype:
-    """The dtype of a part of a state beside sequences of the dtype `like`."""
+    """The dtype of a part of a state, for sequences of the dtype `like`."""
     if isinstance(rule, torch.dtype):
         return rule
     return wide(like) if rule is WIDE else like

@@ -131,7 +131,7 @@ def test_a_state_that_does_not_fit(capsys):
         return refused(capsys, path, "-o", "z.npy", "--state-in", state)
 
     assert (
-        "mix: s.safetensors: its total is [1, 3] float64, wide.npy needs [1, 4] float64; go on"
+        "mix: s.safetensors: its total is [1, 3] float64, wide.npy needs [1, 4] float64; continue"
     ) in line("wide.npy")
     assert "mix: none: there is no such file; check the path" in line("x.npy", "none")
     assert "is not a state file" in line("x.npy", "y.npy")

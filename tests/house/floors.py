@@ -17,6 +17,20 @@ FLOORS = (  # bottom first; a module imports strictly lower floors, and its own 
     {"__main__"},
     {"__init__"},
 )
+VERIFIER = (  # the same inside `verify/`: its folders, and the files that stand beside them
+    {"copies", "sizes", "wording"},
+    {"process"},
+    {"precision"},
+    {"comparing"},
+    {"subjects", "reports"},
+    {"reproducers", "mutants"},
+    {"equivalence"},
+    {"same"},
+    {"laws"},
+    {"judge"},
+    {"check"},
+    {"__init__"},
+)
 COMPUTED = ("trilby/__init__.py", "trilby/kernels/ops/operator.py")
 """The files that import by a name they were given: the roof from its table, an operator from the
 `kernels=` of whoever makes it, which is read as an import there.
@@ -64,6 +78,21 @@ def broken(source: str, module: str, package: str = "trilby") -> list[str]:
         if LEVEL.get(there, 99) >= LEVEL[here]:
             complaints.append(f"{module}: imports {name}")
     return complaints
+
+
+def broken_inside(source: str, module: str) -> list[str]:
+    """Imports of one file of the verifier that go to a folder which is not below its own."""
+    level = {name: level for level, floor in enumerate(VERIFIER) for name in floor}
+    here = module.removesuffix(".py").split("/")[2]
+    if here not in level:
+        return [f"{module}: stands on no floor of the verifier"]
+    found = [name.split(".") for name in imports(source, module)]
+    inside = [(*name, "__init__") for name in found if name[:2] == ["trilby", "verify"]]
+    return [
+        f"{module}: imports {'.'.join(name[:-1])}"
+        for name in inside
+        if name[2] != here and level.get(name[2], 99) >= level[here]
+    ]
 
 
 def outsiders(source: str, module: str, allowed: set[str]) -> list[str]:

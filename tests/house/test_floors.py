@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.house.floors import broken, imports, outsiders
+from tests.house.floors import broken, broken_inside, imports, outsiders
 from tests.house.tree import SOURCES
 
 STANDARD = set(sys.stdlib_module_names)
@@ -58,6 +58,34 @@ def test_an_import_that_goes_up_is_found(module, line, found):
 )
 def test_an_import_that_goes_down_is_not_blamed(module, line):
     assert broken(line, module) == []
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("trilby/verify/")])
+def test_folders_of_the_verifier_depend_on_each_other_one_way(module):
+    assert broken_inside(SOURCES[module], module) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("trilby/verify/copies/nested.py", "from ..precision import recast", "precision.recast"),
+        ("trilby/verify/subjects/subject.py", "def f():\n    from ..laws import LAWS", "laws.LAWS"),
+        ("trilby/verify/reports/report.py", "from ..subjects.subject import Subject", "subjects"),
+        ("trilby/verify/laws/causal.py", "from .. import check", "verify.check"),
+        ("trilby/verify/laws/causal.py", "from ...verify import check", "verify.check"),
+        ("trilby/verify/sizes.py", "from .. import verify", "trilby.verify"),
+        ("trilby/verify/same.py", "from . import attic", "verify.attic"),
+        ("trilby/verify/attic/old.py", "", "no floor"),
+    ],
+)
+def test_a_circle_inside_the_verifier_is_found(module, line, found):
+    (complaint,) = broken_inside(line, module)
+    assert found in complaint
+
+
+def test_a_law_may_use_a_subject_and_its_own_folder():
+    line = "from ..subjects import subject\nfrom .law import Law\nfrom ...card import Mixer"
+    assert broken_inside(line, "trilby/verify/laws/causal.py") == []
 
 
 def test_imports_are_read_as_python_resolves_them():

@@ -1,4 +1,4 @@
-"""Operators against torch's own checker, and the shares of the threads."""
+"""Every operator against torch's own checker and against itself; the shares of the threads."""
 
 import pytest
 import torch
@@ -7,26 +7,102 @@ import trilby
 from trilby.kernels import ops
 from trilby.kernels.machine.threads import shares
 
-OPERATORS = [torch.ops.trilby.prefix_mean.default, torch.ops.trilby.prefix_mean_backward.default]
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def arguments(dtype: torch.dtype, layout: str = "contiguous", grad: bool = False):
+def _mean(dtype, first=None, series=False):
     x = trilby.mean.draw(B=2, T=9, C=3, dtype=dtype)[0]
-    x = x.transpose(1, 2).contiguous().transpose(1, 2) if layout == "time" else x
-    total = torch.randn(2, 3, dtype=torch.float64)
-    return x.requires_grad_(grad), total.requires_grad_(grad), torch.tensor([3, 0])
+    x = x.transpose(1, 2).contiguous().transpose(1, 2) if series else x
+    return x, torch.randn(2, 3, dtype=torch.float64), torch.tensor([3, 0]), first
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "time"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("operator", OPERATORS, ids=["forward", "backward"])
-def test_opcheck(operator, dtype, layout):
-    torch.library.opcheck(operator, arguments(dtype, layout, grad=dtype == torch.float64))
+def _means(dtype):
+    first = torch.tensor([[0, 0, 0, 3, 3, 3, 6, 6, 6], [0] * 9])
+    return _mean(dtype), _mean(dtype, series=True), _mean(dtype, first)
+
+
+def _fading(dtype):
+    """Heads all their own; groups that share q and k, and v and g."""
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    for a, b in ((4, 4), (2, 4), (4, 1)):
+        q, k, v, g = trilby.decay.draw(B=2, T=5, H=4, K=3, V=2, dtype=dtype)
+        yield q[:, :, :a], k[:, :, :a], v[:, :, :b], g, torch.randn(2, 4, 3, 2, dtype=wide)
+
+
+def _fading_back(dtype):
+    for given in _fading(dtype):
+        y, after = ops.fading_memory(*given)
+        yield torch.randn_like(y), torch.randn_like(after), *given
+
+
+SAMPLES = {  # an operator without a line here fails its tests
+    "prefix_mean": _means,
+    "prefix_mean_backward": _means,
+    "fading_memory": _fading,
+    "fading_memory_backward": _fading_back,
+}
+QUICK = ("test_schema", "test_autograd_registration", "test_faketensor")
+EVERY = pytest.mark.parametrize("operator", ops.OPERATORS, ids=lambda o: o.schema.name)
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+
+
+def samples(operator, dtype, grad=False):
+    """The arguments of one call after the other, as leaves."""
+    for given in SAMPLES[operator.schema.name](dtype):
+        yield tuple(
+            x.detach().clone().requires_grad_(grad and x.is_floating_point())
+            if isinstance(x, torch.Tensor) else x
+            for x in given
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@EVERY
+def test_opcheck(operator, dtype):
+    """The trace with symbols, which takes seconds, is made of one sample in one dtype."""
+    traced = dtype == torch.float64
+    for i, given in enumerate(samples(operator, dtype, grad=traced)):
+        quick = {} if traced and not i else {"test_utils": QUICK}
+        torch.library.opcheck(operator.plain, given, **quick)
+
+
+def test_every_operator_is_in_the_list():
+    known = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("trilby::")}
+    assert known == {f"trilby::{o.schema.name}" for o in ops.OPERATORS}
+
+
+@EVERY
+def test_derivatives_to_the_second_order(operator):
+    given = list(samples(operator, torch.float64, grad=True))[-1]
+    places = [i for i, x in enumerate(given) if x is not None and x.requires_grad]
+
+    def function(*leaves):
+        whole = list(given)
+        for i, leaf in zip(places, leaves, strict=True):
+            whole[i] = leaf
+        return operator(*whole)
+
+    leaves = [given[i] for i in places]
+    forward = operator.forward_mode
+    assert torch.autograd.gradcheck(function, leaves, check_forward_ad=forward, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
+
+
+@EVERY
+def test_vmap_is_one_call_after_the_other(operator):
+    given = next(samples(operator, torch.float64))
+    many = [x if x is None or i else torch.stack([x, -x, 2 * x]) for i, x in enumerate(given)]
+    dims = tuple(None if i else 0 for i in range(len(given)))
+    found = torch.func.vmap(operator, in_dims=dims)(*many)
+    for n in range(3):
+        wanted = operator(many[0][n], *given[1:])
+        for got, right in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got[n], right, rtol=1e-13, atol=1e-13)
 
 
 def test_the_two_are_each_other_s_transpose():
-    x, total, count = arguments(torch.float64)
-    dy, dtotal, _ = (torch.randn_like(x), torch.randn_like(total), None)
+    x, total, count, _ = _mean(torch.float64)
+    dy, dtotal = torch.randn_like(x), torch.randn_like(total)
     y, left = ops.prefix_mean(x, total, count)
     dx, back = ops.prefix_mean_backward(dy, dtotal, count)
     there = (y * dy).sum() + (left * dtotal).sum()

@@ -1,4 +1,4 @@
-"""Ways of doing one thing, timed in turn in one process, so that a busy moment hits them all."""
+"""Time several functions in turn in one process, so that a busy moment slows all of them."""
 
 import gc
 import math
@@ -13,7 +13,7 @@ Way = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that one call of each way took, one entry for each round.
+    """Seconds for one call of each function, one entry for each round.
 
     >>> t = Timings({"copy": [1.0, 2.0, 9.0], "sum": [3.0, 4.0, 27.0]})
     >>> t.median("sum"), t.quartiles("copy"), t.times("copy", "sum")
@@ -28,15 +28,15 @@ class Timings:
         return min((len(taken) for taken in self.seconds.values()), default=0)
 
     def median(self, way: str) -> float:
-        """The middle of the rounds, in seconds."""
+        """The median of the rounds, in seconds."""
         return statistics.median(self.seconds[way])
 
     def quartiles(self, way: str) -> tuple[float, float]:
-        """The seconds that a quarter and three quarters of the rounds stayed under."""
+        """The lower and the upper quartile of the rounds, in seconds."""
         return quartiles(self.seconds[way])
 
     def times(self, way: str, base: str) -> float:
-        """How many times faster `way` is than `base`: the median of the rounds' own ratios."""
+        """How many times faster `way` is than `base`: the median over the ratios of each round."""
         pairs = zip(self.seconds[base], self.seconds[way], strict=True)
         return statistics.median(slow / fast for slow, fast in pairs)
 
@@ -55,15 +55,15 @@ class Timings:
 def interleaved(
     ways: Mapping[str, Way], *, rounds: int = 9, warmup: int = 2, least: float = 0.0
 ) -> Timings:
-    """Time every way once a round; each round starts one way later than the one before.
+    """Time every function once in each round; each round starts with the next function.
 
     Args:
-        ways: name -> what to call. Its result is dropped while the clock runs, so that what it
-            costs to get memory and to give it back counts.
+        ways: name -> the function. Its result is dropped while the clock runs, so the time to
+            get memory and to give it back is included.
         rounds: how many rounds are timed.
         warmup: how many rounds run before them, untimed.
-        least: seconds; a way that takes less is called several times in a row, the same number of
-            times in every round, and the time of one call is reported.
+        least: seconds; a function that takes less is called several times in a row, the same
+            number of times in every round. The time of one call is reported.
 
     The garbage collector runs between rounds and not inside one.
 
@@ -97,7 +97,7 @@ def interleaved(
 
 
 def clocked(way: Way, repeats: int = 1) -> float:
-    """Seconds that one of `repeats` calls in a row takes."""
+    """Seconds for one call, measured over `repeats` calls in a row."""
     began = time.perf_counter()
     for _ in range(repeats):
         way()
@@ -105,7 +105,7 @@ def clocked(way: Way, repeats: int = 1) -> float:
 
 
 def rotated(names: list[str], turn: int) -> list[str]:
-    """The names in their order, starting one later each turn.
+    """The names in their order, starting with the next one in each round.
 
     >>> rotated(["a", "b", "c"], 1), rotated(["a", "b", "c"], 5)
     (['b', 'c', 'a'], ['c', 'a', 'b'])
@@ -115,7 +115,7 @@ def rotated(names: list[str], turn: int) -> list[str]:
 
 
 def quartiles(values: list[float]) -> tuple[float, float]:
-    """The lower and the upper quartile, between neighbours by weight; one value is its own.
+    """The lower and the upper quartile, interpolated; one value is both.
 
     >>> quartiles([4.0]), quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
     ((4.0, 4.0), (2.0, 4.0))
@@ -127,7 +127,7 @@ def quartiles(values: list[float]) -> tuple[float, float]:
 
 
 def _repeats(way: Way, least: float) -> int:
-    """How many calls in a row last `least` seconds; the first call is not typical."""
+    """How many calls in a row take `least` seconds; the first call is not counted."""
     if least <= 0:
         return 1
     way()

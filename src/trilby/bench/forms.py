@@ -1,4 +1,4 @@
-"""The forms of one mixer, timed in turn beside a copy of x and, of one sequence, `cumsum / n`."""
+"""The forms of a mixer, timed in turn beside a copy of x and, for one sequence, `cumsum / n`."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from .clock import Way, interleaved
 from .proof import prove
 from .results import COPIES, COPY, CUMSUM, Results
 
-PATIENCE = 1.0  # seconds that a call of a form may take, where no forms are asked for by name
-FIRST = 64  # positions at which the climb to the whole length starts
+PATIENCE = 1.0  # seconds that a call of a form may take if it is not asked for by name
+FIRST = 64  # positions at which a form is tried first
 
 
 def mixer(
@@ -30,20 +30,20 @@ def mixer(
     rounds: int = 9,
     seed: int = 0,
 ) -> Results:
-    """Time forms of a mixer, each after its verdict on the same inputs.
+    """Check the forms of a mixer on the same inputs, then time them.
 
     Args:
-        mixer: whose forms.
+        mixer: the mixer.
         B, T, C: sizes for `mixer.drawn`: C is every size of its sequences.
-        dtype: of what is drawn.
-        forms: those and no others, however long they take; None is every form but those whose
-            call would take longer than a second, which are left out with that reason.
-        backward: time forward and backward, and judge the gradients too.
+        dtype: of the arguments, which are drawn.
+        forms: only these, however long they take. None: every form, except that a form whose call
+            would take longer than a second is left out, with that reason.
+        backward: time forward and backward, and check the gradients too.
         rounds: how many rounds are timed.
-        seed: of what is drawn.
+        seed: of the arguments.
 
     Returns:
-        Results; they are false when a form was refused because a verdict of it is not green.
+        Results; they are false if a form was not timed because a check of it failed.
 
     Raises:
         FormError: a form that the mixer does not have.
@@ -81,7 +81,7 @@ def mixer(
 
 
 def call(form: Callable[..., Any], arguments: tuple[Any, ...], dy: Tensor | None) -> Way:
-    """One call of a form, with its backward where there is a dy."""
+    """One call of a form, and its backward pass if dy is given."""
     if dy is None:
         return lambda: form(*arguments)
     own = [a.detach().requires_grad_() if _real(a) else a for a in arguments]
@@ -90,9 +90,9 @@ def call(form: Callable[..., Any], arguments: tuple[Any, ...], dy: Tensor | None
 
 
 def _limits(x: Tensor, dy: Tensor | None, *, alone: bool) -> dict[str, Way]:
-    """The copy, and the base of a mixer that takes x alone.
+    """The copy of x, and `cumsum / n` for a mixer that takes x alone.
 
-    With a dy, the base goes back too and the copy is made twice.
+    With dy, `cumsum / n` has a backward pass too, and the copy is made twice.
     """
     y, n = torch.empty_like(x), torch.arange(1, x.shape[1] + 1, device=x.device)
     n = n.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
@@ -110,9 +110,9 @@ def _limits(x: Tensor, dy: Tensor | None, *, alone: bool) -> dict[str, Way]:
 def _too_costly(
     mixer: Mixer[..., Any], name: str, arguments: tuple[Any, ...], dy: Tensor | None
 ) -> str | None:
-    """Climb to the whole length by doubling, and stop where twice as long would take too long.
+    """Double the length until it is reached, and stop if the next length would take too long.
 
-    Twice the length is taken to cost four times as much until the times say otherwise.
+    Twice the length is assumed to take four times as long, until the times say otherwise.
     """
     T, t, before = arguments[0].shape[1], FIRST, None
     while t < T:
@@ -149,7 +149,7 @@ def _known(mixer: Mixer[..., Any], forms: Sequence[str]) -> list[str]:
 
 
 def _values(mixer: Mixer[..., Any], arguments: tuple[Any, ...]) -> Tensor:
-    """The argument whose shape y has."""
+    """The argument that has the shape of y."""
     values: Tensor = mixer.contract.named(arguments)[mixer.contract.values]
     return values
 

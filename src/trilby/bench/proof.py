@@ -1,7 +1,7 @@
-"""The verdict that a form needs before it is timed: on the same inputs, and against the loop.
+"""The check that a form must pass before it is timed: on the same inputs, and against the loop.
 
-`same` runs a form in float64 many times over; where the inputs are too large for that, the answer
-is compared once with the float64 answer of the reference, within what the verifier allows.
+`same` runs a form in float64 many times. Where the inputs are too large for that, the result is
+compared once with the float64 result of the reference, within the tolerance of the verifier.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,20 @@ from ..verify import Verdict, same
 from ..verify.copies.nested import convert, leaves
 from ..verify.precision.allowance import FACTOR, unit
 
-WHOLE = 1 << 20  # elements up to which `same` judges the inputs that are timed, in about a second
-SMALL = dict(B=2, T=13, C=3)  # what the loop can do in no time
-REFERENCES = ("chunk", "scan", "matrix", "loop")  # the first that the mixer has and that is another
+WHOLE = 1 << 20  # elements up to which `same` compares the inputs that are timed, in about a second
+SMALL = dict(B=2, T=13, C=3)  # a size at which the loop takes almost no time
+REFERENCES = (
+    "chunk",
+    "scan",
+    "matrix",
+    "loop",
+)  # the first one that the mixer has and that is another form
 
 Form = Callable[..., Any]
 
 
 class Answer(NamedTuple):
-    """What a form gives back, and the gradients of its floating arguments for a given dy."""
+    """What a form returns, and the gradients of its floating arguments for a given dy."""
 
     y: Tensor
     state: Any
@@ -33,16 +38,16 @@ class Answer(NamedTuple):
 def prove(
     mixer: Mixer[..., Any], form: str, arguments: tuple[Any, ...], *, dy: Tensor | None = None
 ) -> list[Verdict]:
-    """Is this form the function that the mixer is, at these arguments?
+    """Whether a form computes the function of the mixer at these arguments.
 
     Args:
-        arguments: what will be timed.
-        dy: a gradient of y to go back with; its gradients are judged with the answer. None: only
-            the answer is.
+        arguments: the ones that will be timed.
+        dy: a gradient of y; the gradients of the arguments are compared too. None: only the
+            result is compared.
 
     Returns:
-        First against the loop at a small size drawn by the mixer, then against another form at
-        the arguments themselves. Both sentences begin with what was compared.
+        Two verdicts: against the loop at a small size, and against another form at these
+        arguments. Both sentences begin with what was compared.
     """
     small = mixer.drawn(**SMALL, dtype=arguments[0].dtype)
     back = () if dy is None else (torch.ones_like(mixer.forms["loop"](*small)[0]),)
@@ -64,9 +69,9 @@ def prove(
 def compare(reference: Form, way: Form, *arguments: Any) -> Verdict:
     """One call of each: `way` in its dtype against `reference` in float64, and one probe.
 
-    The allowance is the verifier's: so many units of the output, and as many of what the output
-    moves when every input moves by one unit of its dtype; the verifier takes the largest of several
-    such moves, here it is one.
+    The tolerance is that of the verifier: a few units of rounding of the output, and as many times
+    the change of the output when every input changes by one unit of its dtype. The verifier takes
+    the largest of several such changes; here there is one.
     """
     answers = leaves(way(*arguments))
     exact = leaves(reference(*convert(arguments, torch.float64)))
@@ -84,7 +89,7 @@ def compare(reference: Form, way: Form, *arguments: Any) -> Verdict:
 
 
 def _leaf(path: str, a: Any, b: Any, c: Any) -> Verdict:
-    """One leaf of the answer, its float64 twin, and the twin with its inputs moved."""
+    """One tensor of the result, its float64 twin, and the twin with changed inputs."""
     a, b, c = (leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in (a, b, c))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
         return _broken(path, f"{path} is {a!r:.40} and {b!r:.40}")
@@ -110,7 +115,7 @@ def _leaf(path: str, a: Any, b: Any, c: Any) -> Verdict:
 
 
 def _way(form: Form, *, backward: bool) -> Form:
-    """The form as it is, or the form followed by its gradients, dy being the last argument."""
+    """The form as it is; or the form and its gradients, where dy is the last argument."""
     if not backward:
         return form
 
@@ -126,7 +131,7 @@ def _way(form: Form, *, backward: bool) -> Form:
 
 
 def _moved(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The float64 twins of the arguments, each number moved by a unit of its own dtype."""
+    """The arguments in float64, each number changed by one unit of its own dtype."""
     signs = torch.Generator().manual_seed(0)
 
     def move(a: Any) -> Any:
@@ -139,7 +144,7 @@ def _moved(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _told(verdict: Verdict, against: str) -> Verdict:
-    """The same verdict, its subject and its sentence saying what stood on the other side."""
+    """The same verdict, with what it was compared with in its subject and its sentence."""
     fields = {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
     return Verdict(**fields | {"sentence": f"against {against}: {verdict.sentence}"})
 

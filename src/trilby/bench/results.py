@@ -14,7 +14,7 @@ CUMSUM = "cumsum(x, 1) / n"
 
 @dataclass(frozen=True)
 class Results:
-    """Times of the forms of one mixer, with all that a figure has to carry.
+    """Times of the forms of one mixer, and what a reader needs to judge them.
 
     Attributes:
         mixer: its name.
@@ -23,7 +23,7 @@ class Results:
         backward: whether a call is forward and backward.
         timings: seconds of the forms, of the copy (the limit) and, for a mixer of one sequence, of
             cumsum / n (the base).
-        verdicts: form -> what was judged before it was timed.
+        verdicts: form -> the verdicts of its checks.
         left_out: form -> one sentence saying why it was not timed.
         machine: what `trilby env` says.
     """
@@ -39,17 +39,17 @@ class Results:
 
     @property
     def ok(self) -> bool:
-        """Whether no form was refused: each verdict is green."""
+        """Whether every form passed its checks."""
         return all(all(verdicts) for verdicts in self.verdicts.values())
 
     @property
     def limit(self) -> str:
-        """The way that does nothing but move the memory."""
+        """The copy, which only moves the memory."""
         return COPIES if self.backward else COPY
 
     @property
     def base(self) -> list[str]:
-        """`cumsum / n` where it was timed: of several sequences it says nothing."""
+        """`cumsum / n` if it was timed; for several sequences it is not."""
         return [way for way in self.timings.seconds if way == CUMSUM]
 
     def __bool__(self) -> bool:
@@ -120,7 +120,7 @@ class Results:
 
 
 def _scale(seconds: float) -> tuple[float, str]:
-    """The factor and the unit that make a time easy to read."""
+    """The factor and the unit in which a time is easy to read."""
     return next(((f, u) for f, u in ((1.0, "s"), (1e3, "ms")) if seconds * f >= 1), (1e6, "us"))
 
 
@@ -134,7 +134,7 @@ def _ratio(value: float) -> str:
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """The first cell to the left, the numbers to the right."""
+    """The cells of a row: the first one left-aligned, the numbers right-aligned."""
     return [row[0].ljust(widths[0])] + [
         cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
     ]

@@ -1,4 +1,4 @@
-"""`trilby bench mean`: the forms of a mixer timed in turn, each after its verdict."""
+"""`trilby bench mean`: check the forms of a mixer, then time them in turn."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
 @click.option(
-    "--forms", help="Only these, however slow, e.g. fused,scan.  [default: the fast ones]"
+    "--forms", help="Time only these, however slow, e.g. fused,scan.  [default: the fast ones]"
 )
 @click.option("--backward", is_flag=True, help="Time forward and backward.")
 @click.option("--rounds", type=click.IntRange(1), default=9, show_default=True)
@@ -37,8 +37,8 @@ def bench(
 ) -> None:
     """Time the forms of MIXER beside a plain copy and cumsum / n.
 
-    Every form is judged on the same inputs first; one whose verdict is not green is not timed,
-    and the exit code is 1.
+    Every form is checked on the same inputs first. A form that fails is not timed, and the exit
+    code is 1.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Options of a command that are the parameters of its mixer: `--a 0.9`, as its contract says."""
+"""Options for the parameters of a mixer, from its contract: `--a 0.9`."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ _FOUND = "trilby.mixer"
 
 
 class WithKeywords(click.Command):
-    """A command whose first argument is a mixer, and which takes its parameters as options."""
+    """A command whose first argument is a mixer; the parameters of that mixer are options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         name = self._first(args)
@@ -43,7 +43,7 @@ class WithKeywords(click.Command):
         return super().invoke(ctx)
 
     def _first(self, args: list[str]) -> str | None:
-        """The word that names the mixer: the first that is no option and no value of one."""
+        """The word that names the mixer: the first that is neither an option nor its value."""
         takes = {o for p in self.params if not getattr(p, "is_flag", True) for o in p.opts}
         words = [w for before, w in pairwise(["", *args]) if w[:1] != "-" and before not in takes]
         return next((w for w in words if w in names() or ":" in w), None)
@@ -80,7 +80,7 @@ class Value(click.ParamType):
 
 
 def options_of(mixer: "Mixer[..., Any]") -> list[click.Option]:
-    """The options that stand for the parameters of a mixer."""
+    """The options for the parameters of a mixer."""
     found = []
     for name in mixer.contract.parameters:
         argument = mixer.contract.arguments[name]

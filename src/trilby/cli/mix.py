@@ -1,4 +1,4 @@
-"""`trilby mix`: a mixer over a user's own file. Loads torch when it runs, not when it is named."""
+"""`trilby mix`: a mixer over a user's own file. Imports torch only when it runs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,33 +14,35 @@ if TYPE_CHECKING:
 @click.command(cls=WithKeywords)
 @click.argument("mixer", type=MixerName())
 @click.argument("source", metavar="IN")
-@click.option("-o", "--output", "out", metavar="OUT", required=True, help="Where the result goes.")
+@click.option(
+    "-o", "--output", "out", metavar="OUT", required=True, help="Where to write the result."
+)
 @click.option("--form", help="The form to compute in; without it the best one for each block.")
-@click.option("--state-in", metavar="FILE", help="Go on where the stream that left FILE ended.")
-@click.option("--state-out", metavar="FILE", help="Leave the state at the end in FILE.")
+@click.option("--state-in", metavar="FILE", help="Continue from the state in FILE.")
+@click.option("--state-out", metavar="FILE", help="Write the state at the end to FILE.")
 @click.option("--member", "--tensor", "member", help="Which array of an .npz or .safetensors.")
 @click.option("--column", "columns", multiple=True, help="A column of a csv; may be repeated.")
-@click.option("--skip-missing", is_flag=True, help="Leave out csv lines with a missing value.")
-@click.option("--alphabet", help="The characters of a .txt in order; else those that it has.")
+@click.option("--skip-missing", is_flag=True, help="Skip csv lines with a missing value.")
+@click.option("--alphabet", help="The characters of a .txt, in order.  [default: those in it]")
 @click.option("--block", type=click.IntRange(1), help="How many positions to hold at a time.")
 def mix(mixer: "Mixer[..., Any]", source: str, out: str, **options: Any) -> None:
     """Run MIXER over the sequence in IN and write the result to OUT.
 
-    IN is .npy, .npz, .safetensors, .csv with a header line, .txt (every character one position,
+    IN is .npy, .npz, .safetensors, .csv with a header line, .txt (every character is a position,
     one-hot), or - for csv on standard input. Arrays are [T], [T, C] or [B, T, C], of any length:
-    one block is held at a time. OUT is .npy, .npz, .safetensors or .csv, or - for csv on standard
-    output; it has the shape and the dtype of IN and appears whole or not at all.
+    one block at a time is in memory. OUT is .npy, .npz, .safetensors or .csv, or - for csv on
+    standard output. It has the shape and the dtype of IN, and is written completely or not at all.
 
-    A mixer of several sequences, such as decay, takes them from one .safetensors: a tensor
-    [B, T, ...] for each argument by its name (q, k, v, g), and documents [B, T] if wanted. OUT has
-    the shape of the result. The state of --state-in enters the first document of each row.
+    A mixer of several sequences, such as decay, reads them from one .safetensors: a tensor
+    [B, T, ...] for each argument by its name (q, k, v, g), and optionally documents [B, T]. OUT has
+    the shape of the result. The state of --state-in belongs to the first document of each row.
 
-    The parameters of a mixer are options by their names, such as --a 0.9 and --adjust of ema;
-    trilby mix ema --help lists them. One for each channel is written with commas, or is a .npy.
+    The parameters of a mixer are options, such as --a 0.9 and --adjust of ema. They are listed by
+    trilby mix ema --help. Write one value for each channel with commas, or name a .npy file.
 
-    OUT appears first, the state of --state-out right after it: should the machine stop between the
-    two, the same command run again puts both right. A process that is killed leaves OUT as it was
-    and a temporary file named .OUT.trilby-XXXXXXXX.tmp beside it, which can be deleted.
+    OUT is put in place first, and the state of --state-out right after it. If the machine stops
+    between the two, run the same command again. A process that is killed leaves OUT as it was and
+    a temporary file named .OUT.trilby-XXXXXXXX.tmp beside it, which you can delete.
     """
     from .mixing import mix_file
 

@@ -22,18 +22,18 @@ from .statefile import Past, read_state, state_bytes
 
 _HEAVY = ("loop", "matrix", "softmax", "step")
 _HEAVY_STEPS = 1024
-"""Forms whose memory or time per block grows faster than the block get short ones by default."""
+"""Forms whose memory or time grows faster than the block; their default block is short."""
 
 _STATES = 64 << 20
-"""About how many bytes the states of all positions of a block take, in the form that keeps them."""
+"""About how many bytes the states of all positions of a block may take, in the form `scan`."""
 
 
 class Plan(NamedTuple):
-    """What the arguments of a file lead to, known before any of them is read."""
+    """What is known of a run before the values of a file are read."""
 
     layout: Layout  # of the result
     blank: Any  # a state without values
-    parameters: Mapping[str, Any]  # of the mixer, as it takes them
+    parameters: Mapping[str, Any]  # of the mixer, by name
 
 
 def mix_file(
@@ -51,7 +51,7 @@ def mix_file(
     """Run the mixer over the file `path` into `out`; return a sentence about it.
 
     Raises:
-        TrilbyError: an input that is not what it should be; `out` and `state_out` are untouched.
+        TrilbyError: a wrong input; `out` and `state_out` are not changed.
     """
     try:
         output_kind(out)
@@ -74,7 +74,7 @@ def mix_file(
 
 
 def _planned(card: Mixer[..., Any], bundle: Bundle, parameters: Mapping[str, Any]) -> Plan:
-    """Call the mixer on shapes alone: it checks its contract, and says what will come out."""
+    """Call the mixer on meta tensors: this checks the call and gives the shape of the result."""
     shapes: dict[str, Any] = {
         name: torch.empty(bundle.shape(name), dtype=_dtype(source.layout.dtype), device="meta")
         for name, source in bundle.sources.items()
@@ -105,7 +105,7 @@ def _into(
     leave: str | None,
     block: int | None,
 ) -> int:
-    """Write the output and the state, and let both appear when both are whole; return T."""
+    """Write the output and the state, and put both in place when both are complete; return T."""
     before = past.fit(card.contract, plan.blank, bundle) if past else None
     block = block or _steps(card, form, bundle, plan)
     with ExitStack() as stack:
@@ -122,17 +122,16 @@ def _into(
             kept.write(state_bytes(card.contract, after.state, plan.layout.columns))
         for file in files:
             file.seal()
-        for file in files:  # the output first: the old state and a new output can be run again,
-            file.appear()  # the new state and an old output would count the same input twice
+        for file in files:  # the output first: with the old state the command can be run again,
+            file.appear()  # with a new state and an old output the input would count twice
     return after.steps
 
 
 class _After:
-    """What a stream leaves: how long the rows are, and the state of each of them.
+    """The length of the rows after a stream, and the state of each row.
 
-    The state is copied into one place at once: small tensors that stay behind between the large
-    ones of a block keep the heap from being used again, and the memory would grow with the number
-    of rows.
+    States are copied into tensors made at the beginning. Small tensors that stay alive between the
+    large ones of a block would fragment the heap, and memory would grow with the number of rows.
     """
 
     def __init__(self, contract: Contract, plan: Plan) -> None:
@@ -158,7 +157,7 @@ def _stream(
     form: str | None,
     block: int,
 ) -> Iterator[Tensor]:
-    """Every block through the mixer, in order; what is left is told to `after`."""
+    """The result of every block, in order; the states are collected in `after`."""
     rows, state, last = slice(0, 0), None, None
     with watched(bundle) as tick:
         for part, values in bundle.blocks(block):
@@ -167,7 +166,7 @@ def _stream(
                 state = None if before is None else _rows(card.contract, before, part)
             if IDS in values:
                 if _begins(bundle.name, values[IDS], last, part.start, after.steps):
-                    state = None  # a state enters the first document of a call
+                    state = None  # a state belongs to the first document of a call
                 last = values[IDS][:, -1:]
             given = {
                 name: _tensor(array, bundle.sources[name].layout.dtype)
@@ -186,10 +185,10 @@ def _rows(contract: Contract, state: Any, rows: slice) -> Any:
 
 
 def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start: int) -> bool:
-    """Whether a block begins with a document that the block before it did not end with.
+    """Whether a block begins with another document than the previous block ended with.
 
     Raises:
-        FileError: ids that fall, also from one block to the next, at their place in the file.
+        FileError: ids that decrease, in a block or between two; with their place in the file.
     """
     joined = ids if last is None else np.concatenate([last, ids], 1)
     falls = np.argwhere(joined[:, 1:] < joined[:, :-1])
@@ -204,7 +203,7 @@ def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start
 
 
 def _steps(card: Mixer[..., Any], form: str | None, bundle: Bundle, plan: Plan) -> int:
-    """How many positions a block has unless somebody says so."""
+    """The default number of positions in a block."""
     steps = bundle.steps()
     if form in _HEAVY:
         return min(steps, _HEAVY_STEPS)
@@ -233,7 +232,7 @@ def _array(y: Tensor) -> np.ndarray:
 
 
 def _apart(path: str, out: str, state_in: str | None, state_out: str | None) -> None:
-    """Refuse one file in two parts; only the state may be read from and left in one place."""
+    """Raise if two arguments name one file; only the state may be read from and written to one."""
     named = {"IN": path, "OUT": out, "--state-in": state_in, "--state-out": state_out}
     where = {role: os.path.realpath(file) for role, file in named.items() if file and file != "-"}
     for one, other in [
@@ -248,9 +247,9 @@ def _apart(path: str, out: str, state_in: str | None, state_out: str | None) -> 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let a termination or a hang-up leave the way an error does, so that nothing stays behind."""
+    """On SIGTERM or SIGHUP leave as after an error, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
+        yield  # only the main thread can set signal handlers
         return
     before = {
         number: signal.signal(number, _leave)

@@ -1,4 +1,4 @@
-"""From a name that was typed to the mixer or the form that it means."""
+"""Names on the command line: of a mixer, or of a form."""
 
 import inspect
 import re
@@ -21,7 +21,7 @@ EFFORTS = ("quick", "default", "thorough")
 
 
 class MixerName(click.ParamType):
-    """`mean`, or one of the user's own: `file.py:MIXER`, `package.module:MIXER`."""
+    """`mean`, or a user's mixer: `file.py:MIXER`, `package.module:MIXER`."""
 
     name = "mixer"
 
@@ -72,7 +72,7 @@ class Shape(click.ParamType):
 
 
 def form_of(mixer: "Mixer[..., Any]", form: str) -> str:
-    """The form of that name, or an error that says which there are, or why there is none."""
+    """The form of that name; an error lists the forms, or says why this one does not exist."""
     if form in mixer.forms:
         return form
     if form in mixer.absent:
@@ -81,7 +81,7 @@ def form_of(mixer: "Mixer[..., Any]", form: str) -> str:
 
 
 def cost(form: Callable[..., Any]) -> str:
-    """What the docstring of a form says that it costs."""
+    """The cost of a form, from its docstring."""
     told = re.search(
         r"^Cost: (.*?)(?:\n\s*\n|\nNumerics|\Z)", inspect.getdoc(form) or "", re.M | re.S
     )
@@ -94,7 +94,7 @@ def summary(thing: object) -> str:
 
 
 def mixer_of(target: str) -> "Mixer[..., Any]":
-    """The mixer that a name means; one of the user's own is `file.py:MIXER` or `package:MIXER`."""
+    """The mixer of that name; a user's mixer is `file.py:MIXER` or `package.module:MIXER`."""
     if ":" in target:
         from ..card import Mixer
 
@@ -111,6 +111,6 @@ def mixer_of(target: str) -> "Mixer[..., Any]":
 
 
 def names() -> list[str]:
-    """The names of the mixers, read from the disk: importing them would import torch."""
+    """The names of the mixers, from the names of files: importing them would import torch."""
     folder = Path(__file__).parents[1] / "mixers"
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")

@@ -1,4 +1,4 @@
-"""`trilby show mean`: what a mixer is, what its forms cost, and its triangle."""
+"""`trilby show mean`: the definition of a mixer, the costs of its forms, and its triangle."""
 
 from typing import TYPE_CHECKING, Any
 

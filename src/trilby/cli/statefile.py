@@ -14,48 +14,48 @@ from ..files.opening import open_regular
 
 
 class Past(NamedTuple):
-    """What a state file holds."""
+    """The contents of a state file."""
 
     path: str
     tensors: dict[str, Tensor]
     columns: tuple[str, ...] | None
 
     def fit(self, contract: Contract, blank: Any, bundle: Bundle) -> Any:
-        """The state as the mixer has it, for this input and no other.
+        """The state as the mixer takes it, if it fits this input.
 
         Args:
             contract: of the mixer.
-            blank: a state of the kind, the shapes and the dtypes that this input needs.
+            blank: a state with the shapes and dtypes that this input needs.
             bundle: the input.
 
         Raises:
-            FileError: other fields, another shape, another dtype or other columns than the input.
+            FileError: tensors, shapes, dtypes or columns that do not fit the input.
         """
         needed = contract.state.tensors(blank)
         if set(self.tensors) != set(needed):
             raise FileError(
                 f"{self.path}: holds {', '.join(sorted(self.tensors))}, the state of "
-                f"{contract.name} is {', '.join(needed)}; give one that --state-out left"
+                f"{contract.name} is {', '.join(needed)}; give a file that --state-out wrote"
             )
         for name, expected in needed.items():
             found = self.tensors[name]
             if (found.shape, found.dtype) != (expected.shape, expected.dtype):
                 raise FileError(
                     f"{self.path}: its {name} is {_words(found)}, {bundle.name} needs "
-                    f"{_words(expected)}; go on with a file of the same shape"
+                    f"{_words(expected)}; continue with an input of the same shape"
                 )
         columns = bundle.first.layout.columns
         if self.columns and columns and self.columns != columns:
             raise FileError(
                 f"{self.path}: its columns are {_listed(self.columns)}, those of {bundle.name} "
-                f"{_listed(columns)}; go on with the same ones in the same order"
+                f"{_listed(columns)}; continue with the same columns in the same order"
             )
         return contract.state.filled(self.tensors)
 
 
 def read_state(path: str, mixer: str) -> Past:
-    """The state in the file at `path`, left there by a stream through `mixer`."""
-    open_regular(path)[0].close()  # says what is wrong with the path itself
+    """The state that a run of `mixer` wrote to the file at `path`."""
+    open_regular(path)[0].close()  # raises if the path itself is wrong
     try:
         with safetensors.safe_open(path, "pt") as file:
             said = file.metadata() or {}
@@ -65,8 +65,8 @@ def read_state(path: str, mixer: str) -> Past:
         raise FileError(f"{path}: is not a state file ({error}); check the path") from error
     if said.get("mixer") != mixer:
         raise FileError(
-            f"{path}: is the state of {said.get('mixer', 'no mixer')}, expected {mixer}; give one "
-            "that --state-out left"
+            f"{path}: is the state of {said.get('mixer', 'no mixer')}, expected {mixer}; give a "
+            "file that --state-out wrote"
         )
     return Past(path, tensors, columns and tuple(columns))
 

@@ -1,4 +1,4 @@
-"""What `trilby check` is pointed at: something importable, a file, a checkpoint."""
+"""The target of `trilby check`: an importable name, a file or a checkpoint."""
 
 import importlib.util
 import inspect
@@ -13,13 +13,17 @@ import click
 from ..errors import FileError
 from .words import unknown
 
-PAST = ("cache", "past_key_values", "cache_params")  # what transformers calls it, newest first
+PAST = (
+    "cache",
+    "past_key_values",
+    "cache_params",
+)  # names of the cache in transformers, newest first
 PADDING = "attention_mask"
 SIZES = re.compile(r"^\s*B=(\d+)\s*,\s*T=(\d+)\s*(?:,\s*C=(\d+)\s*)?$")
 
 
 def loaded(target: str) -> Any:
-    """The class, function or module that a target names; a file is run to get at it.
+    """The class, function or module that a target names; a file is run to find it.
 
     `package.module:name`, `path/to/file.py:name`, or `hf:DIRECTORY`, a checkpoint on disk whose
     weights are read without pickle.
@@ -49,7 +53,7 @@ def _command() -> str:
 
 
 def _module(name: str) -> Any:
-    sys.path.insert(0, "")  # as `python -m` does: the folder one stands in
+    sys.path.insert(0, "")  # the current folder, as `python -m` does
     try:
         return pkgutil.resolve_name(name)
     except Exception as problem:
@@ -98,7 +102,7 @@ def _checkpoint(folder: Path) -> Any:
 
 
 def usual(model: Any) -> dict[str, Any]:
-    """What a checkpoint says of itself: its vocabulary, its cache, its padding mask."""
+    """What the files of a checkpoint say: its vocabulary, its cache, its padding mask."""
     from ..streaming import by_past
 
     takes = inspect.signature(model.forward).parameters

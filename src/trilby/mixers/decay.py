@@ -1,4 +1,4 @@
-"""Decay: linear attention whose memory fades by one gate per head and position.
+"""Decay: linear attention with a memory that fades, by one gate for each head and position.
 
 Definition, for one head::
 
@@ -23,17 +23,18 @@ Contract (all forms take and return exactly this)::
 
 Sequences are float64, float32, bfloat16 or float16, all of one dtype; g may stay float32 beside
 halves. Any strides, any size, 0 too. Some of q, k, v and g may have G heads instead of H, where G
-divides H: each of them serves H / G heads that follow each other (grouped values, or the groups of
-Mamba-2), and no form copies it for that. The state enters the first document of a row and leaves
-from the last one. Two calls joined by the state equal one call.
+divides H: each of them is shared by H / G neighbouring heads (as grouped values, or the groups of
+Mamba-2), without being copied. The state belongs to the first document of a row when a call begins,
+and to the last one when it ends. Two calls joined by the state equal one call.
 
-Everything is computed in float32, in float64 for float64, and so is the state: it fades, or is as
-exact as a sum in float32 where g = 0, and a step of a stream costs what the state weighs. Autocast
-changes none of it. `g = -inf` is a reset: the past counts exactly nothing. With g > 0 the memory
-grows and is infinite beyond the largest number of its dtype; nothing is clamped.
+Everything is computed in float32, and in float64 for float64. The state has the same dtype. Its
+rounding errors fade with it; where g = 0 it is as exact as a sum in float32. Each step of a stream
+reads and writes the whole state, so a state in float64 would be slower. Autocast has no effect.
+`g = -inf` is a reset: the past has exactly no effect. With g > 0 the memory grows, and is infinite
+beyond the largest number of its dtype; nothing is clamped.
 
-NaN and infinity reach every later position of their row and head, through a reset and a document's
-border too, where a weight of zero times NaN is NaN; in `matrix`, and in `chunk` inside one chunk,
+NaN and infinity reach every later position of their row and head. They also pass a reset and the
+border of a document, because zero times NaN is NaN. In `matrix`, and in `chunk` inside one chunk,
 they reach earlier positions as well.
 
 Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: Dao and Gu, "Transformers
@@ -55,7 +56,7 @@ from ..kernels import ops
 from ..shapes import unmixed
 
 State = Tensor
-"""What the past leaves behind: [B, H, K, V], float64 beside float64 and else float32."""
+"""The memory after a position: [B, H, K, V], float64 for float64 sequences, else float32."""
 
 
 CONTRACT = Contract(
@@ -84,12 +85,12 @@ def loop(
         q, k: [B, T, H, K] queries and keys, or [B, T, G, K] for groups that share one.
         v: [B, T, H, V] values, or [B, T, G, V].
         g: [B, T, H] natural logarithm of the decay, or [B, T, G].
-        state: [B, H, K, V] what came before; None is zero.
+        state: [B, H, K, V] of an earlier call; None is zero.
         documents: [B, T] ids that never decrease; a new id is a reset. None is one document a row.
 
     Returns:
         y: [B, T, H, V], in the dtype of v.
-        state: [B, H, K, V] after the last position; give it to the next call.
+        state: [B, H, K, V] after the last position; pass it to the next call.
 
     Raises:
         ShapeError, DtypeError, DocumentError: one line that names the argument and what to do.
@@ -120,7 +121,7 @@ def matrix(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor,
     state: State | None = None, documents: Tensor | None = None,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """One T x T triangle per head, scores times decays, and its product with v.
+    """One T x T triangle for each head, scores times decays, and its product with v.
 
     Cost: time O(B H T^2 (K + V)), memory O(B H T^2).
     """
@@ -163,7 +164,7 @@ def chunk(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor,
     state: State | None = None, documents: Tensor | None = None, *, size: int = 64,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """The triangle inside each chunk of `size` positions, the memory carried between them.
+    """The triangle inside each chunk of `size` positions; the memory is passed between chunks.
 
     Cost: time O(B T H (size (K + V) + K V)), memory O(B T H V + B H size^2), T / size steps.
     """
@@ -194,7 +195,7 @@ def step(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """One position at a time, as a decoder delivers them: fade, write, read.
 
-    Cost: time O(H K V) and memory O(H K V) per position and row, for ever.
+    Cost: time O(H K V) and memory O(H K V) for each position and row.
     """
     *sequences, h = _start("decay.step", q, k, v, g, state, documents)
     y = []
@@ -209,7 +210,7 @@ def fused(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor,
     state: State | None = None, documents: Tensor | None = None,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """One compiled pass over the positions, the memory in registers and the nearest cache.
+    """One compiled pass over the positions; the memory stays in registers and the nearest cache.
 
     Cost: time O(B T H K V), memory O(K V) for each thread beyond the output.
     """
@@ -226,18 +227,18 @@ def weights(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor,
     state: State | None = None, documents: Tensor | None = None,
 ) -> Weights:  # fmt: skip
-    """The triangle of each head: what every position takes of the values of every position.
+    """The triangle of each head: the weight of every position for every position.
 
     Args:
         q, k, v, g, state, documents: as for every form; of v only the shape matters.
 
     Returns:
-        wei: [B, H, T, T], row = the position that reads, column = the one read. Signed, and its
-            rows add up to nothing in particular.
-        carried: [B, T, H, V], what each position reads of the state; zero without a state.
+        wei: [B, H, T, T], row = the position that reads, column = the one read. Weights have
+            either sign, and rows do not add up to 1.
+        carried: [B, T, H, V], what the state adds to each position; zero without a state.
 
-    For each head y is `wei @ v + carried`. Where v has G heads for H, each of them serves H / G
-    heads that follow each other; `weights(...).on(v)` does it for all heads at once.
+    For each head y is `wei @ v + carried`. Where v has G heads for H, each of them is shared
+    by H / G neighbouring heads; `weights(...).on(v)` does it for all heads at once.
 
     Raises:
         ShapeError, DtypeError, DocumentError: as for every form.

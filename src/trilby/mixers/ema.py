@@ -1,17 +1,17 @@
-"""Exponential moving average: every position gets an average in which the past fades by `a`.
+"""Exponential moving average: an average of the past in which older positions fade by `a`.
 
-Definition, for one channel, h before the first position being the state::
+Definition, for one channel; before the first position h is the state::
 
     h_t = a h_{t-1} + (1 - a) x_t
     y_t = h_t
 
 Without a state the first position starts the average, h_0 = x_0, as in pandas' `ewm(adjust=False)`.
-With `adjust=True` it is pandas' `ewm(adjust=True)`, the debiased average, in which the start of a
-row weighs no more than it should::
+With `adjust=True` it is pandas' `ewm(adjust=True)`, the debiased average, in which the first
+position of a row has no extra weight::
 
     y_t = (x_t + a x_{t-1} + a^2 x_{t-2} + ...) / (1 + a + a^2 + ...)
 
-As a triangle `y = wei @ x`. For T = 3 and no state, first as it is and then with `adjust=True`::
+As a triangle `y = wei @ x`. For T = 3 and no state, without and with `adjust=True`::
 
     1                           1
     a     1 - a                 a/(1+a)        1/(1+a)
@@ -21,23 +21,23 @@ Contract (all forms take and return exactly this)::
 
     x          [B, T, C]   float64, float32, bfloat16 or float16; any strides, any size, 0 too
     a          a number from 0 to 1, or a tensor [C] of such; a may stay float32 beside halves
-    state      (total [B, C] float64, weight [B, C] float64)   what came before; default nothing
+    state      (total [B, C] float64, weight [B, C] float64)   of an earlier call; default none
     documents  [B, T] int64 or int32 ids that never decrease: positions average their own document
     adjust     False or True, see above
     ->         y [B, T, C] in the dtype of x, state
 
-Pandas counts from the other end: its alpha is 1 - a. With a = 1 and `adjust=True` this is the
+The alpha of pandas is 1 - a. With a = 1 and `adjust=True` this is the
 running mean, with a = 0 it is x. Gradients reach x, the state, and `a` where it is a tensor.
 
-The state enters the first document of a row and leaves from the last one. Two calls joined by the
-state equal one call; all calls of a stream take the same `a` and `adjust`. The average so far is
-`total / weight`. `State(h, torch.ones_like(h))` starts from h, and with h = 0 and `adjust=False`
-this is the filter `scipy.signal.lfilter([1 - a], [1, -a], x)`.
+The state belongs to the first document of a row when a call begins, and to the last one when it
+ends. Two calls joined by the state equal one call, if both have the same `a` and `adjust`. The
+average so far is `total / weight`. `State(h, torch.ones_like(h))` starts from h, and with h = 0
+and `adjust=False` this is the filter `scipy.signal.lfilter([1 - a], [1, -a], x)`.
 
 Every form computes in float64 and rounds once, to the dtype of x; the state stays float64. Autocast
-changes none of it. NaN and infinity in x reach every later position of their row and channel. In
-`matrix`, and in `chunk` inside one chunk, they reach earlier positions as well, and in these and in
-`scan` other documents too; `loop` and `step` keep them out.
+has no effect. NaN and infinity in x reach every later position of their row and channel. In
+`matrix`, and in `chunk` inside one chunk, they reach earlier positions as well. In these forms and
+in `scan` they reach other documents too; in `loop` and `step` they do not.
 
 Reading order: loop, matrix, scan, chunk, step, weights. Source: Roberts, "Control chart tests based
 on geometric moving averages" (1959); `adjust` after pandas' `ewm`.
@@ -56,14 +56,14 @@ from ..shapes import readable
 
 
 class State(NamedTuple):
-    """What the past leaves behind: the average so far is `total / weight`."""
+    """What a call knows of all earlier positions: the average so far is `total / weight`."""
 
-    total: Tensor  # [B, C] float64, everything so far, each position by its weight
+    total: Tensor  # [B, C] float64, the weighted sum of all positions so far
     weight: Tensor  # [B, C] float64, the sum of these weights; 0 before the first position
 
 
 BROAD = 256
-"""Numbers of one position, B times C, from which `step` is faster than `scan` on a CPU."""
+"""From this many numbers in one position (B times C) `step` is faster than `scan` on a CPU."""
 
 CONTRACT = Contract(
     "ema", x="B T C", a=("C", float), adjust=bool, made=State,
@@ -80,14 +80,14 @@ def loop(
     Args:
         x: [B, T, C] the sequence, floating point.
         a: how much of the past is kept, a number from 0 to 1 or a tensor [C].
-        state: what came before x, `State(total, weight)`, each [B, C] float64; None is nothing.
+        state: of an earlier call, `State(total, weight)`, each [B, C] float64; None: none.
         documents: [B, T] ids that never decrease; only positions of one id are averaged. None is
             one document for each row.
         adjust: whether the average is debiased, as in pandas.
 
     Returns:
         y: [B, T, C], in the dtype of x.
-        state: the same after the last position, of its document; give it to the next call.
+        state: after the last position, of its document; pass it to the next call.
 
     Raises:
         ShapeError, DtypeError, NumberError, StateError, DocumentError: one line that names the
@@ -120,9 +120,9 @@ def matrix(
     x: Tensor, a: Tensor | float,
     state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """One triangle of powers of `a`, or one for each channel, times x and times its gains.
+    """One triangle of powers of `a`, or one for each channel, times the scaled x.
 
-    Cost: time O(B T^2 C), memory O(T^2) for a number and O(C T^2) for [C], B times it if packed.
+    Cost: time O(B T^2 C), memory O(T^2), C times that if `a` is [C]; B times with documents.
     """
     held, a, new = _start("ema.matrix", x, a, state, documents, adjust)
     gain = _gains(x, a, held, new, adjust)
@@ -136,7 +136,7 @@ def scan(
     x: Tensor, a: Tensor | float,
     state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """Parallel prefixes of the maps h -> a h + b, of the total and of the weight together.
+    """Parallel prefixes of the maps h -> a h + b, for the total and the weight together.
 
     Cost: work O(B T C), memory O(B T C), depth O(log T).
     """
@@ -161,7 +161,7 @@ def chunk(
     state: State | None = None, documents: Tensor | None = None, *,
     adjust: bool = False, size: int = 64,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """The triangle inside each chunk of `size` positions, total and weight carried between them.
+    """The triangle inside each chunk of `size` positions; total and weight are passed on.
 
     Cost: time O(B T size C), memory O(B T C + C size^2), T / size steps in sequence.
     """
@@ -189,7 +189,7 @@ def step(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """One position at a time, as a stream delivers them: fade, add, divide.
 
-    Cost: time O(C) and memory O(C) per position and row, for ever.
+    Cost: time O(C) and memory O(C) for each position and row.
     """
     held, a, new = _start("ema.step", x, a, state, documents, adjust)
     gains, y, (total, weight) = _gains(x, a, held, new, adjust), [], held
@@ -207,14 +207,14 @@ def weights(
     x: Tensor, a: Tensor | float,
     state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
 ) -> Weights:  # fmt: skip
-    """The triangle of each channel: what every position takes from every position.
+    """The triangle of each channel: the weight of every position for every position.
 
     Args:
         x, a, state, documents, adjust: as for every form; of x only the shape matters.
 
     Returns:
         wei: [B, C, T, T], row = the position that reads, column = the position read.
-        carried: [B, T, C], what each row takes of the state; zero without a state.
+        carried: [B, T, C], what the state adds to each position; zero without a state.
 
     For each channel y is `wei @ x + carried`; `weights(...).on(x)` does it for all at once. Without
     a state each row of `wei` adds up to 1.

@@ -13,15 +13,16 @@ Contract (all forms take and return exactly this)::
     documents  [B, T] int64 or int32 ids that never decrease: positions average their own document
     ->         y [B, T, C] in the dtype of x, with strides that may differ from form to form, state
 
-The state enters the first document of a row and leaves from the last one. Two calls joined by the
-state equal one call. Every form adds up in float64 and rounds once, to the dtype of x; the state
-stays float64, so that a stream in bfloat16 loses nothing between calls. Autocast changes none of
-it. Sums of float64 beyond its maximum are infinite, except in `matrix` and `softmax`, which divide
-first.
+The state belongs to the first document of a row when a call begins, and to the last one when it
+ends. Two calls joined by the state equal one call. Every form adds up in float64 and rounds once,
+to the dtype of x. The state stays float64, so a stream in bfloat16 loses nothing between calls.
+Autocast has no effect. A sum above the largest float64 is infinite, except in `matrix` and
+`softmax`, which divide first.
 
 NaN and infinity in x reach every later position. They reach *earlier* ones in `matrix` and
-`softmax`, and in `chunk` inside one chunk, where a weight of zero times NaN is NaN, and there they
-reach other documents too; `loop`, `scan`, `step` and `fused` never read either and keep it out.
+`softmax`, and in `chunk` inside one chunk, because zero times NaN is NaN; in these forms they reach
+other documents too. `loop`, `scan`, `step` and `fused` read neither later positions nor other
+documents.
 
 Reading order: loop, matrix, softmax, scan, chunk, step, fused, weights. Source: Karpathy, "Let's
 build GPT" (2023), the mathematical trick in self-attention.
@@ -42,7 +43,7 @@ from ..shapes import readable
 
 
 class State(NamedTuple):
-    """What the past leaves behind."""
+    """What a call knows of all earlier positions."""
 
     total: Tensor  # [B, C] float64, the sum of everything so far
     count: Tensor  # type: ignore[assignment]  # [B] int64, how many positions; hides tuple.count
@@ -61,13 +62,13 @@ def loop(
 
     Args:
         x: [B, T, C] the sequence, floating point.
-        state: what came before x, `State(total [B, C] float64, count [B] int64)`; None is nothing.
+        state: of an earlier call, `State(total [B, C] float64, count [B] int64)`; None: none.
         documents: [B, T] ids that never decrease; only positions of one id are averaged. None is
             one document for each row.
 
     Returns:
         y: [B, T, C], in the dtype of x.
-        state: the same after the last position, of its document; give it to the next call.
+        state: after the last position, of its document; pass it to the next call.
 
     Raises:
         ShapeError, DtypeError, StateError, DocumentError: one line that names the argument and
@@ -75,7 +76,7 @@ def loop(
 
     Cost: time O(B T^2 C), memory O(T C) beyond the output, B T steps in sequence.
     Numerics: each mean is added up in float64 and rounded once to the dtype of x.
-    Under `torch.func.vmap` map x wherever the state is mapped: y is written into a clone of x.
+    Under `torch.func.vmap`, map x too if you map the state: y is written into a clone of x.
 
     >>> y, state = loop(torch.tensor([[[2.0], [4.0], [9.0]]]))
     >>> y.flatten().tolist()  # 2/1, (2 + 4)/2, (2 + 4 + 9)/3
@@ -111,7 +112,7 @@ def loop(
 def matrix(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    """A lower-triangular matrix of ones, its rows divided by their length, times x.
+    """A lower-triangular matrix of ones, each row divided by its number of ones, times x.
 
     Cost: time O(B T^2 C), memory O(B T^2).
     """
@@ -146,7 +147,7 @@ def softmax(
 def scan(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    """Prefix sums of x over prefix counts; with documents an associative scan that starts anew.
+    """Prefix sums of x over prefix counts; with documents, an associative scan that resets.
 
     Cost: work O(B T C), memory O(B T C), depth O(log T) where prefix sums run in parallel.
     """
@@ -159,7 +160,7 @@ def scan(
 def chunk(
     x: Tensor, state: State | None = None, documents: Tensor | None = None, *, size: int = 64
 ) -> tuple[Tensor, State]:
-    """A small triangle of ones inside each chunk of `size` positions, the sum carried between.
+    """A triangle of ones inside each chunk of `size` positions; the sum is passed between chunks.
 
     Cost: time O(B T size C), memory O(B T C + B size^2), T / size steps in sequence.
     """
@@ -179,7 +180,7 @@ def chunk(
         sums = total + _own(here, block).double() @ block.double()  # [B, n, C]
         y.append(sums / length[..., None])
         held = _after(block, held, here)
-    return torch.cat(y, 1).to(x.dtype), held  # autocast would touch what is cast
+    return torch.cat(y, 1).to(x.dtype), held  # autocast would cast it again
 
 
 def step(
@@ -205,8 +206,8 @@ def fused(
 ) -> tuple[Tensor, State]:
     """One compiled pass that reads x once and writes y once; its backward is another.
 
-    Cost: time O(B T C), bound by memory; memory O(B C) beyond the output, and where the series of a
-    short batch are cut for threads one number for each piece.
+    Cost: time O(B T C), bound by memory; memory O(B C) beyond the output, and one number for
+    each piece where a small batch is cut along time for threads.
     """
     (total, count), first = _start("mean.fused", x, state, documents)
     if x.device.type not in ops.DEVICES:
@@ -221,16 +222,16 @@ def fused(
 
 
 def weights(x: Tensor, state: State | None = None, documents: Tensor | None = None) -> Weights:
-    """The triangle of the running mean: what every position takes from every position.
+    """The triangle of the running mean: the weight of every position for every position.
 
     Args:
         x: [B, T, C], of which only the shape matters: the weights of a mean are the same for all x.
-        state: what came before x; its count takes a share of each row.
-        documents: [B, T] ids; a row takes nothing from another document.
+        state: of an earlier call; its count lowers the weights of each row.
+        documents: [B, T] ids; the weight of another document is 0.
 
     Returns:
         wei: [B, T, T], row = the position that reads, column = the position read.
-        carried: [B, T, C], what each row takes of the state; zero without a state.
+        carried: [B, T, C], what the state adds to each position; zero without a state.
 
     `y = wei @ x + carried`. Without a state each row of `wei` adds up to 1.
 
@@ -280,7 +281,7 @@ def _after(x: Tensor, held: State, first: Tensor | None) -> State:
 
 
 def _restarted(x: Tensor, first: Tensor) -> Tensor:
-    """Prefix sums [B, T, C] that begin anew with every document."""
+    """Prefix sums [B, T, C] that start again from 0 with every document."""
     place = torch.arange(x.shape[1], device=x.device)
     goes_on = (first < place)[..., None]  # [B, T, 1]
 
@@ -312,8 +313,7 @@ def _start(
 
 
 def _best(x: Tensor, *_others: object, **_named: object) -> str:
-    """`fused` where its kernel runs (a CPU, any floating dtype), `scan` elsewhere; but for one
-    position `step`.
+    """`fused` on a CPU and `scan` elsewhere; for a single position `step`.
 
     One position costs less as three torch operations than as one launch of a kernel.
     """

@@ -24,9 +24,9 @@ def loop(
     y = []
     for t in range(x.shape[1]):
         window = torch.cat([window[:, 1:], x[:, t : t + 1]], 1)  # [B, W, C]
-        now = (window * kernel.mT).sum(1)
-        y.append(now if bias is None else now + bias)
-    return torch.stack(y, 1) if y else x.clone(), window
+        y.append((window * kernel.mT).sum(1))
+    summed = torch.stack(y, 1) if y else x.clone()
+    return summed if bias is None else summed + bias, window  # at once: its gradient is one sum
 
 
 def chunk(

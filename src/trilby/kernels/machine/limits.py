@@ -1,4 +1,4 @@
-"""How much memory this process may have: the limits of its control groups, else the machine's."""
+"""How much memory this process may use: the limits of its control groups, else the machine's."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ _NONE = 1 << 60  # bytes; the first version writes a number like this where ther
 
 
 def available(root: str = "/") -> int:
-    """Bytes that this process may have at most; 0 where the system does not say.
+    """How many bytes this process may use at most; 0 if the system does not say.
 
-    The least of the memory of the machine and the limits of the control groups that the process is
-    in, of either version, those above them too.
+    The smallest of: the memory of the machine, and the limits of the control groups (version 1 or
+    2) of the process and of the groups above them.
     """
     limits = [_machine(), *_groups(Path(root))]
     return min((n for n in limits if 0 < n < _NONE), default=0)

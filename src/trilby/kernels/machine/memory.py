@@ -1,17 +1,18 @@
-"""Memory for large results: in huge pages where the system gives them, and used again.
+"""Memory for large results: in huge pages where possible, and reused.
 
-Fresh memory arrives page by page at the first write, zeroed by the system. With pages of 4 KiB that
-costs ten times what a kernel bound by memory takes, with huge pages still once or twice. So the
-memory of a large result is kept when the result dies, and the next one of about that size gets it.
+The system zeroes new memory page by page at the first write. With pages of 4 KiB this takes ten
+times as long as a kernel bound by memory, with huge pages still once or twice as long. So the
+memory of a large result is kept when it is freed, and reused for a result of about the same size.
 
-- It comes back when the storage dies: no tensor, view, array or capsule over it is left.
-- At most `bound()` bytes are kept, the oldest go first; a larger result has new memory each time.
-- The system may take what is kept whenever it needs memory (`MADV_FREE`); `release` gives it
-  back at once.
-- A forked child starts with nothing kept.
+- Memory is kept when its storage is freed: no tensor, view, array or capsule uses it any more.
+- At most `bound()` bytes are kept; the oldest are given back first. A larger result has new memory
+  each time.
+- The system may take kept memory whenever it needs some (`MADV_FREE`); `release` gives it back at
+  once.
+- A forked child starts without kept memory.
 
-Such a tensor is an ordinary one but for this: its storage does not grow (`y.resize_` to more
-elements raises, as for a tensor made by `torch.from_numpy`).
+Such a tensor differs from others in one way: its storage cannot grow. `y.resize_` to more elements
+raises, as for a tensor made by `torch.from_numpy`.
 """
 
 import contextlib
@@ -28,14 +29,14 @@ from torch import Tensor
 from ...errors import CallError
 from .limits import available
 
-LARGE = 1 << 22  # bytes; below, fresh memory costs little and the allocator keeps it by itself
+LARGE = 1 << 22  # bytes; smaller memory is cheap, and the allocator keeps it
 HUGE = 1 << 21  # bytes of a huge page
-SPARE = 4  # a block may be larger than what is asked for by one part in so many
-USUAL = 256 << 20  # bytes that are kept at most, where nobody said otherwise
+SPARE = 4  # a block may be larger than needed by one part in so many
+USUAL = 256 << 20  # the default limit, in bytes
 
 
 class Block(NamedTuple):
-    """Memory of ours: `size` bytes of `memory` from `start` on, both multiples of a huge page."""
+    """Mapped memory: `size` bytes from `start` on, both multiples of a huge page."""
 
     memory: mmap.mmap
     start: int
@@ -43,10 +44,10 @@ class Block(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What `trilby.memory` says.
+    """What `trilby.memory` returns.
 
     Attributes:
-        limit: how many bytes are kept at most; 0: none are.
+        limit: how many bytes are kept at most; 0: none.
         kept: how many bytes are kept now.
     """
 
@@ -59,7 +60,7 @@ _kept: dict[int, Block] = {}  # address -> block, oldest first; each call on it 
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """`torch.empty_like(x)`, its memory used before where x is large.
+    """`torch.empty_like(x)`; if x is large, in reused memory.
 
     >>> empty_like(torch.zeros(2, 3)).shape
     torch.Size([2, 3])
@@ -79,14 +80,14 @@ def empty_like(x: Tensor) -> Tensor:
 
 
 def release() -> int:
-    """Give the memory that is kept for results to come back to the system.
+    """Give the memory that is kept for later results back to the system.
 
-    A large result needs memory, and new memory costs more than the kernel does; so what a dead
-    result leaves behind is kept for the next one, as much as `trilby.memory()` says.
-    Results that are alive are untouched, and their memory is kept when they die.
+    New memory for a large result costs more than the kernel does, so the memory of results that
+    were freed is kept for the next ones, up to the limit of `trilby.memory()`. Results in use are
+    not touched; their memory is kept when they are freed.
 
     Returns:
-        how many bytes that were.
+        the number of bytes that were given back.
 
     >>> _ = release()
     >>> release()
@@ -96,21 +97,20 @@ def release() -> int:
 
 
 def memory(limit: int | None = None) -> Memory:
-    """Say, and choose, how much memory of dead results is kept for the next ones.
+    """Get or set how much memory of freed results is kept for the next ones.
 
     Args:
-        limit: bytes; 0 keeps none, and every result has new memory. A result larger than the
-            limit has new memory too. None changes nothing. It holds for the whole process.
+        limit: bytes, for the whole process; 0 keeps none, and every result has new memory. A
+            result larger than the limit always has new memory. None changes nothing.
 
     Returns:
-        the limit that is in force, rounded down to 2 MiB, and how many bytes are kept now.
+        the limit in use, rounded down to 2 MiB, and how many bytes are kept now.
 
     Raises:
         CallError: a limit that is no whole number, negative, or more than this process may have.
 
-    Where nothing was chosen the limit is 256 MiB, or a sixteenth of the memory that the process
-    may have (the machine's, or the container's) if that is less. Only results on a CPU of 4 MiB
-    and more are concerned.
+    The default is 256 MiB, or a sixteenth of the memory of the machine or container if that is
+    less. Only results of 4 MiB and more, on a CPU, use kept memory.
 
     >>> before = trilby.memory().limit
     >>> trilby.memory(limit=0)
@@ -129,7 +129,7 @@ def memory(limit: int | None = None) -> Memory:
 
 
 def kept() -> int:
-    """How many bytes are kept for results to come.
+    """How many bytes are kept for later results.
 
     >>> 0 <= kept() <= bound()
     True
@@ -138,7 +138,7 @@ def kept() -> int:
 
 
 def bound() -> int:
-    """How many bytes are kept at most: what was chosen, else `usual()`.
+    """How many bytes are kept at most: the limit that was set, else `usual()`.
 
     >>> bound() % HUGE
     0
@@ -148,16 +148,16 @@ def bound() -> int:
 
 @cache
 def usual() -> int:
-    """256 MiB, or a sixteenth of what this process may have; looked up once."""
+    """The default limit; looked up once."""
     return min(USUAL, available() // 16)
 
 
 def _block(size: int) -> Block | None:
-    """A block of at least that size that nobody uses; None where it has to be had otherwise."""
+    """A free block of at least that size; None if torch has to allocate."""
     size = -(-size // HUGE) * HUGE
     if size > bound():
         return None
-    for address in reversed(list(_kept)):  # the newest are the likeliest to be in a cache
+    for address in reversed(list(_kept)):  # the newest are most likely in a cache
         block = _kept.get(address)
         if block is not None and size <= block.size <= size + size // SPARE:
             block = _kept.pop(address, None)  # None: another thread was faster
@@ -167,10 +167,14 @@ def _block(size: int) -> Block | None:
 
 
 def _mapped(size: int) -> Block | None:
-    """A fresh block. Its pages come at the first write."""
+    """A new block. Its pages are mapped at the first write."""
     try:
         memory = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except (AttributeError, OSError, ValueError):  # another system, or no memory: torch will say
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+    ):  # another system, or no memory: torch raises
         return None
     start = -np.frombuffer(memory, np.uint8).ctypes.data % HUGE
     _advise(memory, "MADV_HUGEPAGE", start, size)
@@ -178,21 +182,21 @@ def _mapped(size: int) -> Block | None:
 
 
 def _lent(block: Block) -> np.ndarray:
-    """The block as an array; when the last reference to it goes, the block is kept."""
+    """The block as an array; when its last reference is gone, the block is kept."""
     lent = np.frombuffer(block.memory, np.uint8, block.size, block.start)
     weakref.finalize(lent, _keep, block, lent.ctypes.data).atexit = False
     return lent
 
 
 def _keep(block: Block, address: int) -> None:
-    """Runs wherever a result dies, in the middle of anything, so it takes no lock."""
+    """Keep a block. It may run at any point of the program, so it takes no lock."""
     _advise(block.memory, "MADV_FREE", block.start, block.size)
     _kept[address] = block
     _trim()
 
 
 def _trim() -> None:
-    """Give back the oldest, until no more is kept than may be."""
+    """Give back the oldest blocks until the limit is met."""
     for oldest in list(_kept):
         if kept() <= bound():
             break
@@ -200,7 +204,7 @@ def _trim() -> None:
 
 
 def _advise(memory: mmap.mmap, advice: str, start: int, size: int) -> None:
-    """A refusal changes nothing but time."""
+    """Advise the system; if it refuses, only time is lost."""
     if hasattr(mmap, advice):
         with contextlib.suppress(OSError):
             memory.madvise(getattr(mmap, advice), start, size)

@@ -1,15 +1,15 @@
 """torch's own threads, to run parts of a kernel on. Imports no compiler.
 
-torch computes on a team of GNU OpenMP, whose threads keep their processors busy for some
-milliseconds after each operation, waiting for the next. Threads of our own would have to share
-the processors with them; a part that runs on the team itself begins at once.
+torch computes on a team of threads of GNU OpenMP. After each operation they keep their processors
+busy for some milliseconds while they wait for the next. Other threads would share the processors
+with them; a part that runs on the team itself begins at once.
 
-The team is asked for as it is. Asked for fewer threads, GNU OpenMP ends the others, and torch
-would have to start them again.
+A kernel always uses the whole team. If it asked for fewer threads, GNU OpenMP would end the others,
+and torch would have to start them again.
 
-A forked child has no threads but the one that forked, and would wait for ever for the team of its
-parent, in torch's operations as in ours. So the team is dismissed before a fork; parent and child
-each gather a new one when they need it.
+A forked child has only the thread that forked. It would wait for the team of its parent for ever,
+in torch's operations as well. So the team is ended before a fork, and parent and child each start a
+new one when they need it.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ class Team(NamedTuple):
     """torch's team of threads, or why kernels have a pool of their own.
 
     Attributes:
-        library: GNU OpenMP as torch itself sees it; None: kernels run on a pool.
+        library: the GNU OpenMP that torch uses; None: kernels run on a pool.
         why: the file of the library, or the reason for the pool.
     """
 
@@ -43,15 +43,15 @@ class Team(NamedTuple):
 
 
 def there() -> bool:
-    """Whether torch runs on a team that can be reached."""
+    """Whether torch's team of threads can be used."""
     return found().library is not None
 
 
 def run(work: Callable[[], None]) -> None:
-    """Call `work` on every thread of the team at once, the calling one among them.
+    """Call `work` on every thread of the team at once, also on the calling thread.
 
-    What it raises is raised here, when all have ended, and so is an interrupt that comes before
-    the calling thread has begun, where no Python can catch it.
+    An exception in `work` is raised here when all threads have ended. So is an interrupt that
+    comes before the calling thread has begun, where Python cannot catch it.
 
     >>> done = []
     >>> if there():
@@ -77,9 +77,10 @@ def run(work: Callable[[], None]) -> None:
 
 @contextmanager
 def single() -> Iterator[None]:
-    """Within, torch computes on the calling thread alone; other threads keep what they have.
+    """A context in which torch computes on the calling thread alone.
 
-    Where torch's team cannot be reached, `torch.set_num_threads` does it, for new threads too.
+    Other threads are not changed. Where torch's team cannot be reached, `torch.set_num_threads`
+    does it, which changes other threads too.
     """
     library, threads = _library().library, torch.get_num_threads()
     if library is None:
@@ -101,7 +102,7 @@ def single() -> Iterator[None]:
 
 @cache
 def found() -> Team:
-    """The team, looked for once. It is dismissed before every fork from then on.
+    """The team, looked up once. From then on it is ended before every fork.
 
     Raises:
         CallError: `TRILBY_THREADS` is set, and not to "pool".
@@ -122,7 +123,7 @@ def found() -> Team:
 
 @cache
 def _library() -> Team:
-    """The OpenMP that torch itself uses, whatever else is in the process."""
+    """The OpenMP that torch uses; the process may have loaded others."""
     try:
         library = ctypes.CDLL(torch._C.__file__)  # it sees what torch was linked to
         entry, _ = library.GOMP_parallel, library.omp_pause_resource_all
@@ -138,7 +139,7 @@ def _library() -> Team:
 
 
 def _of_torch(library: Any) -> bool:
-    """Whether torch uses this copy: a number of threads set there, for this thread, is seen."""
+    """Whether torch uses this copy: torch sees a number of threads that is set there."""
     theirs, mine = torch.get_num_threads(), library.omp_get_max_threads()
     library.omp_set_num_threads(theirs + 1)
     try:
@@ -148,7 +149,7 @@ def _of_torch(library: Any) -> bool:
 
 
 def _file(address: int) -> str:
-    """The file in memory at an address; empty where the system does not say."""
+    """The file that is mapped at an address; empty if the system does not say."""
     try:
         lines = _MAPS.read_text().splitlines()
     except OSError:

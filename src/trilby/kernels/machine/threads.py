@@ -1,8 +1,8 @@
-"""A few threads for kernels that release the lock of the interpreter. Imports no compiler.
+"""Threads for kernels that release the lock of the interpreter. Imports no compiler.
 
-They are torch's own where these can be reached, else a pool. Two Python threads may launch at once,
-and a child may fork: numba's own thread layers abort the process in the first case (`workqueue`) or
-in the second (GNU OpenMP).
+They are torch's own threads where these can be reached, else a pool. Two Python threads may launch
+a kernel at once, and a process may fork. The thread layers of numba would abort the process in the
+first case (`workqueue`) or in the second (GNU OpenMP).
 """
 
 import os
@@ -16,13 +16,13 @@ import torch
 
 from . import team
 
-PIECES = 4  # parts for each thread, where there is enough to do
+PIECES = 4  # parts for each thread, if there is enough work
 _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
 
 
 def count() -> int:
-    """How many threads a kernel may use: as many as torch may, `torch.set_num_threads` sets both.
+    """How many threads a kernel may use: as many as torch, see `torch.set_num_threads`.
 
     >>> count() == torch.get_num_threads()
     True
@@ -36,11 +36,11 @@ def spread(parts: Sequence[Callable[[], None]], wanted: int) -> None:
     Whoever launches a kernel reads `count()` once, cuts the work for that many threads and passes
     the number on.
 
-    Each thread takes the next part that nobody has begun, the calling one too, so one that is late
-    costs little, and nothing is waited for that has not begun.
+    Each thread, also the calling one, takes the next part that has not begun. So a thread that is
+    late costs little.
 
-    After an interrupt or an error no part is left running: nobody writes into memory that the
-    caller is about to give up.
+    After an interrupt or an error no part is left running, so no thread writes into memory that the
+    caller is about to free.
 
     >>> done = []
     >>> spread([lambda: done.append(1), lambda: done.append(2)], wanted=2)
@@ -75,7 +75,7 @@ def spread(parts: Sequence[Callable[[], None]], wanted: int) -> None:
 
 
 def _pooled(work: Callable[[], None], wanted: int) -> None:
-    """`work` on so many threads, those of the pool and the calling one."""
+    """Run `work` on this many threads: the calling one, and others of the pool."""
     others: list[Future[None]] = []
     try:
         pool = _threads()
@@ -92,7 +92,7 @@ def _pooled(work: Callable[[], None], wanted: int) -> None:
 
 
 def pieces(threads: int, work: int, enough: int) -> int:
-    """How many parts to cut work into: some for each thread, if there is enough of it.
+    """How many parts to cut work into: several for each thread, if there is enough work.
 
     >>> pieces(2, 1000, 100), pieces(2, 50, 100), pieces(1, 1000, 100)
     (8, 2, 1)

@@ -99,14 +99,6 @@ def _backward_gradient(inputs: Some, seeds: Some) -> Some:
         )
 
 
-def _backward_tangent(inputs: Some, tangents: Some) -> Some:
-    """The gradient in forward mode, by way of the one that is made of fading memories."""
-    moved = tuple(
-        torch.zeros_like(x) if d is None else d for x, d in zip(inputs, tangents, strict=True)
-    )
-    return torch.func.jvp(_gradients, inputs, moved)[1]
-
-
 FORWARD = Operator(
     "fading_memory(Tensor q, Tensor k, Tensor v, Tensor g, Tensor state) -> (Tensor, Tensor)",
     fake=_fake,
@@ -120,5 +112,5 @@ BACKWARD = Operator(
     fake=_backward_fake,
     kernels={"CPU": "..cpu.fading_memory.launch"},
     gradient=_backward_gradient,
-    tangent=_backward_tangent,
+    tangent=None,  # where forward mode is wanted, gradients are made of fading memories
 )

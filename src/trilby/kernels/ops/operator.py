@@ -77,6 +77,7 @@ class Operator:
         said = read(schema)
         _fits(said, fake, kernels)
         self.schema, self.devices = said, tuple(DISPATCH[key] for key in kernels)
+        self.forward_mode = tangent is not None
         self._library = torch.library.Library(said.space, "FRAGMENT")  # lives as long as this does
         self._library.define(said.text)
         full = f"{said.space}::{said.name}"
@@ -92,8 +93,8 @@ class Operator:
         )
 
     def __call__(self, *arguments: Any) -> Any:
-        """Compute it; torch gives gradients of an operator to neither torch.func nor forward mode,
-        so these go by way of a `torch.autograd.Function`.
+        """Call the operator. Under torch.func and in forward mode torch knows no gradients of an
+        operator, so there the call goes through a `torch.autograd.Function`.
         """
         if torch.compiler.is_compiling() or not transformed():
             return self.plain(*arguments)
@@ -133,7 +134,7 @@ def read(schema: str) -> Schema:
 
 
 def by_batch(operator: Callable[..., Any], N: int, dims: Some, arguments: Some) -> Any:
-    """Under vmap the mapped axis joins the batch, the first axis of every tensor."""
+    """vmap: the mapped axis becomes part of the batch, the first axis of every tensor."""
     spread = [
         a if not isinstance(a, Tensor) else a.expand(N, *a.shape) if d is None else a.movedim(d, 0)
         for a, d in zip(arguments, dims, strict=True)
@@ -149,7 +150,12 @@ def by_batch(operator: Callable[..., Any], N: int, dims: Some, arguments: Some) 
 def _fits(said: Schema, fake: Callable[..., Any], kernels: Mapping[str, str]) -> None:
     """Raise a CallError where `fake` or `kernels` do not belong to the schema."""
     try:
-        signature(fake).bind(*said.arguments)
+        takes = signature(fake)
+    except ValueError:
+        takes = None  # a function of torch's own, written in C++, does not say what it takes
+    try:
+        if takes:
+            takes.bind(*said.arguments)
     except TypeError as error:
         raise CallError(
             f"Operator: fake of {said.name} does not take ({', '.join(said.arguments)}) as its "
@@ -180,7 +186,7 @@ def _launch(name: str, module: str) -> Callable[..., Any]:
 
 
 def _keep(said: Schema, forward: bool) -> Callable[..., None]:
-    """Save the inputs for the derivatives; what is no tensor is an attribute of the context."""
+    """Save the inputs for the derivatives; those that are no tensors in an attribute."""
     whole = all(said.tensors)
 
     def keep(ctx: Any, inputs: Some, output: Any) -> None:  # noqa: ARG001, torch names it
@@ -195,7 +201,7 @@ def _keep(said: Schema, forward: bool) -> Callable[..., None]:
 
 
 def _kept(said: Schema, ctx: Any) -> Some:
-    """The inputs as the call had them."""
+    """The saved inputs of the call."""
     if all(said.tensors):
         return tuple(ctx.saved_tensors)
     saved = iter(ctx.saved_tensors)

@@ -17,9 +17,9 @@ Pair = tuple[Tensor, Tensor]
 def prefix_mean(x: Tensor, total: Tensor, count: Tensor, first: Tensor | None = None) -> Pair:
     """y_t = (total + x_0 + ... + x_t) / n_t with n_t = count + t + 1, and the new total.
 
-    Shapes: x [B, T, C], total [B, C] float64, count [B] int64, first [B, T] int64, where the
-    document of each position began; sums and counts start anew there, and only position 0's has
-    the total and the count -> y [B, T, C] like x, total [B, C].
+    Shapes: x [B, T, C], total [B, C] float64, count [B] int64, first [B, T] int64: the position
+    where the document of each position begins. Sums and counts start again there; the total and
+    the count belong to the first document -> y [B, T, C] like x, total [B, C].
     """
     return FORWARD(x, total, count, first)
 
@@ -29,7 +29,7 @@ def prefix_mean_backward(
 ) -> Pair:
     """The transpose of `prefix_mean`: dx_s = dtotal + sum of dy_t / n_t over t >= s.
 
-    Shapes as there. The second result is the gradient of the total that went in.
+    Shapes as in `prefix_mean`. The second result is the gradient of the total that went in.
     """
     return BACKWARD(dy, dtotal, count, first)
 

@@ -13,6 +13,7 @@ from ..comparing.witness import Witness
 from ..copies.nested import clone
 from ..reproducers.script import Script
 from ..sizes import SMALL, Setting, cuts
+from ..subjects.mixer_form import MixerForm
 from ..subjects.module_subject import ModuleSubject
 from ..subjects.subject import Sequences, Subject
 from ..subjects.user_module import UserModule
@@ -123,6 +124,11 @@ def _farthest(a: Tensor, b: Tensor) -> float:
     return change(a, b, a, b).size if a.numel() else 0.0
 
 
+def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
+    redrawn = [] if form.draw_parameters is None else [Setting(5, 2, 3, mode="redrawn")]
+    return [*every_dtype(effort, form), *redrawn]
+
+
 def _module_settings(effort: str, user: UserModule) -> list[Setting]:
     lengths = LENGTHS[effort]
     found = [own(user), *at_lengths(user, lengths), *at_lengths(user, lengths, dtype=WIDE)]
@@ -153,4 +159,4 @@ def _triangle(user: UserModule, subject: ModuleSubject, setting: Setting) -> str
     return "\n".join(drawn.lines())
 
 
-LAW = Law("causal", causal, every_dtype, _module_settings, _reproduce, _triangle)
+LAW = Law("causal", causal, _mixer_settings, _module_settings, _reproduce, _triangle)

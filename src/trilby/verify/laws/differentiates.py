@@ -104,7 +104,7 @@ def _graph(subject: Subject, sequences: Sequences, state: Any) -> Graph:
     named = [*zip(subject.names, sequences, strict=False), *leaves((None, state))[1:]]
     points = [(path, t) for path, t in named if _floating(t)]
     most = FEW if subject.large else PARAMETERS
-    owned = [] if subject.module is None else _spread([*subject.module.named_parameters()], most)
+    owned = _spread([*subject.owned], most)
     count = len(points)
 
     def call(tensors: list[Tensor]) -> Leaves:

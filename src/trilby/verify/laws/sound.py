@@ -1,15 +1,17 @@
 """Law 6: in every dtype the error stays within what rounding of the inputs explains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..comparing.finding import Finding, compare, within
-from ..copies.nested import Leaves, clone, leaves
+from ..copies.nested import Leaves, alter, clone, held, leaves
 from ..precision.allowance import Allowance, allowances
+from ..precision.rounded_state import fine
 from ..reproducers.script import Script
 from ..sizes import BLOCK, Setting
 from ..subjects.mixer_form import LONG, MixerForm
@@ -36,20 +38,50 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """The error against the float64 twin, in one call and in a stream, forward and backward.
 
     Where the exact answer is beyond the dtype nothing is judged; elsewhere a result that is not
-    finite is broken.
+    finite is broken. A state that is kept in a finer dtype than the sequences is judged by that
+    dtype, and a recurrence may round its state to its dtype at every position.
     """
     sequences = subject.draw(setting)
-    whole = not subject.bit_for_bit
     for state in subject.contract_states(setting) if setting.T <= SHORT else [None]:
-        limits = subject.allowances(sequences, state)
+        limits = _Limits(subject, setting, sequences, state)
         got = subject.compared(subject.leaves(sequences, state))
-        yield _excused(_judged(got, limits, setting, "", whole), subject, setting, ())
+        yield _excused(limits.judged(got, ""), subject, setting, ())
         for lengths, how in _streams(setting.T) if subject.streams else ():
             stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
-            found = _judged(stream, limits, setting, how, whole).at(pieces=lengths)
+            found = limits.judged(stream, how).at(pieces=lengths)
             yield _excused(found, subject, setting, lengths)
     if setting.T <= STREAM and setting.scale == 1 and subject.state_is_contract:
         yield from _backward(subject, setting, sequences)
+
+
+class _Limits:
+    """The allowances of one call, and more of them where the state is rounded at every position."""
+
+    def __init__(self, subject: Subject, setting: Setting, xs: Sequences, state: Any) -> None:
+        self.subject, self.setting, self.given = subject, setting, (xs, state)
+        self.plain = subject.allowances(xs, state)
+
+    @cached_property
+    def by_state(self) -> dict[str, Allowance] | None:
+        """What rounding of the state does; it takes many calls, and is seldom needed."""
+        return self.subject.state_allowances(*self.given)
+
+    def judged(self, got: Leaves, how: str) -> Finding:
+        """A result, by units of each leaf at first and by rounding of the state if that is few."""
+        whole = not self.subject.bit_for_bit
+        finer = {path for path, t in got if path.startswith("state") and self._finer(t)}
+        none = lambda a: a if a.response is None else replace(a, response=0 * a.response)
+        limits = {p: none(a) if p in finer else a for p, a in self.plain.items()}
+        found = _judged(got, limits, self.setting, how, whole)
+        if not found.broken or self.by_state is None:
+            return found
+        limits = {p: a.and_also(self.by_state.get(p)) for p, a in limits.items()}
+        return _judged(got, limits, self.setting, how, whole)
+
+    def _finer(self, t: Any) -> bool:
+        """Whether a leaf is kept in a finer dtype than the sequences."""
+        floating = isinstance(t, Tensor) and t.is_floating_point()
+        return floating and not fine(self.setting.dtype, t.dtype)
 
 
 def _streams(T: int) -> list[tuple[tuple[int, ...], str]]:
@@ -104,24 +136,25 @@ def _backward(subject: Subject, setting: Setting, sequences: Sequences) -> Itera
     """
     y = subject.run(sequences)[0]
     noise = torch.rand(y.shape, generator=torch.Generator().manual_seed(7)).to(y.dtype)  # >= 0
-    way = _gradient(subject)
+    way = partial(_gradient, subject.call, subject.names, [name for name, _ in subject.owned])
     limits = {e.path: e for e in allowances(way, (sequences, noise), {})}
     got = leaves(way(*clone((sequences, noise))))
     yield _judged(got, limits, setting, ", in the gradient")
 
 
-def _gradient(subject: Subject) -> Callable[..., Any]:
-    def gradient(sequences: Sequences, dy: Tensor) -> dict[str, Tensor]:
-        with torch.enable_grad():
-            inputs = [x.detach().requires_grad_(x.is_floating_point()) for x in sequences]
-            y, _ = subject.call(tuple(inputs), None)
-            named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
-            grads = torch.autograd.grad(y, [x for _, x in named], dy, allow_unused=True)
-        return {
-            f"gradient of {n}": g for (n, _), g in zip(named, grads, strict=True) if g is not None
-        }
-
-    return gradient
+def _gradient(
+    call: Callable[..., Any], names: Sequence[str], owned: Sequence[str], xs: Sequences, dy: Tensor
+) -> dict[str, Tensor]:
+    """The gradients to the sequences, and to the parameters that `call` holds."""
+    with torch.enable_grad():
+        call = alter(call, lambda t: t.clone().requires_grad_())
+        inputs = [x.detach().requires_grad_(x.is_floating_point()) for x in xs]
+        y, _ = call(tuple(inputs), None)
+        named = zip([*names, *owned], [*inputs, *held(call)], strict=False)
+        known = [(n, x) for n, x in named if x.requires_grad]
+        grads = torch.autograd.grad(y, [x for _, x in known], dy, allow_unused=True)
+    pairs = zip(known, grads, strict=True)
+    return {f"gradient of {n}": g for (n, _), g in pairs if g is not None}
 
 
 def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:

@@ -52,6 +52,12 @@ class Allowance:
             return self
         return replace(self, response=torch.maximum(self.response, far.response / FACTOR))
 
+    def and_also(self, other: "Allowance | None") -> "Allowance":
+        """With the response to something else added."""
+        if self.response is None or other is None or other.response is None:
+            return self
+        return replace(self, response=self.response + other.response)
+
 
 def unit(x: Tensor, dtype: torch.dtype) -> Tensor:
     """The spacing of `dtype` at the size of each element, in float64; NaN and inf have none, 0.

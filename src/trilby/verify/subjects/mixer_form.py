@@ -1,7 +1,10 @@
 """A form of a mixer as a subject: exact to the bit, with a state that is part of its contract."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -11,6 +14,7 @@ from ...card import Mixer
 from ..comparing.finding import Allow, within
 from ..copies.nested import clone, numbers
 from ..precision.allowance import Allowance, allowances
+from ..precision.rounded_state import rounded_state
 from ..sizes import BLOCK, SMALL, Setting
 from .packing import ids
 from .subject import Sequences, Subject
@@ -30,14 +34,20 @@ class MixerForm(Subject):
         longest: the largest T that it is run at.
         traced: the largest T that it is compiled at.
         widest: the largest C: enough elements that kernels split them over threads.
-        with_documents: the lengths of documents -> `call` for packed rows; None: it takes none.
+        takes_documents: whether `call` takes `lengths=`, those of the documents in each row.
+        draw_parameters: a setting -> the parameters by name, which `call` then takes as
+            `parameters=`; None: it has none.
+        parameters: those of the setting that the form is at. They are never cut in time, never
+            rewritten as a part of the input, and shared by all rows.
     """
 
     truth: "MixerForm | None" = None
     longest: int = LONGER
     traced: int = 65
     widest: int = WIDEST
-    with_documents: Callable[[tuple[int, ...]], Any] | None = None
+    takes_documents: bool = False
+    draw_parameters: Callable[[Setting], dict[str, Any]] | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def bit_for_bit(self) -> bool:
@@ -48,6 +58,31 @@ class MixerForm(Subject):
     def state_is_contract(self) -> bool:
         """It is."""
         return True
+
+    @property
+    def owned(self) -> Iterable[tuple[str, Tensor]]:
+        """The parameters that are tensors."""
+        return [(name, p) for name, p in self.parameters.items() if isinstance(p, Tensor)]
+
+    def at(self, setting: Setting) -> Self:
+        """The form, and its definition, with the parameters of a setting."""
+        if self.draw_parameters is None:
+            return self
+        return self.given(self.draw_parameters(setting))
+
+    def given(self, parameters: Mapping[str, Any]) -> Self:
+        """The form, and its definition, with these parameters."""
+        truth = None if self.truth is None else self.truth.given(parameters)
+        call: Callable[..., Any] = self.call
+        call = partial(call, parameters=parameters)
+        return replace(self, call=call, parameters=parameters, truth=truth)
+
+    def recorded(self, setting: Setting) -> tuple[Self, Setting]:
+        """In float64, with parameters that take gradients."""
+        exact, wide = self.exact(replace(setting, literal=False))
+        for _, p in exact.owned:
+            p.requires_grad_(p.is_floating_point())
+        return exact, wide
 
     def past(self, setting: Setting) -> Any:
         """What the definition leaves behind after three positions."""
@@ -76,18 +111,29 @@ class MixerForm(Subject):
 
     def packed(self, lengths: tuple[int, ...]) -> Self:
         """The form, called with documents of these lengths."""
-        if self.with_documents is None:
+        if not self.takes_documents:
             raise AssertionError(f"{self.name} takes no documents")
-        return replace(self, call=self.with_documents(lengths))
+        call: Callable[..., Any] = self.call
+        return replace(self, call=partial(call, lengths=lengths))
 
     def one_document(self, _length: int) -> Self:
         """The form as it is called without documents."""
         return self
 
     def allowances(self, sequences: Sequences, state: Any = None) -> dict[str, Allowance]:
-        """What rounding may do to each leaf of the result."""
+        """What rounding may do to each leaf of what the definition gives.
+
+        Beyond LONG positions, where a loop takes too long, the form is judged by its own twin.
+        """
+        short = sequences[0].shape[1] <= LONG
+        way = self.truth.call if self.truth is not None and short else self.call
         with torch.no_grad():
-            return {e.path: e for e in allowances(self.call, (sequences, state), {})}
+            return {e.path: e for e in allowances(way, (sequences, state), {})}
+
+    def state_allowances(self, sequences: Sequences, state: Any) -> dict[str, Allowance] | None:
+        """What rounding of the state at every position does to the definition."""
+        with torch.no_grad():
+            return rounded_state((self.truth or self).call, sequences, state)
 
 
 def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
@@ -105,7 +151,8 @@ def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
         return tuple(_turned(x) if setting.turned else x for x in sized)
 
     def subject(name: str, truth: MixerForm | None, unable: dict[str, str]) -> MixerForm:
-        if not contract.documents:
+        packs = "documents" in inspect.signature(mixer.forms[name]).parameters
+        if not packs:
             unable = {**unable, "documents": "this form takes no documents"}
         return MixerForm(
             f"{mixer.name}.{name}",
@@ -117,7 +164,8 @@ def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
             longest=LONG if name in QUADRATIC else LONGER,
             traced=SMALL if name in STEPWISE else BLOCK + 1,
             widest=WIDEST if len(contract.own) == 1 else DEEP,
-            with_documents=lambda lengths: _call(mixer, name, lengths),
+            takes_documents=packs,
+            draw_parameters=partial(_parameters, mixer) if contract.parameters else None,
         )
 
     unable = {"padding": "a mixer takes no mask"}
@@ -130,16 +178,44 @@ def _turned(x: Tensor) -> Tensor:
     return x.transpose(1, -1).contiguous().transpose(1, -1)
 
 
-def _call(
-    mixer: Mixer[..., Any], name: str, lengths: tuple[int, ...] | None = None
-) -> Callable[[Sequences, Any], tuple[Any, Any]]:
+def _parameters(mixer: Mixer[..., Any], setting: Setting) -> dict[str, Any]:
+    """The parameters of a setting, in its dtype; a flag is true where T is even.
+
+    Where they are re-drawn they come from another seed, and zeros are not left zero if the
+    definition takes other numbers: a gate of zeros hides what stands behind it.
+    """
+    contract, again = mixer.contract, setting.mode == "redrawn"
+    size = dict.fromkeys(contract.own, setting.C)
+    given = mixer.draw(B=1, T=1, **size, seed=setting.seed + again, dtype=setting.dtype)
+    named = contract.named(clone(given))
+    sequences = {name: named.pop(name) for name in contract.sequences}
+    flags = [a.name for a in contract.arguments.values() if a.flag and a.name not in named]
+    found = {**named, **dict.fromkeys(flags, setting.T % 2 == 0)}
+    for name, value in named.items() if again else ():
+        if numbers(value) and not value.any():
+            rng = torch.Generator().manual_seed(1)
+            fresh = torch.rand(value.shape, generator=rng, dtype=torch.float64)
+            other = {**found, name: fresh.to(value.dtype)}
+            with suppress(ValueError):  # its contract wants zeros, or negative numbers
+                mixer.loop(**sequences, **other)
+                found = other
+    return found
+
+
+def _call(mixer: Mixer[..., Any], name: str) -> Callable[..., tuple[Any, Any]]:
     """A form as a function of sequences and state; parameters, and documents of these lengths."""
     form, contract = mixer.forms[name], mixer.contract
 
-    def call(sequences: Sequences, state: Any) -> tuple[Any, Any]:
+    def call(
+        sequences: Sequences,
+        state: Any,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> tuple[Any, Any]:
         given = {} if lengths is None else {"documents": ids(lengths, len(sequences[0]))}
         named = dict(zip(contract.sequences, sequences, strict=True))
-        return form(**named, **mixer.parameters(*sequences), state=state, **given)
+        return form(**named, **(parameters or {}), state=state, **given)
 
     call.__name__ = call.__qualname__ = f"{mixer.name}.{name}"
     return call

@@ -6,7 +6,7 @@ contract; and `ModuleSubject`, a user's module or function, which may round, and
 its own affair.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -49,6 +49,11 @@ class Subject:
     def module(self) -> nn.Module | None:
         """The module that is called, where it is one."""
         return None
+
+    @property
+    def owned(self) -> Iterable[tuple[str, Tensor]]:
+        """Its parameters by name."""
+        return () if self.module is None else self.module.named_parameters()
 
     @property
     def within(self) -> Within:
@@ -162,6 +167,10 @@ class Subject:
 
         In pieces of `_lengths`, or in one call. None where no choice differs by rounding.
         """
+        return None
+
+    def state_allowances(self, _sequences: Sequences, _state: Any) -> dict[str, Allowance] | None:
+        """What rounding of its state at every position may do; None: it keeps no such state."""
         return None
 
     def padded(self, _mask: Callable[[Tensor], Tensor]) -> Self:
