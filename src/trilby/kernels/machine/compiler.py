@@ -1,6 +1,6 @@
-"""Compile a kernel once per element type, keep it on disk where that is possible.
+"""Compile a kernel once for each element type, and keep it on disk where that is possible.
 
-One thread compiles at a time. `fork.py` says what a fork in the middle of it does.
+One thread compiles at a time. What happens at a fork is in `fork.py`.
 """
 
 import logging
@@ -19,7 +19,7 @@ from .notice import notice
 
 _MACHINE = Path(__file__).parent  # nothing here is compiled into a kernel
 _IMPORT = re.compile(r"^ *from (\.+)([\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
-"""Parsing the files instead would make the first call 50 ms longer."""
+"""Import lines. Parsing the files instead would make the first call up to 50 ms longer."""
 
 inner = partial(
     numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False
@@ -41,11 +41,11 @@ class Kernel:
     """
 
     def __init__(self, source: Callable[..., None], signature: Callable[[Any], tuple[Any, ...]]):
-        # numba looks at the file of a function before it takes a program from disk, not at those
-        # of the functions that it calls; the name under which it is kept tells of them all.
+        # Before numba takes a program from disk it checks the file of the function, but not the
+        # files of the functions that it calls. So the fingerprint of all is part of the name.
         self._name = source.__qualname__
-        self._print = f"{fingerprint(Path(source.__code__.co_filename)):08x}"
-        source.__qualname__ += f".{self._print}"
+        self._fingerprint = f"{fingerprint(Path(source.__code__.co_filename)):08x}"
+        source.__qualname__ += f".{self._fingerprint}"
         self._source = source
         self._signature = signature
         self._programs: dict[Any, Callable[..., None]] = {}
@@ -85,7 +85,7 @@ class Kernel:
         """Remove the programs of this kernel that were compiled from earlier text."""
         module = Path(self._source.__code__.co_filename).stem
         for old in folder.glob(f"{module}.{self._name}.????????-*.nb[ic]"):
-            if f".{self._print}-" not in old.name:
+            if f".{self._fingerprint}-" not in old.name:
                 try:
                     old.unlink()
                 except OSError:  # another process removed it, or it is in use on Windows
@@ -107,7 +107,8 @@ def fingerprint(path: Path) -> int:
 def files(path: Path) -> set[Path]:
     """A file of a package and all files that it reaches by relative imports.
 
-    The files beside this one do not count: they run kernels, and are not compiled into them.
+    The files in the folder of this one are left out: they run kernels, and are not compiled into
+    them.
 
     >>> sorted(file.name for file in files(Path(fork.__file__).parent / "limits.py"))
     ['limits.py']
@@ -124,7 +125,7 @@ def files(path: Path) -> set[Path]:
 @cache
 def _imported(path: Path) -> list[Path]:
     """The files of the modules, and of the packages, that its relative imports name."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""  # it may be in an archive
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""  # not if it is in an archive
     found = []
     for dots, module, names in _IMPORT.findall(text):
         base = path.parents[len(dots) - 1].joinpath(*module.split("."))

@@ -1,9 +1,9 @@
-"""Compile in one thread at a time, and let the process fork meanwhile.
+"""Compile in one thread at a time, and let the process fork during a compilation.
 
-A fork in the middle of a compilation waits until LLVM has done the step that it is at, a fraction
-of a compilation; the child then forgets whatever the other thread had begun and compiles for
-itself. That needs names that numba and llvmlite do not promise to keep. Where one of them is
-missing, the fork waits until the compilation has ended.
+A fork during a compilation waits until LLVM has finished its current step, which is a fraction of
+the compilation. The child then drops the compilation that another thread had begun, and compiles
+for itself. This needs private names of numba and llvmlite. Where one of them is missing, the fork
+waits until the compilation has ended.
 """
 
 import gc
@@ -22,7 +22,7 @@ class Inside(NamedTuple):
     Attributes:
         llvm: the lock that every call of LLVM holds; there is no public way to wait for it.
         lock: numba's own lock is `lock._lock`.
-        typing: what numba knows of types; `typing.callstack` is what it is compiling.
+        typing: what numba knows of types; `typing.callstack` lists what it is compiling.
         stack: makes an empty `callstack`.
         counter: the type of numba's counts of what is being compiled.
     """
@@ -35,14 +35,14 @@ class Inside(NamedTuple):
 
 
 _lock = threading.RLock()
-_begun: list[Any] = []  # what is being compiled just now, under the lock
+_begun: list[Any] = []  # what is being compiled, protected by the lock
 _ready = threading.Lock()  # held while the compiler is set up, and while the process forks
 _inside: Inside | None = None
 
 
 @contextmanager
 def compiling(what: Any) -> Iterator[None]:
-    """Within, no other thread compiles a kernel."""
+    """While this context is open, no other thread compiles a kernel."""
     with _lock:
         _begun.append(what)
         try:
@@ -52,7 +52,7 @@ def compiling(what: Any) -> Iterator[None]:
 
 
 def inside() -> Inside | None:
-    """The private names; None where one of them is missing."""
+    """The private names, or None if one of them is missing."""
     try:
         from llvmlite.binding.ffi import lib
         from numba.core.compiler_lock import global_compiler_lock
@@ -67,13 +67,13 @@ def inside() -> Inside | None:
         load = typing.refresh, target.refresh
     except (ImportError, AttributeError):
         return None
-    for refresh in load:  # a fork must not find half of what the compiler knows
+    for refresh in load:  # now, so that a fork cannot come in the middle of it
         refresh()
     return found
 
 
 def _wait() -> None:
-    """Before a fork: no thread is inside LLVM, nor still setting the compiler up."""
+    """Before a fork, wait until no thread is inside LLVM or sets the compiler up."""
     _ready.acquire()
     if _inside is None:
         _lock.acquire()
@@ -82,7 +82,7 @@ def _wait() -> None:
 
 
 def _go_on() -> None:
-    """After a fork."""
+    """After a fork, let the other threads continue."""
     if _inside is None:
         _lock.release()
     else:
@@ -91,7 +91,7 @@ def _go_on() -> None:
 
 
 def _anew() -> None:
-    """In a forked child the thread that was compiling does not exist; give up what it had begun."""
+    """In a forked child, drop the compilation of a thread that does not exist there."""
     global _lock  # noqa: PLW0603
     _go_on()
     _lock = threading.RLock()

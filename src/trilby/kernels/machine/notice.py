@@ -10,17 +10,20 @@ from typing import Any
 
 PATIENCE = 1.0  # seconds of compiling before anything is said
 
-_BITS = {"uint16": "bfloat16", "int16": "float16"}  # numba knows neither; they travel as bits
-_said = set[str]()  # no sentence is written twice
+_BITS = {
+    "uint16": "bfloat16",
+    "int16": "float16",
+}  # numba has no such types on a CPU; kernels get their bits
+_said = set[str]()  # each line is written once in a process
 _process = os.getpid()
 
 
 @contextlib.contextmanager
 def notice(module: str, element: Any, folder: str) -> Iterator[None]:
-    """Within, a kernel is compiled; a line on stderr says so if that takes more than a second.
+    """Write a line to stderr if the block, which compiles a kernel, takes more than a second.
 
-    Nothing is written if stderr is not a terminal, and nothing by a forked child or a worker of
-    `multiprocessing`: there are many of them, and the parent has said it or does not wait.
+    Nothing is written if stderr is not a terminal. Forked children and workers of
+    `multiprocessing` write nothing, because each of many would write the same line.
 
     Args:
         module: the name of the module of the kernel.
@@ -42,7 +45,7 @@ def notice(module: str, element: Any, folder: str) -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    """One call of the system and no lock, which a fork could find held."""
+    """Write with one system call. It takes no lock that a fork could find held."""
     if line not in _said:
         _said.add(line)
         with contextlib.suppress(OSError, ValueError):  # closed meanwhile
@@ -57,7 +60,7 @@ def _terminal() -> bool:
 
 
 def _family(module: str) -> str:
-    """What the user called: the file, or the folder of files, below the folder `cpu`.
+    """The name of the kernel: the file, or the folder of files, below the folder `cpu`.
 
     >>> _family("trilby.kernels.cpu.fading_memory.forward"), _family("mine")
     ('fading_memory', 'mine')

@@ -33,8 +33,7 @@ def count() -> int:
 def spread(parts: Sequence[Callable[[], None]], wanted: int) -> None:
     """Run all parts, at most `wanted` at a time, and return when every one has ended.
 
-    The launcher of a kernel reads `count()` once, cuts the work for that many threads and passes
-    the number on.
+    The caller reads `count()` once, cuts the work for that many threads and passes the number on.
 
     Each thread, also the calling one, takes the next part that has not begun. So a thread that is
     late costs little.
