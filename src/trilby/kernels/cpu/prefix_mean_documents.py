@@ -25,7 +25,7 @@ def packed_mean(
     """Forward: the means of x, and the last total. Back: the transpose of that, for x = dy."""
     y = empty_like(x)
     total = total.detach().clone(memory_format=torch.contiguous_format)
-    B, T, C = x.shape
+    B, _, C = x.shape
     if not x.numel():
         return y, total
     program = _PACKED.of(ELEMENT[x.dtype])
@@ -33,7 +33,7 @@ def packed_mean(
     given = flat(x), x.stride(), flat(y), y.stride(), total.numpy(), *counts
     wanted = threads.count() if x.numel() >= SMALL else 1
     parts = threads.grid(B, C, wanted, wanted)
-    threads.spread([partial(program, *given, T, part, back) for part in parts], wanted)
+    threads.spread([partial(program, *given, part, back) for part in parts], wanted)
     return y, total
 
 
@@ -42,14 +42,14 @@ def _signature(element: Any) -> tuple[Any, ...]:
     table, counts = (lambda kind: types.Array(kind, 2, "C")), types.Array(types.int64, 1, "C")
     return (
         line, strides, line, strides, table(types.float64), counts, table(types.int64),
-        types.int64, types.UniTuple(types.int64, 4), types.boolean,
+        types.UniTuple(types.int64, 4), types.boolean,
     )  # fmt: skip
 
 
 @partial(Kernel, signature=_signature)
-def _PACKED(x, xs, y, ys, total, count, first, T, part, back):
+def _PACKED(x, xs, y, ys, total, count, first, part, back):
     b0, b1, c0, c1 = part
-    C = c1 - c0
+    C, T = c1 - c0, first.shape[1]
     for b in range(b0, b1):
         sums = total[b, c0:c1]
         for step in range(T):

@@ -50,9 +50,9 @@ def fading_memory_backward(
             before.copy_(dstate),
         )
     gates, dstate = _gates(g, state), dstate.to(state.dtype)
-    tensors = (q, dy, k, gates, dstate, before, dv)
+    turned = (q, dy, k, gates, dstate, before, dv)
     size = size_of(state, T, v.shape[2])
-    launch(FORWARD, tensors, (q, dv, state), size, forward_places, back=True)
+    launch(FORWARD, turned, (q, dv, state), size, forward_places, back=True)
     size = size_of(state.mT, T, min(q.shape[2], k.shape[2]))
     blocks = -(-size.columns // size.lanes)
     dg = state.new_empty(*q.shape[:2], H, 2 * blocks)  # a share of each half of a block

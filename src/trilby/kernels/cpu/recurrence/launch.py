@@ -22,7 +22,8 @@ LARGE = 1 << 24  # products, from which on pieces of the work cost nothing
 CHECKED = False
 """Whether every job is followed by a look at the memory between its places. Tests set it."""
 
-_ZERO: dict[Any, Any] = {kind: as_dtype(kind).type(0) for kind in ELEMENT.values()}
+_KINDS: list[Any] = list(ELEMENT.values())
+_ZERO: dict[Any, Any] = {kind: as_dtype(kind).type(0) for kind in _KINDS}
 
 
 def fresh(like: Tensor, shape: Any) -> Tensor:
@@ -33,7 +34,8 @@ def fresh(like: Tensor, shape: Any) -> Tensor:
 def size_of(state: Tensor, T: int, groups: int) -> Size:
     """The sizes of a launch with states like this one, [B, H, rows, columns]."""
     kind: Any = ELEMENT[state.dtype]
-    return Size(T, state.shape[1], groups, *state.shape[2:], lanes(kind, 2))
+    _, heads, rows, columns = state.shape
+    return Size(T, heads, groups, rows, columns, lanes(kind, 2))
 
 
 def launch(
@@ -79,7 +81,7 @@ def _between(
 
 
 def _run(
-    jobs: list[Callable[[int], None]], wanted: int, between: list[tuple[int, int]], like: Tensor
+    jobs: Sequence[Callable[[int], None]], wanted: int, between: list[tuple[int, int]], like: Tensor
 ) -> None:
     """Run the jobs on so many threads, each in scratch memory that no other uses meanwhile."""
     free = [like.new_empty(between[-1][1]) for _ in range(min(len(jobs), wanted))]
