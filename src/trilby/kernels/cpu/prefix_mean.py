@@ -10,17 +10,18 @@ position alone, so neither the threads nor the other rows nor where memory lies 
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import numpy as np
+import torch
 from numba import types
 from torch import Tensor, contiguous_format
 
 from ..machine import threads
 from ..machine.compiler import Kernel
+from ..machine.loop import arguments, spread
 from ..machine.memory import empty_like
-from ..simd.elements import ELEMENT, decode, divide, encode, flat, prefetch
+from ..simd.elements import ELEMENT, decode, divide, encode, prefetch
+from ..simd.places import skip
 from ..simd.wide import (
     LANES,
     divided,
@@ -72,33 +73,33 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
     B, T, C = x.shape
     if not x.numel():
         return y, total
-    given, counts = (flat(x), x.stride(), flat(y), y.stride()), count.contiguous().numpy()
+    count = count.contiguous()
     past = y.numel() * y.element_size() >= PAST
+    given = (x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride())
+    sizes = (count.data_ptr(), T, C, past)
     wanted = threads.count() if x.numel() >= SMALL else 1
     pieces = threads.pieces(wanted, x.numel(), LARGE)
     parts = threads.grid(B, C, wanted, pieces, GRAIN)
+    alive = (x, y, total, count)
     if C > 1 and x.stride(2) == 1 and y.stride(2) == 1:
         program = (_suffix_rows if back else _prefix_rows).of(ELEMENT[x.dtype])
-        threads.spread(
-            [partial(program, *given, total.numpy(), counts, T, part, past) for part in parts],
-            wanted,
-        )
+        spread(program, (*given, total.data_ptr(), *sizes), parts, wanted, alive=alive)
         return y, total
     times = _times(T, wanted // len(parts))
-    work = [(*part, *when) for when in times for part in parts]
-    totals = [total.numpy()]
+    bases = total
     if len(times) > 1:
         adds = (_suffix_sums if back else _prefix_sums).of(ELEMENT[x.dtype])
-        sums = np.empty((B, C, -(-T // SEGMENT)))  # of each segment
-        threads.spread([partial(adds, *given[:2], sums, counts, T, part) for part in work], wanted)
-        totals = _bases(total.numpy(), sums, times, back)
+        sums = total.new_empty(B, C, -(-T // SEGMENT))  # of each segment
+        told = (*given, sums.data_ptr(), *sizes)
+        rows = [(*part, *when, 0) for when in times for part in parts]
+        spread(adds, told, rows, wanted, alive=(*alive, sums))
+        bases = _bases(total, sums, times, back)
     program = (_suffix_series if back else _prefix_series).of(ELEMENT[x.dtype])
-    each = [base for base in totals for _ in parts]
-    threads.spread(
-        [partial(program, *given, b, counts, T, p, past) for b, p in zip(each, work, strict=True)],
-        wanted,
-    )
-    total.numpy()[...] = totals[0 if back else -1]
+    rows = [(*part, *when, i * B * C) for i, when in enumerate(times) for part in parts]
+    told = (*given, bases.data_ptr(), *sizes)
+    spread(program, told, rows, wanted, alive=(*alive, bases))
+    if bases is not total:
+        total.copy_(bases[0 if back else -1])
     return y, total
 
 
@@ -108,34 +109,30 @@ def _times(T: int, wanted: int) -> list[tuple[int, int]]:
     return [(first * SEGMENT, min(end * SEGMENT, T)) for first, end in cut]
 
 
-def _bases(
-    total: np.ndarray, sums: np.ndarray, times: list[tuple[int, int]], back: bool
-) -> list[np.ndarray]:
+def _bases(total: Tensor, sums: Tensor, times: list[tuple[int, int]], back: bool) -> Tensor:
     """The totals that each range of time starts from, added up as one thread would."""
     order = slice(None, None, -1 if back else 1)
     found, base = [], total
     for t0, t1 in times[order]:
-        found.append(base.copy())
+        found.append(base)
         for segment in range(t0 // SEGMENT, -(-t1 // SEGMENT))[order]:
             base = base + sums[:, :, segment]
-    return found[order]
+    return torch.stack(found[order])
+
+
+def _told(element: Any) -> tuple[Any, ...]:
+    """x, its strides, y, its strides, totals, counts, and T, C, whether y goes past the caches."""
+    line, strides = types.CPointer(element), types.UniTuple(types.int64, 3)
+    total, count = types.CPointer(types.float64), types.CPointer(types.int64)
+    return (line, strides, line, strides, total, count, types.UniTuple(types.int64, 3))
 
 
 def _rows(element: Any) -> tuple[Any, ...]:
-    line, strides = types.Array(element, 1, "C"), types.UniTuple(types.int64, 3)
-    total, count = types.Array(types.float64, 2, "C"), types.Array(types.int64, 1, "C")
-    part = types.UniTuple(types.int64, 4)
-    return (line, strides, line, strides, total, count, types.int64, part, types.boolean)
+    return arguments(_told(element), 4)
 
 
 def _series(element: Any) -> tuple[Any, ...]:
-    *given, _, past = _rows(element)
-    return (*given, types.UniTuple(types.int64, 6), past)
-
-
-def _sums(element: Any) -> tuple[Any, ...]:
-    line, strides, _, _, _, count, T, part, _ = _series(element)
-    return (line, strides, types.Array(types.float64, 3, "C"), count, T, part)
+    return arguments(_told(element), 7)
 
 
 def _kernel(signature: Callable[..., tuple[Any, ...]]) -> Callable[..., Kernel]:
@@ -143,14 +140,16 @@ def _kernel(signature: Callable[..., tuple[Any, ...]]) -> Callable[..., Kernel]:
 
 
 @_kernel(_rows)
-def _prefix_rows(x, xs, y, ys, total, count, T, part, past):
-    b0, b1, c0, c1 = part
+def _prefix_rows(told, part, _scratch):
+    x, xs, y, ys, total, count, (T, channels, past) = told[0]
+    b0, b1, c0, c1 = part[0]
     C = c1 - c0
     wide = C // LANES * LANES
     for b in range(b0, b1):
-        sums, rest = total[b, c0:c1], total[b, c0 + wide : c1]
+        sums = skip(total, b * channels + c0)
+        rest = skip(sums, wide)
         i, j = b * xs[0] + c0, b * ys[0] + c0
-        streams = past and ys[1] % LANES == 0 and misaligned(y, j) == 0
+        streams = past != 0 and ys[1] % LANES == 0 and misaligned(y, j) == 0
         for t in range(T):
             n = float(count[b] + t + 1)
             part_of_n = 1.0 / n
@@ -161,7 +160,7 @@ def _prefix_rows(x, xs, y, ys, total, count, T, part, past):
                     streamed(y, j + c, divided(now, n, part_of_n, y))
                 else:
                     narrowed(y, j + c, divided(now, n, part_of_n, y))
-            given, out = x[i + wide : i + C], y[j + wide : j + C]  # as slices, or it is no vector's
+            given, out = skip(x, i + wide), skip(y, j + wide)
             for c in range(C - wide):
                 rest[c] += decode(given[c])
                 out[c] = encode(divide(rest[c], n, part_of_n, out[c]), out[c])
@@ -171,14 +170,16 @@ def _prefix_rows(x, xs, y, ys, total, count, T, part, past):
 
 
 @_kernel(_rows)
-def _suffix_rows(dy, ys, dx, xs, total, count, T, part, past):
-    b0, b1, c0, c1 = part
+def _suffix_rows(told, part, _scratch):
+    dy, ys, dx, xs, total, count, (T, channels, past) = told[0]
+    b0, b1, c0, c1 = part[0]
     C = c1 - c0
     wide = C // LANES * LANES
     for b in range(b0, b1):
-        sums, rest = total[b, c0:c1], total[b, c0 + wide : c1]
+        sums = skip(total, b * channels + c0)
+        rest = skip(sums, wide)
         i, j = b * ys[0] + (T - 1) * ys[1] + c0, b * xs[0] + (T - 1) * xs[1] + c0
-        streams = past and xs[1] % LANES == 0 and misaligned(dx, j) == 0
+        streams = past != 0 and xs[1] % LANES == 0 and misaligned(dx, j) == 0
         for t in range(T - 1, -1, -1):
             n = float(count[b] + t + 1)
             part_of_n = 1.0 / n
@@ -194,7 +195,7 @@ def _suffix_rows(dy, ys, dx, xs, total, count, T, part, past):
                     streamed(dx, j + c, now)
                 else:
                     narrowed(dx, j + c, now)
-            given, out = dy[i + wide : i + C], dx[j + wide : j + C]
+            given, out = skip(dy, i + wide), skip(dx, j + wide)
             for c in range(C - wide):
                 rest[c] += divide(decode(given[c]), n, part_of_n, given[c])
                 out[c] = encode(rest[c], out[c])
@@ -204,18 +205,20 @@ def _suffix_rows(dy, ys, dx, xs, total, count, T, part, past):
 
 
 @_kernel(_series)
-def _prefix_series(x, xs, y, ys, total, count, T, part, past):
-    b0, b1, c0, c1, t0, t1 = part
+def _prefix_series(told, part, _scratch):
+    x, xs, y, ys, totals, count, (_T, channels, past) = told[0]
+    b0, b1, c0, c1, t0, t1, base_of = part[0]
+    total = skip(totals, base_of)
     for b in range(b0, b1):
         for c in range(c0, c1):
-            base = total[b, c]
+            base = total[b * channels + c]
             for start in range(t0, t1, SEGMENT):
                 inside, t, end = 0.0, start, min(start + SEGMENT, t1)
                 i = b * xs[0] + c * xs[2] + t * xs[1]
                 j = b * ys[0] + c * ys[2] + t * ys[1]
                 if xs[1] == 1 and ys[1] == 1:
                     n = float(count[b] + t + 1) + ramp()
-                    streams = past and misaligned(y, j) == 0
+                    streams = past != 0 and misaligned(y, j) == 0
                     while t + LANES <= end:
                         sums = prefix_sums(widened(x, i)) + inside
                         mean = quotients(base + sums, n, y)
@@ -238,14 +241,16 @@ def _prefix_series(x, xs, y, ys, total, count, T, part, past):
                     inside += group
                     t += LANES
                 base += inside
-            total[b, c] = base
+            total[b * channels + c] = base
     fence()
 
 
-@_kernel(_sums)
-def _prefix_sums(x, xs, sums, count, T, part):
+@_kernel(_series)
+def _prefix_sums(told, part, _scratch):
     """Of each segment, added up as `_prefix_series` does it."""
-    b0, b1, c0, c1, t0, t1 = part
+    x, xs, _y, _ys, sums, _count, (T, channels, _past) = told[0]
+    b0, b1, c0, c1, t0, t1, _ = part[0]
+    segments = (T + SEGMENT - 1) // SEGMENT
     for b in range(b0, b1):
         for c in range(c0, c1):
             for start in range(t0, t1, SEGMENT):
@@ -261,23 +266,25 @@ def _prefix_sums(x, xs, sums, count, T, part):
                         i += xs[1]
                     inside += group
                     t += LANES
-                sums[b, c, start // SEGMENT] = inside
+                sums[(b * channels + c) * segments + start // SEGMENT] = inside
 
 
 @_kernel(_series)
-def _suffix_series(dy, ys, dx, xs, total, count, T, part, past):
-    b0, b1, c0, c1, t0, t1 = part
+def _suffix_series(told, part, _scratch):
+    dy, ys, dx, xs, totals, count, (_T, channels, past) = told[0]
+    b0, b1, c0, c1, t0, t1, base_of = part[0]
+    total = skip(totals, base_of)
     first, end = t0 // SEGMENT, (t1 + SEGMENT - 1) // SEGMENT
     for b in range(b0, b1):
         for c in range(c0, c1):
-            base = total[b, c]
+            base = total[b * channels + c]
             for s in range(end - 1, first - 1, -1):
                 inside, t, stop = 0.0, min((s + 1) * SEGMENT, t1), s * SEGMENT
                 i = b * ys[0] + c * ys[2] + t * ys[1]
                 j = b * xs[0] + c * xs[2] + t * xs[1]
                 if ys[1] == 1 and xs[1] == 1:
                     n = float(count[b] + t) - ramp()
-                    streams = past and misaligned(dx, j) == 0
+                    streams = past != 0 and misaligned(dx, j) == 0
                     while t - LANES >= stop:
                         t, i, j = t - LANES, i - LANES, j - LANES
                         now = quotients(reversed_lanes(widened(dy, i)), n, dy)
@@ -299,14 +306,16 @@ def _suffix_series(dy, ys, dx, xs, total, count, T, part, past):
                     inside += group
                     t -= LANES
                 base += inside
-            total[b, c] = base
+            total[b * channels + c] = base
     fence()
 
 
-@_kernel(_sums)
-def _suffix_sums(dy, ys, sums, count, T, part):
+@_kernel(_series)
+def _suffix_sums(told, part, _scratch):
     """Of each segment, added up as `_suffix_series` does it."""
-    b0, b1, c0, c1, t0, t1 = part
+    dy, ys, _y, _ys, sums, count, (T, channels, _past) = told[0]
+    b0, b1, c0, c1, t0, t1, _ = part[0]
+    segments = (T + SEGMENT - 1) // SEGMENT
     for b in range(b0, b1):
         for c in range(c0, c1):
             for s in range(t0 // SEGMENT, (t1 + SEGMENT - 1) // SEGMENT):
@@ -326,4 +335,4 @@ def _suffix_sums(dy, ys, sums, count, T, part):
                         group += divide(decode(dy[i]), n1, 1.0 / n1, dy[i])
                     inside += group
                     t -= LANES
-                sums[b, c, s] = inside
+                sums[(b * channels + c) * segments + s] = inside

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba import types
 from numba.core.errors import NumbaError
 
 from . import fork
@@ -28,6 +29,9 @@ inner = partial(
 
 Without these a kernel of many small functions takes a fifth longer to compile.
 """
+
+_compiled = partial(numba.cfunc, error_model="numpy", _nrt=False)
+"""Compile a function that C can call: it takes numbers and addresses, and cannot raise."""
 
 _log = logging.getLogger("trilby")
 
@@ -48,10 +52,14 @@ class Kernel:
         source.__qualname__ += f".{self._fingerprint}"
         self._source = source
         self._signature = signature
-        self._programs: dict[Any, Callable[..., None]] = {}
+        self._programs: dict[Any, Any] = {}
 
-    def of(self, element: Any) -> Callable[..., None]:
-        """The program for one element type; compiled, or loaded from disk, at the first call."""
+    def of(self, element: Any) -> Any:
+        """The program for one element type; compiled, or loaded from disk, at the first call.
+
+        It is a function of C: `program.address` says where, and `program.ctypes` calls it without
+        the lock of the interpreter.
+        """
         program = self._programs.get(element)
         if program is None:
             with fork.compiling(element):
@@ -59,12 +67,12 @@ class Kernel:
                 self._programs[element] = program
         return program
 
-    def _compile(self, element: Any) -> Callable[..., None]:
+    def _compile(self, element: Any) -> Any:
+        signature = types.void(*self._signature(element))
         try:
-            program = numba.njit(nogil=True, cache=True)(self._source)
-            folder = str(program.stats.cache_path)
+            folder = str(numba.njit(cache=True)(self._source).stats.cache_path)
             with notice(self._source.__module__, element, folder):
-                program.compile(self._signature(element))
+                program = _compiled(signature, cache=True)(self._source)
         except NumbaError:
             raise  # a fault in the kernel, not in the cache
         except Exception as problem:  # read-only, full, missing, or a damaged file: many types
@@ -74,10 +82,9 @@ class Kernel:
                 type(problem).__name__,
                 " ".join(str(problem).split()),
             )
-            program = numba.njit(nogil=True)(self._source)
-            program.compile(self._signature(element))
+            program = _compiled(signature)(self._source)
         else:
-            if program.stats.cache_misses:
+            if not program.cache_hits:
                 self._remove_old(Path(folder))
         return program
 

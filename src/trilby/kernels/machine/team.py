@@ -14,8 +14,7 @@ new one when they need it.
 
 import ctypes
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -27,7 +26,6 @@ from ...errors import CallError
 
 _MAPS = Path("/proc/self/maps")  # the files that this process has in memory
 _HARD = 2  # omp_pause_hard: threads end, memory is given back
-_PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class Team(NamedTuple):
@@ -47,32 +45,16 @@ def there() -> bool:
     return found().library is not None
 
 
-def run(work: Callable[[], None]) -> None:
-    """Call `work` on every thread of the team at once, also on the calling thread.
+def run(function: int, table: int) -> None:
+    """Call a compiled function on every thread of the team at once, also on the calling thread.
 
-    An exception in `work` is raised here when all threads have ended. So is an interrupt that
-    comes before the calling thread has begun, where Python cannot catch it.
+    Python handles an interrupt when all threads have returned.
 
-    >>> done = []
-    >>> if there():
-    ...     run(lambda: done.append(threading.get_ident()))
-    >>> threading.get_ident() in done or not there()
-    True
+    Args:
+        function: the address of a function in C that takes an address and returns nothing.
+        table: the address that it is given.
     """
-    caller, ended, problems = threading.get_ident(), set[int](), list[BaseException]()
-
-    def part(_: object) -> None:
-        try:
-            work()
-        except BaseException as problem:
-            problems.append(problem)
-        ended.add(threading.get_ident())
-
-    found().library.GOMP_parallel(_PART(part), None, 0, 0)  # 0: the team as it is
-    if problems:
-        raise problems[0]
-    if caller not in ended:
-        raise KeyboardInterrupt
+    found().library.GOMP_parallel(function, table, 0, 0)  # 0: the team as it is
 
 
 @contextmanager
@@ -136,7 +118,8 @@ def _library() -> Team:
         return Team(None, f"torch's OpenMP is not the one of GNU ({path or 'no /proc'})")
     if not _of_torch(library):
         return Team(None, f"torch computes on another OpenMP than {path}")
-    entry.argtypes, entry.restype = [_PART, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    address, number = ctypes.c_void_p, ctypes.c_uint
+    entry.argtypes, entry.restype = [address, address, number, number], None
     return Team(library, path)
 
 

@@ -1,20 +1,18 @@
-"""Threads for kernels that release the lock of the interpreter. Imports no compiler.
+"""How work is cut for threads, and a pool of them where torch's own cannot be reached.
 
-They are torch's own threads where these can be reached, else a pool. Two Python threads may launch
-a kernel at once, and a process may fork. The thread layers of numba would abort the process in the
-first case (`workqueue`) or in the second (GNU OpenMP).
+Imports no compiler. Two Python threads may launch a kernel at once, and a process may fork. The
+thread layers of numba would abort the process in the first case (`workqueue`) or in the second
+(GNU OpenMP).
 """
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
+from typing import Any
 
 import torch
-
-from . import team
 
 PIECES = 4  # parts for each thread, if there is enough work
 _pool: ThreadPoolExecutor | None = None
@@ -30,64 +28,23 @@ def count() -> int:
     return torch.get_num_threads()
 
 
-def spread(parts: Sequence[Callable[[], None]], wanted: int) -> None:
-    """Run all parts, at most `wanted` at a time, and return when every one has ended.
+def pooled(run: Callable[[int], None], table: int, others: int, alive: Any) -> None:
+    """Call `run` with the address of a table on so many threads of the pool, and on this one.
 
-    The caller reads `count()` once, cuts the work for that many threads and passes the number on.
-
-    Each thread, also the calling one, takes the next part that has not begun. So a thread that is
-    late costs little.
-
-    After an interrupt or an error no part is left running, so no thread writes into memory that the
-    caller is about to free.
-
-    >>> done = []
-    >>> spread([lambda: done.append(1), lambda: done.append(2)], wanted=2)
-    >>> sorted(done)
-    [1, 2]
+    Each thread of the pool holds `alive` until its call has ended. So none of them writes into
+    memory that was freed, even if an interrupt comes while this thread waits for them.
     """
-    wanted = max(1, min(len(parts), wanted))
-    queue, seats = deque(parts), deque(range(wanted))
-
-    def work() -> None:
-        try:
-            seats.pop()
-        except IndexError:  # torch has more threads than are wanted
-            return
-        try:
-            while queue:
-                try:
-                    part = queue.popleft()
-                except IndexError:  # another thread was faster
-                    return
-                part()
-        except BaseException:
-            queue.clear()
-            raise
-
-    if wanted < 2:
-        work()
-    elif team.there():
-        team.run(work)
-    else:
-        _pooled(work, wanted)
-
-
-def _pooled(work: Callable[[], None], wanted: int) -> None:
-    """Run `work` on this many threads: the calling one, and others of the pool."""
-    others: list[Future[None]] = []
+    begun: list[Future[None]] = []
     try:
         pool = _threads()
-        others.extend(pool.submit(work) for _ in range(wanted - 1))
-        work()
-        for other in others:
-            if not other.cancel():
-                other.result()
-    except BaseException:
-        for other in others:
-            other.cancel()
-        wait(others)
-        raise
+        begun.extend(pool.submit(_hold, run, table, alive) for _ in range(others))
+        run(table)
+    finally:
+        wait([other for other in begun if not other.cancel()])
+
+
+def _hold(run: Callable[[int], None], table: int, _alive: Any) -> None:
+    run(table)
 
 
 def pieces(threads: int, work: int, enough: int) -> int:

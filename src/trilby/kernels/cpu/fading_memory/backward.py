@@ -112,9 +112,9 @@ def backward_places(size, piece):
 
 
 @partial(Kernel, signature=signature(10))
-def BACKWARD(kinds, tensors, sizes, piece, _back, address):
-    element, result, number = kinds
-    size, piece = Size(*sizes), Piece(*piece)
+def BACKWARD(told, part, address):
+    tensors, sizes, _back, (element, result, number) = told[0]
+    size, piece = Size(*sizes), Piece(*part[0])
     x, w, z, p, g, start, dend, dp, dw, dg = tensors
     given = Given(
         Sequence(element, *x), Sequence(element, *w), Sequence(element, *z), Sequence(element, *p),

@@ -91,9 +91,9 @@ def forward_places(size, piece):
 
 
 @partial(Kernel, signature=signature(7))
-def FORWARD(kinds, tensors, sizes, piece, back, address):
-    element, result, number = kinds
-    size, piece = Size(*sizes), Piece(*piece)
+def FORWARD(told, part, address):
+    tensors, sizes, back, (element, result, number) = told[0]
+    size, piece = Size(*sizes), Piece(*part[0])
     x, w, z, g, start, end, y = tensors
     given = Given(
         Sequence(element, *x), Sequence(element, *w), Sequence(element, *z), Sequence(number, *g),
@@ -104,7 +104,7 @@ def FORWARD(kinds, tensors, sizes, piece, back, address):
     for item in range(piece.first, piece.end):
         b, first = item // size.groups, item % size.groups * together
         for h in range(first, first + together):
-            head(given, place, size, shape, b, h, back)
+            head(given, place, size, shape, b, h, back != 0)
 
 
 @inner()

@@ -1,15 +1,15 @@
 """From tensors to programs: which program, what it is told, how work is cut, scratch memory."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
-from numba.np.numpy_support import as_dtype
 from torch import Tensor
 
 from ...machine import threads
 from ...machine.compiler import Kernel
+from ...machine.loop import Row, spread
 from ...machine.memory import empty_like
 from ...simd.elements import ELEMENT
 from ...simd.places import gaps
@@ -20,10 +20,12 @@ SMALL = 1 << 20  # products, below which starting a thread costs more than it sa
 LARGE = 1 << 24  # products, from which on pieces of the work cost nothing
 
 CHECKED = False
-"""Whether every job is followed by a look at the memory between its places. Tests set it."""
+"""Whether parts run one by one, and the memory between their places is looked at after each.
 
-_KINDS: list[Any] = list(ELEMENT.values())
-_ZERO: dict[Any, Any] = {kind: as_dtype(kind).type(0) for kind in _KINDS}
+Tests set it.
+"""
+
+_ZEROS = (0, 0, 0)  # enough for a zero of each of three types
 
 
 def fresh(like: Tensor, shape: Any) -> Tensor:
@@ -53,18 +55,22 @@ def launch(
         back: a flag for the program.
     """
     B = tensors[0].shape[0]
-    elements = [ELEMENT[t.dtype] for t in kinds]
-    program = kernel.of((elements[0], elements[1]))
-    zeros, told = tuple(_ZERO[kind] for kind in elements), tuple(map(_told, tensors))
+    program = kernel.of((ELEMENT[kinds[0].dtype], ELEMENT[kinds[1].dtype]))
+    told = [number for t in tensors for number in _told(t)]
+    told += (*size, back, *_ZEROS)
     work = B * size.heads * size.T * size.rows * size.columns
     wanted = threads.count() if work >= SMALL else 1
     blocks = -(-size.columns // size.lanes)
     pieces = threads.pieces(wanted, work, LARGE)
     parts = threads.grid(B * size.groups, blocks, wanted, pieces)
-    sizes = tuple(size)
-    jobs = [partial(program, zeros, told, sizes, part, back) for part in parts]
     between = _between(places, size, max(right - left for *_, left, right in parts))
-    _run(jobs, wanted, between, kinds[2])
+    if CHECKED:
+        _checked(program, told, parts, between, kinds[2])
+        return
+    each = between[-1][1]
+    scratch = kinds[2].new_empty(min(len(parts), wanted) * each)
+    place = scratch.data_ptr(), each * scratch.element_size()
+    spread(program, told, parts, wanted, place, (tensors, scratch))
 
 
 def _told(t: Tensor) -> tuple[int, ...]:
@@ -80,23 +86,17 @@ def _between(
     return gaps(places(size, Piece(0, 1, 0, blocks)))
 
 
-def _run(
-    jobs: Sequence[Callable[[int], None]], wanted: int, between: list[tuple[int, int]], like: Tensor
+def _checked(
+    program: Any, told: Row, parts: Sequence[Row], between: list[tuple[int, int]], like: Tensor
 ) -> None:
-    """Run the jobs on so many threads, each in scratch memory that no other uses meanwhile."""
-    free = [like.new_empty(between[-1][1]) for _ in range(min(len(jobs), wanted))]
-
-    def run(job: Callable[[int], None]) -> None:
-        scratch = free.pop()
-        if CHECKED:
-            scratch.fill_(torch.nan)
-        job(scratch.data_ptr())
-        for i, (start, end) in enumerate(between if CHECKED else ()):
+    """Run parts one by one, and raise if one wrote between the places of its scratch memory."""
+    scratch = like.new_empty(between[-1][1])
+    for part in parts:
+        scratch.fill_(torch.nan)
+        spread(program, told, [part], 1, (scratch.data_ptr(), 0))
+        for i, (start, end) in enumerate(between):
             if not scratch[start:end].isnan().all():
                 raise RuntimeError(
                     f"launch: a program wrote beyond place {i} of its scratch memory: "
                     "declare more numbers for that place"
                 )
-        free.append(scratch)
-
-    threads.spread([partial(run, job) for job in jobs], wanted)
