@@ -1,6 +1,7 @@
 """What is compiled anew and what comes from disk, what a person is told meanwhile, and forks."""
 
 import contextlib
+import ctypes
 import importlib
 import os
 import subprocess
@@ -23,14 +24,18 @@ PACKAGE = {
 from .calls import (
     twice,
 )
-def doubles(x):
-    for i in range(len(x)):
+def doubles(x, n):
+    for i in range(n):
         x[i] = twice(x[i])
 """,
     "calls": "import numba\nfrom .number import TWO\n@numba.njit\ndef twice(x): return TWO * x\n",
     "number": "TWO = 2\n",
     "other": "from .number import TWO\n",
 }
+
+
+def arguments(element):
+    return numba.types.CPointer(element), numba.types.int64
 
 
 @pytest.fixture
@@ -50,10 +55,10 @@ def package(tmp_path, monkeypatch):
             del sys.modules[name]
         importlib.invalidate_caches()
         source = importlib.import_module("little.doubles").doubles
-        kernel = compiler.Kernel(source, lambda element: (numba.types.Array(element, 1, "C"),))
+        kernel = compiler.Kernel(source, arguments)
         program, x = kernel.of(numba.float64), np.ones(2)
-        program(x)
-        return x.tolist(), sum(program.stats.cache_hits.values())
+        program.ctypes(x.ctypes.data_as(ctypes.POINTER(ctypes.c_double)), 2)
+        return x.tolist(), program.cache_hits
 
     yield folder, load
     for name in [name for name in sys.modules if name.partition(".")[0] == "little"]:
@@ -126,7 +131,7 @@ def slowly(element):
         os._exit(0)
     time.sleep(1.5)
     os.write(1, b"waited\\n")
-    return (numba.types.Array(element, 1, "C"),)
+    return numba.types.CPointer(element), numba.types.int64
 Kernel(doubles, slowly).of(numba.float32)
 if len(sys.argv) > 2:
     os.wait()
@@ -218,7 +223,7 @@ inside = threading.Event()
 def slowly(element):
     inside.set()
     time.sleep(1)
-    return (numba.types.Array(element, 1, "C"),)
+    return numba.types.CPointer(element), numba.types.int64
 kernel = Kernel(doubles, slowly)
 other = threading.Thread(target=kernel.of, args=(numba.float32,))
 other.start()

@@ -176,11 +176,11 @@ def test_a_forked_child_shares_nothing_with_its_parent():
 
 
 def test_a_kernel_that_fails_gives_its_memory_back(monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError("in the kernel")
 
     x = trilby.mean.draw(B=2, T=1024, C=512)[0]
-    monkeypatch.setattr("trilby.kernels.cpu.prefix_mean.threads.spread", fails)
+    monkeypatch.setattr("trilby.kernels.machine.threads.spread", fails)
     with pytest.raises(RuntimeError, match="in the kernel"):
         trilby.mean.fused(x)
     gc.collect()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,8 +103,8 @@ import numba
 @numba.njit
 def twice(value):
     return 2 * value
-def doubles(x):
-    for i in range(len(x)):
+def doubles(x, n):
+    for i in range(n):
         x[i] = twice(x[i])
 """
 
@@ -119,7 +118,7 @@ from numba.core.typeinfer import TypeInferer
 sys.path.insert(0, os.environ["NUMBA_CACHE_DIR"])
 from doubles import doubles
 from trilby.kernels.machine.compiler import Kernel
-kernel = Kernel(doubles, lambda element: (numba.types.Array(element, 1, "C"),))
+kernel = Kernel(doubles, lambda element: (numba.types.CPointer(element), numba.int64))
 inside, go_on, propagate = threading.Event(), threading.Event(), TypeInferer.propagate
 def slowly(self, raise_errors=True):
     if threading.current_thread() is other and len(self.context.callstack) > 1:
@@ -128,7 +127,7 @@ def slowly(self, raise_errors=True):
     return propagate(self, raise_errors)
 def works(element=numba.float32, dtype=np.float32):
     x = np.ones(3, dtype)
-    kernel.of(element)(x)
+    kernel.of(element).ctypes(np.ctypeslib.as_ctypes(x), 3)
     return x.tolist() == [2, 2, 2]
 TypeInferer.propagate = slowly
 other = threading.Thread(target=works)
@@ -210,62 +209,6 @@ print("right")
     assert result(process)[:2] == (0, "right")
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(params=["the team of torch", "a pool"])
-def crew(request, monkeypatch, two_threads):
-    if request.param == "a pool":
-        monkeypatch.setattr(team, "there", lambda: False)
-    elif not team.there():
-        pytest.skip(team.found().why)
-    return request.param
-
-
-def test_an_error_in_one_part_ends_the_others_before_it_is_raised(crew):
-    ended, begun = [], threading.Event()
-
-    def slow() -> None:
-        begun.set()
-        time.sleep(0.2)
-        ended.append(1)
-
-    def fails() -> None:
-        begun.wait(60)
-        raise RuntimeError("one part")
-
-    with pytest.raises(RuntimeError, match="one part"):
-        threads.spread([fails, slow, lambda: ended.append(2)], 2)
-    assert ended[:1] == [1]
-
-
-def test_every_part_runs_once_whoever_takes_it(crew):
-    done = []
-    for n in (1, 2, 3, 64):
-        threads.spread([partial(done.append, i) for i in range(n)], 2)
-        assert sorted(done) == list(range(n))
-        done.clear()
-
-
-def test_no_more_threads_than_wanted_take_parts(crew):
-    torch.set_num_threads(6)  # a team of six, or a pool
-    took = set()
-
-    def part() -> None:
-        took.add(threading.get_ident())
-        time.sleep(0.01)
-
-    for wanted in (1, 2, 3):
-        threads.spread([part] * 12, wanted)
-        assert len(took) <= wanted
-        took.clear()
-
-
 CALLS = {
     "rows": lambda: trilby.mean.fused(torch.ones(8, 512, 64)),
     "series": lambda: trilby.mean.fused(torch.ones(1, 1 << 17, 1)),  # two launches, one cut
@@ -282,27 +225,10 @@ CALLS = {
 def test_a_launch_asks_once_how_many_threads_there_are(call, monkeypatch):
     asked, used, spread = [], [], threads.spread
     monkeypatch.setattr(threads, "count", lambda: asked.append(1) or 2)
-    monkeypatch.setattr(threads, "spread", lambda p, n: used.append(n) or spread(p, n))
+    monkeypatch.setattr(threads, "spread", lambda *a, **k: used.append(a[3]) or spread(*a, **k))
     call()
     assert asked == [1]
     assert set(used) == {2}
-
-
-def test_an_interrupt_ends_the_parts_that_run_and_begins_no_other(crew):
-    begun, ended = threading.Event(), []
-
-    def slow() -> None:
-        begun.set()
-        time.sleep(0.2)
-        ended.append(1)
-
-    def interrupted() -> None:
-        begun.wait(60)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        threads.spread([interrupted, slow], 2)
-    assert ended == [1]
 
 
 TASKS = """

@@ -18,7 +18,7 @@ from torch import Tensor, contiguous_format
 
 from ..machine import threads
 from ..machine.compiler import Kernel
-from ..machine.loop import arguments, spread
+from ..machine.loop import arguments
 from ..machine.memory import empty_like
 from ..simd.elements import ELEMENT, decode, divide, encode, prefetch
 from ..simd.places import skip
@@ -83,7 +83,7 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
     alive = (x, y, total, count)
     if C > 1 and x.stride(2) == 1 and y.stride(2) == 1:
         program = (_suffix_rows if back else _prefix_rows).of(ELEMENT[x.dtype])
-        spread(program, (*given, total.data_ptr(), *sizes), parts, wanted, alive=alive)
+        threads.spread(program, (*given, total.data_ptr(), *sizes), parts, wanted, alive=alive)
         return y, total
     times = _times(T, wanted // len(parts))
     bases = total
@@ -92,12 +92,12 @@ def _launch(back: bool, x: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor
         sums = total.new_empty(B, C, -(-T // SEGMENT))  # of each segment
         told = (*given, sums.data_ptr(), *sizes)
         rows = [(*part, *when, 0) for when in times for part in parts]
-        spread(adds, told, rows, wanted, alive=(*alive, sums))
+        threads.spread(adds, told, rows, wanted, alive=(*alive, sums))
         bases = _bases(total, sums, times, back)
     program = (_suffix_series if back else _prefix_series).of(ELEMENT[x.dtype])
     rows = [(*part, *when, i * B * C) for i, when in enumerate(times) for part in parts]
     told = (*given, bases.data_ptr(), *sizes)
-    spread(program, told, rows, wanted, alive=(*alive, bases))
+    threads.spread(program, told, rows, wanted, alive=(*alive, bases))
     if bases is not total:
         total.copy_(bases[0 if back else -1])
     return y, total

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..machine import threads
 from ..machine.compiler import Kernel, inner
-from ..machine.loop import arguments, spread
+from ..machine.loop import arguments
 from ..machine.memory import empty_like
 from ..simd.elements import ELEMENT, decode, divide, encode
 from ..simd.places import skip
@@ -36,7 +36,7 @@ def packed_mean(
     told = (*places, count.data_ptr(), first.data_ptr(), T, C, back)
     wanted = threads.count() if x.numel() >= SMALL else 1
     parts = threads.grid(B, C, wanted, wanted)
-    spread(program, told, parts, wanted, alive=(x, y, total, count, first))
+    threads.spread(program, told, parts, wanted, alive=(x, y, total, count, first))
     return y, total
 
 

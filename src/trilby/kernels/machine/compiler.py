@@ -30,8 +30,8 @@ inner = partial(
 Without these a kernel of many small functions takes a fifth longer to compile.
 """
 
-_compiled = partial(numba.cfunc, error_model="numpy", _nrt=False)
-"""Compile a function that C can call: it takes numbers and addresses, and cannot raise."""
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+"""Of functions that C calls: they cannot raise, and have no counted references."""
 
 _log = logging.getLogger("trilby")
 
@@ -72,7 +72,7 @@ class Kernel:
         try:
             folder = str(numba.njit(cache=True)(self._source).stats.cache_path)
             with notice(self._source.__module__, element, folder):
-                program = _compiled(signature, cache=True)(self._source)
+                program = numba.cfunc(signature, cache=True, **_OPTIONS)(self._source)
         except NumbaError:
             raise  # a fault in the kernel, not in the cache
         except Exception as problem:  # read-only, full, missing, or a damaged file: many types
@@ -82,7 +82,7 @@ class Kernel:
                 type(problem).__name__,
                 " ".join(str(problem).split()),
             )
-            program = _compiled(signature)(self._source)
+            program = numba.cfunc(signature, **_OPTIONS)(self._source)
         else:
             if not program.cache_hits:
                 self._remove_old(Path(folder))

@@ -6,21 +6,14 @@ calls the program on it, and returns when no row is left. So a part needs neithe
 nor its lock, and it cannot raise.
 """
 
-import ctypes
-from array import array
 from collections.abc import Sequence
-from functools import cache
-from itertools import chain
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from . import team, threads
 from .compiler import Kernel
-
-Row = Sequence[int]
 
 NEXT, SEATS, PARTS, WANTED, PROGRAM, TOLD, ROW, SCRATCH, EACH = range(9)
 """The head: the next row, how many seats are taken, and what does not change.
@@ -28,43 +21,11 @@ NEXT, SEATS, PARTS, WANTED, PROGRAM, TOLD, ROW, SCRATCH, EACH = range(9)
 That is how many rows and how many seats there are, the address of the program, how many bytes it is
 told and how many a row has, where scratch memory begins and how many bytes of it are for each seat.
 """
-HEAD = 9  # numbers in the head
-WORD = 8  # bytes of a number
-
-
-def spread(
-    program: Any, told: Row, rows: Sequence[Row], wanted: int, scratch: tuple[int, int] = (0, 0),
-    alive: Any = None,
-) -> None:  # fmt: skip
-    """Run a program on every row, on at most `wanted` threads, and return when all is done.
-
-    The caller reads `threads.count()` once, cuts the work for that many threads and passes the
-    number on. An interrupt (Ctrl-C) is raised when the whole launch has ended.
-
-    Args:
-        program: of `Kernel.of`, with the arguments that `arguments` describes.
-        told: numbers that are the same for all parts.
-        rows: numbers for each part, as many in each.
-        wanted: how many threads may take part.
-        scratch: the address of scratch memory, and how many bytes of it each thread has.
-        alive: whatever owns the memory that the program uses. A thread of the pool holds it until
-            it has ended, even if the caller is interrupted while it waits.
-    """
-    wanted = max(1, min(len(rows), wanted))
-    head = (0, 0, len(rows), wanted, program.address, WORD * len(told), WORD * len(rows[0]))
-    table = array("q", (*head, *scratch, *told, *chain.from_iterable(rows)))
-    address, _ = table.buffer_info()
-    loop, run = _loop()
-    if wanted < 2:
-        run(address)
-    elif team.there():
-        team.run(loop, address)
-    else:
-        threads.pooled(run, address, wanted - 1, (table, alive))
+HEAD, WORD = 9, 8  # how many numbers that is, and the bytes of a number
 
 
 def arguments(told: Sequence[Any], row: int) -> tuple[Any, ...]:
-    """The types of the arguments of a program that `spread` runs.
+    """The types of the arguments of a program that `threads.spread` runs.
 
     Args:
         told: the types of what it is told, each of whole numbers of 64 bits.
@@ -76,16 +37,6 @@ def arguments(told: Sequence[Any], row: int) -> tuple[Any, ...]:
     """
     given, part = types.Tuple(tuple(told)), types.UniTuple(types.int64, row)
     return types.CPointer(given), types.CPointer(part), types.int64
-
-
-@cache
-def _loop() -> tuple[int, Any]:
-    """The address of the compiled loop, and a function of Python that calls it.
-
-    The function takes the address of a table and releases the lock of the interpreter.
-    """
-    address = LOOP.of(types.int64).address
-    return address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
 
 
 @intrinsic
@@ -130,5 +81,9 @@ def _run(table):
             row = _take(table, NEXT)
 
 
-LOOP = Kernel(_run, lambda number: (types.CPointer(number),))
-"""Compiled once for the library; it does not depend on any program."""
+_LOOP = Kernel(_run, lambda number: (types.CPointer(number),))
+
+
+def program():
+    """The loop, compiled once for the library: it does not depend on what it runs."""
+    return _LOOP.of(types.int64)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ...machine import threads
 from ...machine.compiler import Kernel
-from ...machine.loop import Row, spread
 from ...machine.memory import empty_like
 from ...simd.elements import ELEMENT
 from ...simd.places import gaps
@@ -70,7 +69,7 @@ def launch(
     each = between[-1][1]
     scratch = kinds[2].new_empty(min(len(parts), wanted) * each)
     place = scratch.data_ptr(), each * scratch.element_size()
-    spread(program, told, parts, wanted, place, (tensors, scratch))
+    threads.spread(program, told, parts, wanted, place, (tensors, scratch))
 
 
 def _told(t: Tensor) -> tuple[int, ...]:
@@ -87,13 +86,17 @@ def _between(
 
 
 def _checked(
-    program: Any, told: Row, parts: Sequence[Row], between: list[tuple[int, int]], like: Tensor
+    program: Any,
+    told: Sequence[int],
+    parts: Sequence[Sequence[int]],
+    between: list[tuple[int, int]],
+    like: Tensor,
 ) -> None:
     """Run parts one by one, and raise if one wrote between the places of its scratch memory."""
     scratch = like.new_empty(between[-1][1])
     for part in parts:
         scratch.fill_(torch.nan)
-        spread(program, told, [part], 1, (scratch.data_ptr(), 0))
+        threads.spread(program, told, [part], 1, (scratch.data_ptr(), 0))
         for i, (start, end) in enumerate(between):
             if not scratch[start:end].isnan().all():
                 raise RuntimeError(
