@@ -20,6 +20,7 @@ from numba import types
 from trilby.kernels.machine import team, threads
 from trilby.kernels.machine.compiler import Kernel
 from trilby.kernels.machine.loop import arguments
+from trilby.kernels.simd.places import row
 
 
 @pytest.fixture(params=["the team of torch", "a pool"])
@@ -45,24 +46,25 @@ def number(address):
     return ctypes.c_int64.from_address(address).value
 
 
-def counted(told, part, _scratch):
-    (counts,) = told[0]
-    row, steps = part[0]
-    found = 0
+def counted(told, part, counts):
+    (none,) = told[0]
+    number, steps = part[0]
+    found = none
     for i in range(steps):
         found = (found ^ i) * 3
-    counts[row] += 1 if found != 1 else 2  # it is never 1, but only the loop can tell
+    row(counts, none, number)[0] += 1 if found != 1 else 2  # it is never 1; the loop cannot go
 
 
-COUNTED = Kernel(counted, lambda n: arguments((types.CPointer(n),), 2))
+COUNTED = Kernel(counted, lambda kind: arguments((kind,), 2))
 
 
-def counts(rows, steps, wanted=2):
-    """How often each row was worked on."""
-    found = np.zeros(rows, np.int64)
-    parts = [(row, steps) for row in range(rows)]
-    threads.spread(COUNTED.of(types.int64), [found.ctypes.data], parts, wanted, alive=found)
-    return found
+def counts(rows, steps):
+    """How often each row was worked on: each thread counts in scratch memory of its own."""
+    found = np.zeros((2, rows), np.int64)
+    parts = [(number, steps) for number in range(rows)]
+    scratch = found.ctypes.data, found.strides[0]
+    threads.spread(COUNTED.of(types.int64), [0], parts, 2, scratch, found)
+    return found.sum(0)
 
 
 def test_every_part_runs_once_whoever_takes_it(crew):
@@ -72,7 +74,7 @@ def test_every_part_runs_once_whoever_takes_it(crew):
 
 def test_a_program_is_given_what_it_is_told_and_its_row(crew):
     seen = []
-    program = python(lambda told, row, _: seen.append((number(told + 8), number(row + 16))))
+    program = python(lambda told, part, _: seen.append((number(told + 8), number(part + 16))))
     threads.spread(program, [7, -8], [(0, 0, 3), (0, 0, -4), (0, 0, 5)], 2)
     assert sorted(seen) == [(-8, -4), (-8, 3), (-8, 5)]
 
@@ -127,12 +129,13 @@ def interrupts():
 
 def test_an_interrupt_is_raised_when_the_whole_launch_has_ended(crew, interrupts):
     assert counts(2, 5).tolist() == [1, 1]  # compiled
-    found, started = np.zeros(8, np.int64), time.perf_counter()
+    started = time.perf_counter()
     counts(1, 10_000_000)
     steps = int(10_000_000 * 0.2 / (time.perf_counter() - started))  # 0.2 seconds for each part
-    parts = [(row, steps) for row in range(8)]
-    program, told = COUNTED.of(types.int64), [found.ctypes.data]
-    assert interrupted(lambda: threads.spread(program, told, parts, 2, alive=found))
+    found = np.zeros(8, np.int64)
+    parts, program = [(number, steps) for number in range(8)], COUNTED.of(types.int64)
+    scratch = found.ctypes.data, 0  # of both threads
+    assert interrupted(lambda: threads.spread(program, [0], parts, 2, scratch, found))
     assert (found == 1).all()
 
 

@@ -1,8 +1,8 @@
 """How work is cut for threads, and launched on them: on torch's own, or else on a pool.
 
-Imports no compiler before the first launch. Two Python threads may launch a kernel at once, and a process may fork. The
-thread layers of numba would abort the process in the first case (`workqueue`) or in the second
-(GNU OpenMP).
+Imports no compiler before the first launch. Two Python threads may launch a kernel at once, and a
+process may fork. The thread layers of numba would abort the process in the first case
+(`workqueue`) or in the second (GNU OpenMP).
 """
 
 import ctypes
