@@ -23,13 +23,13 @@ def with_scan(scan):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # the loop takes half a minute on a quiet machine
-@pytest.mark.parametrize("form", trilby.mean.forms)
-def test_the_mean_holds_every_law(form):
-    report = trilby.check(trilby.mean, forms=[form])
+@pytest.mark.timeout(600)  # it takes a minute on a quiet machine
+def test_the_mean_holds_every_law():
+    report = trilby.check(trilby.mean)
     assert report, str(report)
-    ran = [v.law for v in report if v.ok]
-    assert ran == [law for law in JUDGED if law != "agrees" or form != "loop"]
+    for form in trilby.mean.forms:
+        ran = [v.law for v in report if v.ok and v.subject == f"mean.{form}"]
+        assert ran == [law for law in JUDGED if law != "agrees" or form != "loop"]
 
 
 @pytest.mark.slow
