@@ -38,6 +38,11 @@ def size_of(state: Tensor, T: int, groups: int) -> Size:
     return Size(T, heads, groups, rows, columns, lanes(kind, 2))
 
 
+def gates(g: Tensor, state: Tensor) -> Tensor:
+    """g [B, T, n] as a sequence [B, T, n, 1] in the dtype of the state."""
+    return g.detach().to(state.dtype)[..., None]
+
+
 def launch(
     kernel: Kernel, tensors: Sequence[Tensor], kinds: Sequence[Tensor], size: Size,
     places: Callable[[Size, Piece], Sequence[int]], back: bool = False,
