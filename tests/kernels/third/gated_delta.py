@@ -22,7 +22,9 @@ from trilby.kernels.cpu.recurrence.record import (
     NUMBER,
     RESULT,
     along,
+    blocks,
     down,
+    positions,
     record,
     scratch,
     shares,
@@ -59,17 +61,17 @@ class Columns(NamedTuple):
     beta: single()
     start: state()
     end: state()
-    a: scratch(lambda span, size, shape: span)
-    S: scratch(lambda span, size, shape: shape.rows * shape.width)
+    a: positions()
+    S: blocks()
 
 
-columns_places, columns_parts, columns_signature = record(Columns, span=lambda T: CHUNK + 1)
+columns_places, columns_parts, columns_signature = record(Columns, lambda T: CHUNK + 1)
 
 
 @partial(Kernel, signature=columns_signature)
-def COLUMNS(kinds, tensors, sizes, piece, back, address):
+def COLUMNS(kinds, tensors, sizes, piece, back, starts, address):
     size, piece = Size(*sizes), Piece(*piece)
-    place, shape = laid(address, kinds[2], columns_places(size, piece)), shape_of(size, piece)
+    place, shape = laid(address, kinds[2], starts, Columns), shape_of(size, piece)
     for item in range(piece.first, piece.end):
         b, h = item // size.heads, item % size.heads
         columns(columns_parts(kinds, tensors, size, shape, b, h), place, shape, size.T, back)
@@ -151,19 +153,19 @@ class Rows(NamedTuple):
     dq: along(RESULT)
     dk: along(RESULT)
     shares: shares()  # of dg and dbeta
-    a: scratch(lambda span, size, shape: span)
-    D: scratch(lambda span, size, shape: shape.rows * shape.width)
+    a: positions()
+    D: blocks()
     borders: scratch(lambda span, size, shape: (size.T // CHUNK + 2) * shape.rows * shape.width)
     inside: scratch(lambda span, size, shape: CHUNK * shape.block)
 
 
-rows_places, rows_parts, rows_signature = record(Rows, span=lambda T: CHUNK)
+rows_places, rows_parts, rows_signature = record(Rows, lambda T: CHUNK)
 
 
 @partial(Kernel, signature=rows_signature)
-def ROWS(kinds, tensors, sizes, piece, _back, address):
+def ROWS(kinds, tensors, sizes, piece, _back, starts, address):
     size, piece = Size(*sizes), Piece(*piece)
-    place, shape = laid(address, kinds[2], rows_places(size, piece)), shape_of(size, piece)
+    place, shape = laid(address, kinds[2], starts, Rows), shape_of(size, piece)
     for item in range(piece.first, piece.end):
         b, h = item // size.heads, item % size.heads
         rows(rows_parts(kinds, tensors, size, shape, b, h), place, shape, size.T)
@@ -242,7 +244,7 @@ def gradients(at, place, shape, chunk, c, first):
 
 
 class GatedDelta(torch.autograd.Function):
-    """q, k [B, T, H, K], v [B, T, H, V], g, beta [B, T, H], state [B, H, K, V] -> y, the last state.
+    """q, k [B, T, H, K], v [B, T, H, V], g, beta [B, T, H], state [B, H, K, V] -> y, state.
 
     `state` is float64 beside float64, else float32. There are no gradients of gradients.
     """

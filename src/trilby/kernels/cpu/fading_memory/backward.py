@@ -10,7 +10,18 @@ from typing import NamedTuple
 
 from ...machine.compiler import Kernel, inner
 from ...simd.places import laid, read, skip, write
-from ..recurrence.record import RESULT, along, down, record, scratch, shares, single, state
+from ..recurrence.record import (
+    RESULT,
+    along,
+    blocks,
+    down,
+    positions,
+    record,
+    scratch,
+    shares,
+    single,
+    state,
+)
 from ..recurrence.sequences import (
     Piece,
     Size,
@@ -58,14 +69,14 @@ class Backward(NamedTuple):
     dw: along(RESULT)
     dg: shares()  # one of each half of a block of columns
     old: scratch(lambda span, size, shape: span * shape.width)  # of dp, from before each four
-    a: scratch(lambda span, size, shape: span)
+    a: positions()
     decays: scratch(lambda span, size, shape: QUADS * DECAYS)
     scores: scratch(lambda span, size, shape: QUADS * SCORES)
-    d: scratch(lambda span, size, shape: shape.rows * shape.width)  # the gradient of the state
+    d: blocks()  # the gradient of the state
     borders: scratch(  # the states at the beginnings of chunks
         lambda span, size, shape: (size.T + CHUNK - 1) // CHUNK * shape.rows * shape.width
     )
-    rest: scratch(lambda span, size, shape: shape.rows * shape.width)  # what rounding has left
+    rest: blocks()  # what rounding has left
     inside: scratch(lambda span, size, shape: (QUADS + 1) * shape.block)  # states, of one block
 
 
@@ -73,9 +84,9 @@ backward_places, backward_parts, backward_signature = record(Backward, lambda T:
 
 
 @partial(Kernel, signature=backward_signature)
-def BACKWARD(kinds, tensors, sizes, piece, _back, address):
+def BACKWARD(kinds, tensors, sizes, piece, _back, starts, address):
     size, piece = Size(*sizes), Piece(*piece)
-    place, shape = laid(address, kinds[2], backward_places(size, piece)), shape_of(size, piece)
+    place, shape = laid(address, kinds[2], starts, Backward), shape_of(size, piece)
     together = size.heads // size.groups  # heads that add up in one result
     for item in range(piece.first, piece.end):
         b, first = item // size.groups, item % size.groups * together

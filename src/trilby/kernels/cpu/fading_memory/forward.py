@@ -8,7 +8,17 @@ from numba.extending import register_jitable
 
 from ...machine.compiler import Kernel, inner
 from ...simd.places import laid, read, skip
-from ..recurrence.record import RESULT, along, down, record, scratch, single, state
+from ..recurrence.record import (
+    RESULT,
+    along,
+    blocks,
+    down,
+    positions,
+    record,
+    scratch,
+    single,
+    state,
+)
 from ..recurrence.sequences import (
     Piece,
     Size,
@@ -49,11 +59,11 @@ class Forward(NamedTuple):
     end: state()
     y: along(RESULT)
     old: scratch(lambda span, size, shape: span * shape.width)  # of y, from before each four
-    a: scratch(lambda span, size, shape: span)
+    a: positions()
     decays: scratch(lambda span, size, shape: span // QUAD * DECAYS)
     scores: scratch(lambda span, size, shape: span // QUAD * SCORES)
-    state: scratch(lambda span, size, shape: shape.rows * shape.width)
-    rest: scratch(lambda span, size, shape: shape.rows * shape.width)  # what rounding has left
+    state: blocks()
+    rest: blocks()  # what rounding has left
 
 
 @register_jitable
@@ -66,9 +76,9 @@ forward_places, forward_parts, forward_signature = record(Forward, span_of)
 
 
 @partial(Kernel, signature=forward_signature)
-def FORWARD(kinds, tensors, sizes, piece, back, address):
+def FORWARD(kinds, tensors, sizes, piece, back, starts, address):
     size, piece = Size(*sizes), Piece(*piece)
-    place, shape = laid(address, kinds[2], forward_places(size, piece)), shape_of(size, piece)
+    place, shape = laid(address, kinds[2], starts, Forward), shape_of(size, piece)
     together = size.heads // size.groups  # heads that add up in one result
     for item in range(piece.first, piece.end):
         b, first = item // size.groups, item % size.groups * together

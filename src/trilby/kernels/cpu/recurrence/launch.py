@@ -67,8 +67,9 @@ def launch(
     pieces = threads.pieces(wanted, work, LARGE)
     parts = threads.grid(B * size.groups, blocks, wanted, pieces)
     sizes = tuple(size)
-    jobs = [partial(program, zeros, told, sizes, part, back) for part in parts]
     between = _between(places, size, max(right - left for *_, left, right in parts))
+    starts = (0, *(end for _, end in between[:-1]))
+    jobs = [partial(program, zeros, told, sizes, part, back, starts) for part in parts]
     _run(jobs, wanted, between, kinds[2])
 
 

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numba import types
-from numba.extending import register_jitable
 
 from ...machine.compiler import inner
 from ...simd.places import row
-from .sequences import Part, StatePart, shape_of
+from .sequences import Part, Piece, Size, StatePart, shape_of
 
 ELEMENT, RESULT, NUMBER = 0, 1, 2
 """Whose dtype a tensor has: that of the sequences, of the results, or of the states."""
@@ -24,15 +23,15 @@ class Entry(NamedTuple):
 
     kind: int
     part: Any  # makes what a head has of the tensor; None where it is scratch memory alone
-    numbers: Callable[..., Any]  # how many its place has, of (span, size, shape)
+    numbers: Callable[..., int]  # how many its place has, of (span, size, shape)
 
 
 class Record(NamedTuple):
-    """What follows from a record, for compiled code."""
+    """What follows from a record."""
 
-    places: Any  # (size, piece) -> how many numbers each place has
-    parts: Any  # (kinds, tensors, size, shape, b, h) -> what a head has of each tensor
-    signature: Any
+    places: Callable[[Size, Piece], list[int]]  # how many numbers each place has
+    parts: Any  # in compiled code (kinds, tensors, size, shape, b, h): what a head has of each
+    signature: Callable[[tuple[Any, Any]], tuple[Any, ...]]
 
 
 @inner()
@@ -94,40 +93,48 @@ def state() -> Any:
     return Entry(NUMBER, _state, lambda _span, _size, _shape: 0)
 
 
-def scratch(numbers: Callable[..., Any]) -> Any:
+def scratch(numbers: Callable[..., int]) -> Any:
     """A place and no tensor: so many numbers, of (span, size, shape)."""
     return Entry(NUMBER, None, numbers)
 
 
-def record(names: Any, span: Callable[[Any], Any]) -> Record:
-    """Read a record; `span`: how many positions a chunk has in scratch memory, of T."""
+def positions() -> Any:
+    """A place and no tensor: a number for each position of a chunk."""
+    return scratch(lambda span, _size, _shape: span)
+
+
+def blocks() -> Any:
+    """A place and no tensor: a state, as blocks of columns."""
+    return scratch(lambda _span, _size, shape: shape.rows * shape.width)
+
+
+def record(names: Any, span_of: Callable[[int], int]) -> Record:
+    """Read a record; a chunk of a sequence of T has `span_of(T)` positions in scratch memory."""
     entries: dict[str, Entry] = names.__annotations__
     told = [name for name, entry in entries.items() if entry.part is not None]
-    known: dict[str, Any] = dict(names=names, shape_of=shape_of, span_of=register_jitable(span))
-    sizes, parts = [], []
-    for name, (kind, part, numbers) in entries.items():
-        known |= {f"n_{name}": register_jitable(numbers), f"part_{name}": part}
-        sizes.append(f"n_{name}(span_of(size.T), size, shape)")
-        which = f"kinds[{kind}], tensors[{told.index(name)}]" if part is not None else ""
-        parts.append(f"part_{name}({which}, b, h, size.heads, shape)" if which else "0")
-    text = (
-        "def places(size, piece):\n"
-        "    shape = shape_of(size, piece)\n"
-        f"    return names({', '.join(sizes)})\n"
-        "def parts(kinds, tensors, size, shape, b, h):\n"
-        f"    return names({', '.join(parts)})\n"
-    )
-    exec(text, known)  # numba compiles no loop over fields of different types
-    return Record(register_jitable(known["places"]), inner()(known["parts"]), signature(len(told)))
+
+    def places(size: Size, piece: Piece) -> list[int]:
+        span, shape = span_of(size.T), shape_of(size, piece)
+        return [entry.numbers(span, size, shape) for entry in entries.values()]
+
+    made = {f"part_{name}": entries[name].part for name in told} | {"names": names}
+    fields = [
+        f"{name}=part_{name}(kinds[{entries[name].kind}], tensors[{i}], b, h, size.heads, shape)"
+        for i, name in enumerate(told)
+    ] + [f"{name}=0" for name in entries if name not in told]
+    # numba compiles no loop over fields of different types, so they are written out.
+    exec(f"def of(kinds, tensors, size, shape, b, h): return names({', '.join(fields)})", made)
+    return Record(places, inner()(made["of"]), signature(len(told), len(entries)))
 
 
-def signature(tensors: int) -> Callable[[tuple[Any, Any]], tuple[Any, ...]]:
+def signature(tensors: int, places: int) -> Callable[[tuple[Any, Any]], tuple[Any, ...]]:
     """The types of what a program is handed, for the elements of sequences and of results."""
 
     def of(key: tuple[Any, Any]) -> tuple[Any, ...]:
         acc = types.float64 if key[0] == types.float64 else types.float32
         told = types.UniTuple(types.UniTuple(types.int64, 6), tensors)
-        size, piece = (types.UniTuple(types.int64, n) for n in (6, 4))
-        return (types.Tuple((*key, acc)), told, size, piece, types.boolean, types.int64)
+        size, piece, starts = (types.UniTuple(types.int64, n) for n in (6, 4, places))
+        kinds = types.Tuple((*key, acc))
+        return (kinds, told, size, piece, types.boolean, starts, types.int64)
 
     return of
