@@ -11,8 +11,16 @@ from typing import Any, NamedTuple
 from numba import types
 
 from ...machine.compiler import inner
-from ...simd.places import row
-from .sequences import Part, Piece, Size, StatePart, shape_of
+from .sequences import (
+    Piece,
+    Size,
+    along_of,
+    down_of,
+    shape_of,
+    shares_of,
+    single_of,
+    state_of,
+)
 
 ELEMENT, RESULT, NUMBER = 0, 1, 2
 """Whose dtype a tensor has: that of the sequences, of the results, or of the states."""
@@ -34,63 +42,29 @@ class Record(NamedTuple):
     signature: Callable[[tuple[Any, Any]], tuple[Any, ...]]
 
 
-@inner()
-def _part(like, told, b, h, heads, left, n, width):
-    """Heads of the sequence that are fewer are shared evenly."""
-    address, batch, time, head, step, few = told
-    at = b * batch + (h * few // heads) * head + left * step
-    return Part(row(address, like, at), time, step, n, width, h % (heads // few) == 0)
-
-
-@inner()
-def _down(like, told, b, h, heads, shape):
-    return _part(like, told, b, h, heads, 0, shape.rows, shape.height)
-
-
-@inner()
-def _along(like, told, b, h, heads, shape):
-    return _part(like, told, b, h, heads, shape.left, shape.columns, shape.width)
-
-
-@inner()
-def _single(like, told, b, h, heads, shape):
-    return _part(like, told, b, h, heads, 0, 1, 1)
-
-
-@inner()
-def _shares(like, told, b, h, heads, shape):
-    return _part(like, told, b, h, heads, 2 * (shape.left // shape.lanes), 2 * shape.blocks, 0)
-
-
-@inner()
-def _state(like, told, b, h, heads, shape):
-    address, batch, head, down, step, _ = told
-    return StatePart(row(address, like, b * batch + h * head + shape.left * step), down, step)
-
-
 def down(kind: int = ELEMENT) -> Any:
     """A sequence [B, T, heads, rows]."""
-    return Entry(kind, _down, lambda span, _size, shape: span * shape.height)
+    return Entry(kind, down_of, lambda span, _size, shape: span * shape.height)
 
 
 def along(kind: int = ELEMENT) -> Any:
     """A sequence [B, T, heads, columns]."""
-    return Entry(kind, _along, lambda span, _size, shape: span * shape.width)
+    return Entry(kind, along_of, lambda span, _size, shape: span * shape.width)
 
 
 def single() -> Any:
     """A number for each position and head, [B, T, heads, 1], in the dtype of the states."""
-    return Entry(NUMBER, _single, lambda span, _size, _shape: span)
+    return Entry(NUMBER, single_of, lambda span, _size, _shape: span)
 
 
 def shares() -> Any:
     """Two numbers for each position, head and block of columns; they have no place."""
-    return Entry(NUMBER, _shares, lambda _span, _size, _shape: 0)
+    return Entry(NUMBER, shares_of, lambda _span, _size, _shape: 0)
 
 
 def state() -> Any:
     """A state [B, heads, rows, columns]; it has no place."""
-    return Entry(NUMBER, _state, lambda _span, _size, _shape: 0)
+    return Entry(NUMBER, state_of, lambda _span, _size, _shape: 0)
 
 
 def scratch(numbers: Callable[..., int]) -> Any:

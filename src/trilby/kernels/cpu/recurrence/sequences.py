@@ -12,7 +12,7 @@ from numba.extending import register_jitable
 
 from ...machine.compiler import inner
 from ...simd.elements import decode, encode, prefetch
-from ...simd.places import skip
+from ...simd.places import row, skip
 
 AHEAD = 8  # positions that are asked for before they are unpacked
 LINE = 16  # numbers of float32 in a line of the cache
@@ -96,6 +96,40 @@ def chunk_of(begin, span, T, together, back):
     many = min(span, T - begin)
     whole = (many + together - 1) // together * together
     return Chunk(T - 1 - begin, -1, many, whole, T) if back else Chunk(begin, 1, many, whole, T)
+
+
+@inner()
+def part_of(like, told, b, h, heads, left, n, width):
+    """What head h of row b has of a sequence; heads of it that are fewer are shared evenly."""
+    address, batch, time, head, step, few = told
+    at = b * batch + (h * few // heads) * head + left * step
+    return Part(row(address, like, at), time, step, n, width, h % (heads // few) == 0)
+
+
+@inner()
+def down_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, 0, shape.rows, shape.height)
+
+
+@inner()
+def along_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, shape.left, shape.columns, shape.width)
+
+
+@inner()
+def single_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, 0, 1, 1)
+
+
+@inner()
+def shares_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, 2 * (shape.left // shape.lanes), 2 * shape.blocks, 0)
+
+
+@inner()
+def state_of(like, told, b, h, heads, shape):
+    address, batch, head, down, step, _ = told
+    return StatePart(row(address, like, b * batch + h * head + shape.left * step), down, step)
 
 
 @inner()
