@@ -5,14 +5,14 @@ import pydoc
 
 import pytest
 
-from tests.mixers.rooms import ROOMS
+from tests.mixers.sweep import EVERY
 from trilby.card import FORMS, Mixer
 from trilby.contract import WIDE, Contract
 from trilby.errors import FormError
 from trilby.mixers import MIXERS
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_every_form_is_there_or_excused_and_in_order(mixer):
     assert list(mixer.forms) == [name for name in FORMS if name in mixer.forms]
     assert sorted([*mixer.forms, *mixer.absent]) == sorted(FORMS)
@@ -22,7 +22,7 @@ def test_every_form_is_there_or_excused_and_in_order(mixer):
         assert getattr(mixer, name) is form
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_all_forms_share_one_signature(mixer):
     contract = inspect.signature(mixer.forms["loop"])
     for form in [*mixer.forms.values(), mixer.weights]:
@@ -38,7 +38,7 @@ def test_all_forms_share_one_signature(mixer):
         assert all(p.default is not p.empty for p in options if p.kind is p.KEYWORD_ONLY)
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_the_call_shows_the_contract_and_the_form(mixer):
     *shared, form = inspect.signature(mixer).parameters.values()
     assert shared == list(inspect.signature(mixer.forms["loop"]).parameters.values())
@@ -46,7 +46,7 @@ def test_the_call_shows_the_contract_and_the_form(mixer):
     assert MIXERS[mixer.name] is mixer
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_help_reads_as_the_room(mixer):
     text = pydoc.render_doc(mixer, renderer=pydoc.plaintext)
     assert mixer.__doc__ == inspect.getdoc(inspect.getmodule(mixer.loop))
@@ -58,7 +58,7 @@ def test_help_reads_as_the_room(mixer):
         assert name in text
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_a_form_does_not_call_another(mixer):
     for name, form in mixer.forms.items():
         called = set(form.__code__.co_names) & {*mixer.forms, "weights"}

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from tests.mixers.rooms import ROOMS, drawn, fields, past
+from tests.mixers.sweep import EVERY, drawn, fields, past
 from trilby.contract import SAME, WIDE, Contract
 from trilby.errors import CallError, DtypeError, StateError
 from trilby.state import Parts
@@ -45,7 +45,7 @@ def test_a_state_of_one_tensor_is_that_tensor():
     )
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_the_contract_makes_the_state_that_the_loop_starts_from(mixer):
     contract, given = mixer.contract, mixer.contract.named(drawn(mixer, T=0))
     order = [given.get(name, False) for name in contract.arguments]
@@ -59,7 +59,7 @@ def test_the_contract_makes_the_state_that_the_loop_starts_from(mixer):
     assert contract.sizes(*order)["T"] == 0
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_the_contract_and_the_signature_name_the_same_arguments(mixer):
     takes = inspect.signature(mixer.loop).parameters
     assert {*takes} == {*mixer.contract.arguments, "state", "documents"}

@@ -1,4 +1,4 @@
-"""The operators of fading memories: torch's own checker, threads, machines with short vectors."""
+"""The operators of fading memories: gradients, threads, machines with short vectors."""
 
 import os
 import subprocess
@@ -15,7 +15,6 @@ from trilby.kernels.cpu.recurrence import launch
 
 OPERATORS = {o.schema.name: o.plain for o in ops.OPERATORS}
 FORWARD, BACKWARD = OPERATORS["fading_memory"], OPERATORS["fading_memory_backward"]
-MEAN = OPERATORS["prefix_mean"], OPERATORS["prefix_mean_backward"]
 
 
 def arguments(dtype, heads=(4, 4), grad=False, T=9):
@@ -24,30 +23,6 @@ def arguments(dtype, heads=(4, 4), grad=False, T=9):
     state = torch.randn(2, 4, 3, 5, dtype=wide)
     given = q[:, :, : heads[0]], k[:, :, : heads[0]], v[:, :, : heads[1]], g, state
     return [x.detach().clone().requires_grad_(grad) for x in given]
-
-
-@pytest.mark.parametrize("heads", [(4, 4), (2, 4), (4, 1)])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_opcheck(dtype, heads):
-    torch.library.opcheck(FORWARD, arguments(dtype, heads, grad=dtype == torch.float64))
-    y, after = FORWARD(*arguments(dtype, heads))
-    given = arguments(dtype, heads, grad=dtype == torch.float64)
-    torch.library.opcheck(BACKWARD, (torch.randn_like(y), torch.randn_like(after), *given))
-
-
-@pytest.mark.parametrize("operator", MEAN, ids=["forward", "backward"])
-def test_opcheck_of_packed_means(operator):
-    x = torch.randn(2, 9, 3, dtype=torch.float64, requires_grad=True)
-    total = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
-    first = torch.tensor([[0, 0, 0, 3, 3, 3, 6, 6, 6], [0] * 9])
-    torch.library.opcheck(operator, (x, total, torch.tensor([3, 0]), first))
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-def test_the_operator_for_gradients_has_one_itself():
-    given = arguments(torch.float64, grad=True, T=3)
-    seeds = [torch.randn_like(t).requires_grad_() for t in FORWARD(*given)]
-    assert torch.autograd.gradcheck(BACKWARD, (*seeds, *given))
 
 
 def test_a_gradient_is_the_same_with_and_without_a_graph_of_it():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import trilby
-from tests.mixers.rooms import laid_out
+from tests.mixers.sweep import laid_out
 from trilby.shapes import FLOATING
 
 FORMS = list(trilby.decay.forms)

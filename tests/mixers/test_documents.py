@@ -1,12 +1,12 @@
-"""Packed documents, in every form of every room: each is as if it were alone."""
+"""Packed documents, in every form of every mixer: each is as if it were alone."""
 
 import pytest
 import torch
 
-from tests.mixers.rooms import (
+from tests.mixers.sweep import (
+    EVERY,
     FORMS,
     FUSED,
-    ROOMS,
     drawn,
     fields,
     laid_out,
@@ -100,7 +100,7 @@ def test_the_kernel_in_other_layouts_and_over_threads(mixer, layout):
     assert torch.equal(mixer.forms["fused"](*strided, None, documents)[0], wanted)
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_one_document_is_none(mixer):
     given, state = drawn(mixer, T=9), past(mixer)
     same = torch.full((2, 9), 5, dtype=torch.int32)
@@ -108,7 +108,7 @@ def test_one_document_is_none(mixer):
         torch.testing.assert_close(form(*given, state, same), form(*given, state))
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_documents_may_be_unknown_while_compiling(mixer):
     packed = ids(PACKED["short"])
     torch._dynamo.reset()

@@ -1,4 +1,4 @@
-"""Every form of every room: gradients of x and of the state, to the second order, both modes."""
+"""Every form of every mixer: gradients of x and of the state, to the second order, both modes."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
-from tests.mixers.rooms import FORMS, drawn, floats, laid_out, leaves_of, on_sequences, past
+from tests.mixers.sweep import FORMS, drawn, floats, laid_out, leaves_of, on_sequences, past
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import trilby
 from tests.mixers.oracle import excess, running_mean
-from tests.mixers.rooms import LAYOUTS, laid_out, stretched
+from tests.mixers.sweep import LAYOUTS, laid_out, stretched
 from trilby.mixers.mean import State
 from trilby.shapes import FLOATING
 

@@ -1,4 +1,4 @@
-"""What the mean says to a state that no past left; `test_wrong.py` has what all rooms say."""
+"""What the mean says to a state that no past left; `test_wrong.py` has what all mixers say."""
 
 import pytest
 import torch

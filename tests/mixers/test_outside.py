@@ -1,4 +1,4 @@
-"""Both rooms beside programs that nobody here wrote: transformers, scipy, numpy and pandas."""
+"""The mixers beside programs that nobody here wrote: transformers, scipy, numpy and pandas."""
 
 import inspect
 import re

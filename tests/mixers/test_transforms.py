@@ -1,4 +1,4 @@
-"""Every form of every room under torch.func, torch.compile, export, fake and meta tensors."""
+"""Every form of every mixer under torch.func, torch.compile, export, fake and meta tensors."""
 
 import copy
 import pickle
@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import trilby
-from tests.mixers.rooms import FORMS, FUSED, ROOMS, drawn, fields, leaves_of, like, past
+from tests.mixers.sweep import EVERY, FORMS, FUSED, drawn, fields, leaves_of, like, past
 
 N = 3
 pytestmark = [
@@ -130,7 +130,7 @@ def test_compiled_whole(mixer, form):
     _equal(start(*_drawn(mixer)), form(*_drawn(mixer))[0])
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_the_call_compiled_whole_with_any_length(mixer):
     torch._dynamo.reset()
     fast = torch.compile(lambda *a: mixer(*a)[0], fullgraph=True, backend="aot_eager", dynamic=True)
@@ -181,7 +181,7 @@ def test_shapes_without_values(mixer, form, dtype):
         ]
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_a_mixer_travels(mixer):
     for same in (copy.deepcopy(mixer), pickle.loads(pickle.dumps(mixer))):
         assert repr(same) == repr(mixer)

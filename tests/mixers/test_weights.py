@@ -4,15 +4,19 @@ import pytest
 import torch
 
 from tests.mixers.outside import conv, selective
-from tests.mixers.rooms import ROOMS, drawn, past
+from tests.mixers.sweep import EVERY, drawn, past
 
 DOCUMENTS = torch.tensor([[0] * 9, [0, 0, 1, 1, 1, 4, 4, 4, 4]])
-EVERY = [*ROOMS, pytest.param(conv.MIXER, id="conv"), pytest.param(selective.MIXER, id="selective")]
+WITH_OUTSIDE = [
+    *EVERY,
+    pytest.param(conv.MIXER, id="conv"),
+    pytest.param(selective.MIXER, id="selective"),
+]
 
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("mixer", EVERY)
+@pytest.mark.parametrize("mixer", WITH_OUTSIDE)
 def test_the_triangle_rebuilds_y(mixer, after, packed):
     if packed and not mixer.contract.documents:
         pytest.skip("it takes no documents")

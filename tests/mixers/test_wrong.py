@@ -1,4 +1,4 @@
-"""What every form of every room says to wrong input: one line with the call, the argument, its
+"""What every form of every mixer says to wrong input: one line with the call, the argument, its
 value and what to do."""
 
 import inspect
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.mixers.rooms import FUSED, ROOMS, drawn, fields, like, past
+from tests.mixers.sweep import EVERY, FUSED, drawn, fields, like, past
 from trilby.card import FORMS
 from trilby.errors import CallError, DocumentError, DtypeError, FormError, ShapeError, TrilbyError
 from trilby.mixers import MIXERS
@@ -105,7 +105,7 @@ def test_a_dtype_that_is_no_sequence(mixer, name, pattern, dtype):
     refused(mixer, DtypeError, f"{name} is {dtype}, {TAKES} {name}.{how}", **{name: x})
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_two_dtypes_or_two_devices_in_one_call(mixer):
     first, *others = PATTERNS[mixer.name]
     for name in others:
@@ -128,7 +128,7 @@ def test_what_is_no_tensor(mixer, name, pattern):
             f"{name} is None, expected a tensor [{pattern}]; give one", **{name: None})  # fmt: skip
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_a_state_of_another_shape_dtype_or_device(mixer):
     state = given(mixer)["state"]
     names = getattr(state, "_fields", ("state",))
@@ -150,7 +150,7 @@ def test_a_state_of_another_shape_dtype_or_device(mixer):
                 assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_a_state_of_another_kind(mixer):
     for wrong, what in (([], "a list"), ({}, "a dict"), ((), "a tuple of 0"), (0.5, "a float")):
         for call in (*mixer.forms, "weights"):
@@ -160,7 +160,7 @@ def test_a_state_of_another_kind(mixer):
             assert str(caught.value).startswith(start)
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_wrong_documents(mixer):
     first = next(iter(PATTERNS[mixer.name]))
     for documents, error, sentence in (
@@ -199,7 +199,7 @@ def test_two_numbers_of_groups(mixer):
                 **{name: valid[name][:, :, :n] for name, n in some.items()})  # fmt: skip
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_a_form_that_there_is_not(mixer):
     known, name = " ".join(mixer.forms), mixer.name
     x = given(mixer)
@@ -238,7 +238,7 @@ def test_a_form_that_cannot_run_here(mixer, monkeypatch):
         assert mixer.best(*drawn(mixer)) == other
 
 
-@pytest.mark.parametrize("mixer", ROOMS)
+@pytest.mark.parametrize("mixer", EVERY)
 def test_arguments_that_the_call_does_not_take(mixer):
     takes, every = places(mixer)
     name, listed, known = mixer.name, ", ".join(takes), ", ".join(every)

@@ -99,8 +99,8 @@ WRONG = {
 
 
 def judged(form, **how):
-    room = replace(trilby.decay, forms={"loop": trilby.decay.loop, "matrix": form})
-    return trilby.check(room, forms=["matrix"], effort="quick", **how)
+    wrong = replace(trilby.decay, forms={"loop": trilby.decay.loop, "matrix": form})
+    return trilby.check(wrong, forms=["matrix"], effort="quick", **how)
 
 
 @pytest.mark.slow

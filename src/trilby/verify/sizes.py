@@ -33,7 +33,7 @@ class Setting:
     turned: bool = False  # time varies fastest in memory
     backend: str = ""  # of torch.compile
     literal: bool = False  # logic too is judged in this dtype, not in float64
-    mode: str = ""  # "redrawn": the parameters; of a module also "train" and "masked" (all ones)
+    mode: str = ""  # parameters "redrawn"; compiled "dynamic"; a module in "train" or "masked"
 
     def __str__(self) -> str:
         text = f"B={self.B} T={self.T} C={self.C} {str(self.dtype).removeprefix('torch.')}"

@@ -47,6 +47,15 @@ def copied(state: Any) -> Any:
     return clone(state) if known else copy.deepcopy(state)
 
 
+def in_bytes(nested: Any) -> tuple[Any, ...]:
+    """What tells two nested values of tensors and numbers apart: paths, dtypes, shapes, bytes.
+
+    >>> in_bytes([torch.ones(2)]) == in_bytes([torch.ones(4)[::2]]) != in_bytes([torch.zeros(2)])
+    True
+    """
+    return tuple((path, *_bits(leaf)) for path, leaf in leaves(nested))
+
+
 def convert(nested: Any, dtype: torch.dtype) -> Any:
     """A copy whose floating tensors, and the modules' parameters and buffers, have `dtype`.
 
@@ -152,6 +161,13 @@ def _leaf(value: Any) -> Any:
         return value
     dense = (value if value.layout is torch.strided else value.to_dense()).cpu()
     return torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense
+
+
+def _bits(leaf: Any) -> tuple[Any, ...]:
+    if not isinstance(leaf, Tensor):
+        return (repr(leaf),)
+    flat = leaf.detach().contiguous().view(-1)
+    return leaf.dtype, leaf.shape, flat.view(torch.uint8).numpy().tobytes()
 
 
 def _array(value: Any) -> bool:

@@ -36,7 +36,7 @@ def compiles(subject: Subject, setting: Setting) -> Iterator[Finding]:
     given = subject.draw(setting), subject.contract_states(setting)[-1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler, about itself
-        eager, compiled = _both(subject), _both(subject, setting.backend)
+        eager, compiled = _both(subject), _both(subject, setting)
         yield from _operators(eager, given)  # first: a compiler may refuse what they got wrong
         found, wanted = compiled(*given), eager(*given)
         than = f", as it is in eager mode ({setting.backend})"
@@ -44,8 +44,12 @@ def compiles(subject: Subject, setting: Setting) -> Iterator[Finding]:
         yield compare("compiled differs", [*found.items()], [*wanted.items()], allow, than)
 
 
-def _both(subject: Subject, backend: str = "") -> Way:
-    """The leaves of the result and the gradients to the sequences, as a function of copies."""
+def _both(subject: Subject, compiled: Setting | None = None) -> Way:
+    """The leaves of the result and the gradients to the sequences, as a function of copies.
+
+    Compiled for the sizes that are given, or with mode "dynamic" for any. torch would decide that
+    by what the process has compiled before, and a verdict must not depend on it.
+    """
 
     def call(sequences: Any, state: Any) -> Any:
         return subject_call(sequences, state)
@@ -54,11 +58,14 @@ def _both(subject: Subject, backend: str = "") -> Way:
     own = FunctionType(  # its own code object: what is compiled is cached by code object
         call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__
     )
-    way = (
-        torch.compile(own, fullgraph=subject.must_accept_every_call, backend=backend)
-        if backend
-        else own
-    )
+    way: Callable[..., Any] = own
+    if compiled is not None:
+        way = torch.compile(
+            own,
+            fullgraph=subject.must_accept_every_call,
+            backend=compiled.backend,
+            dynamic=compiled.mode == "dynamic",
+        )
 
     def both(sequences: Any, state: Any) -> Any:
         given, past = clone((sequences, state))
@@ -126,7 +133,7 @@ def _backend(effort: str) -> str:
 
 def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
     small = Setting(5, 2, 3, torch.float64, backend=_backend(effort))
-    larger = Setting(form.traced, 2, 3, torch.float32, backend=_backend(effort))
+    larger = Setting(form.traced, 2, 3, torch.float32, backend=_backend(effort), mode="dynamic")
     return [small] if effort == "quick" else [small, larger]
 
 

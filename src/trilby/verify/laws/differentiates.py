@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,9 @@ def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
         recorded = [(path, t.detach()) for path, t in graph.call(_requiring(graph))]
         kept = [(path, t) for path, t in plain if path in dict(recorded)]
         yield compare("forward", recorded, kept, judged.logic, ", as it is without gradients")
+        near = _Near(graph, setting)
         for path, _ in recorded:
-            yield from _from(graph, path, setting)
+            yield from _from(near, path)
         yield from _twice(graph)
 
 
@@ -131,29 +133,57 @@ def _spread(parameters: list[tuple[str, Tensor]], most: int) -> list[tuple[str, 
     return known[::every]
 
 
-def _from(graph: Graph, path: str, setting: Setting) -> Iterator[Finding]:
+class _Near:
+    """The outputs of a graph at points near its own, each point computed once for all outputs."""
+
+    def __init__(self, graph: Graph, setting: Setting) -> None:
+        self.graph = graph
+        self._setting, self._weights = setting, dict[str, Tensor]()
+        self._known: dict[tuple[int, int, float], dict[str, float]] = {}
+
+    def loss(self, path: str, tensors: list[Tensor]) -> Tensor:
+        """A weighted sum of one output."""
+        return self._weighted(path, dict(self.graph.call(tensors))[path])
+
+    def directions(self, i: int) -> list[tuple[str, Tensor]]:
+        """The directions in which tensor i is moved, and what each is called."""
+        found = _directions(self.graph.tensors[i][1], self._setting)
+        return [(where, self.graph.along(i, direction)) for where, direction in found]
+
+    def at(self, path: str, i: int, k: int, direction: Tensor, h: float) -> float:
+        """That sum where tensor i has moved by h along its direction number k."""
+        point = (i, k, h)
+        if point not in self._known:
+            moved = [t.detach().clone() for _, t in self.graph.tensors[: self.graph.inputs]]
+            moved += [t.detach() for _, t in self.graph.tensors[self.graph.inputs :]]
+            moved[i] = moved[i] + h * direction
+            with torch.no_grad():
+                found = self.graph.call(moved)
+                self._known[point] = {name: float(self._weighted(name, t)) for name, t in found}
+        return self._known[point][path]
+
+    def _weighted(self, path: str, out: Tensor) -> Tensor:
+        if path not in self._weights:
+            self._weights[path] = _noise(out, 3)
+        return (self._weights[path] * out).sum()
+
+
+def _from(near: _Near, path: str) -> Iterator[Finding]:
     """The gradient of a weighted sum of one output."""
-    weights: dict[str, Tensor] = {}
-
-    def loss(tensors: list[Tensor]) -> Tensor:
-        out = dict(graph.call(tensors))[path]
-        if path not in weights:
-            weights[path] = _noise(out, 3)
-        return (weights[path] * out).sum()
-
+    graph, loss = near.graph, partial(near.loss, path)
     inputs = _requiring(graph)
     grads = _gradients(graph, loss(inputs), inputs)
     noise = graph.noise(lambda tensors: loss(tensors).detach())
     order = sorted(range(len(grads)), key=lambda i: bool(grads[i].any()))  # what is missing first
     for i in order:
-        name, point = graph.tensors[i]
-        for k, (where, every) in enumerate(_directions(point, setting)):
-            direction = graph.along(i, every)
-            slope, allowed = _slope(graph, loss, i, direction)
+        name = graph.tensors[i][0]
+        for k, (where, direction) in enumerate(near.directions(i)):
+            at = partial(near.at, path, i, k, direction)
+            slope, allowed = _slope(graph, at, direction.numel())
             allowed += FACTOR * noise / graph.step
             got = float((grads[i] * direction).sum())
             found = _judged((path, name, where, k), (got, slope, allowed), bool(grads[i].any()))
-            if found.broken and slope == 0 and _discrete(graph, loss, i, direction):
+            if found.broken and slope == 0 and _discrete(graph, at):
                 yield Finding(found.kind, note=DISCRETE)
                 continue
             yield found
@@ -271,36 +301,17 @@ def _size(t: Tensor) -> Tensor:
     return known.amax() if known.numel() else known.sum()
 
 
-def _slope(
-    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
-) -> tuple[float, float]:
-    """The central difference along a direction of one input, and how far it may be off."""
-    at = _along(graph, loss, i, direction)
+def _slope(graph: Graph, at: Callable[[float], float], n: int) -> tuple[float, float]:
+    """The central difference of `at` at 0, n numbers moved, and how far it may be off."""
     h = graph.step
     ahead, behind = at(h), at(-h)
     slope, finer = (ahead - behind) / (2 * h), (at(h / 2) - at(-h / 2)) / h
-    noise = graph.grain / h * max(abs(ahead), abs(behind), 1.0) * max(direction.numel(), 16)
+    noise = graph.grain / h * max(abs(ahead), abs(behind), 1.0) * max(n, 16)
     return finer, FACTOR * (abs(slope - finer) + noise)
 
 
-def _along(
-    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
-) -> Callable[[float], float]:
-    def at(h: float) -> float:
-        moved = [t.detach().clone() for _, t in graph.tensors[: graph.inputs]]
-        moved += [t.detach() for _, t in graph.tensors[graph.inputs :]]
-        moved[i] = moved[i] + h * direction
-        with torch.no_grad():
-            return float(loss(moved))
-
-    return at
-
-
-def _discrete(
-    graph: Graph, loss: Callable[[list[Tensor]], Tensor], i: int, direction: Tensor
-) -> bool:
+def _discrete(graph: Graph, at: Callable[[float], float]) -> bool:
     """Whether a small step changes nothing at all, and a large one does: values are rounded."""
-    at = _along(graph, loss, i, direction)
     return at(graph.step) == at(-graph.step) == at(0.0) != at(1.0)
 
 

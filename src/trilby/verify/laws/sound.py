@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..comparing.finding import Finding, compare, within
 from ..copies.nested import Leaves, alter, clone, held, leaves
-from ..precision.allowance import Allowance, allowances
+from ..precision.allowance import Allowance
 from ..precision.rounded_state import fine
 from ..reproducers.script import Script
 from ..sizes import BLOCK, Setting
@@ -50,7 +50,7 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
             stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
             found = limits.judged(stream, how).at(pieces=lengths)
             yield _excused(found, subject, setting, lengths)
-    if setting.T <= STREAM and setting.scale == 1 and subject.state_is_contract:
+    if setting.T <= STREAM and setting.scale == 1 and isinstance(subject, MixerForm):
         yield from _backward(subject, setting, sequences)
 
 
@@ -129,17 +129,21 @@ def _judged(
     return replace(found, kind="not finite") if found.error == torch.inf else found
 
 
-def _backward(subject: Subject, setting: Setting, sequences: Sequences) -> Iterator[Finding]:
+def _backward(form: MixerForm, setting: Setting, sequences: Sequences) -> Iterator[Finding]:
     """The gradient to the sequences is itself a function, with allowances of its own.
 
     What comes from above has one sign, as that of a mean has: sums that stop growing show.
     """
-    y = subject.run(sequences)[0]
+    y = form.run(sequences)[0]
     noise = torch.rand(y.shape, generator=torch.Generator().manual_seed(7)).to(y.dtype)  # >= 0
-    way = partial(_gradient, subject.call, subject.names, [name for name, _ in subject.owned])
-    limits = {e.path: e for e in allowances(way, (sequences, noise), {})}
-    got = leaves(way(*clone((sequences, noise))))
+    got = leaves(_backwards(form)(*clone((sequences, noise))))
+    limits = form.allowances(sequences, noise, of=_backwards)
     yield _judged(got, limits, setting, ", in the gradient")
+
+
+def _backwards(form: MixerForm) -> Callable[..., dict[str, Tensor]]:
+    """Sequences and what comes from above -> the gradients of the form."""
+    return partial(_gradient, form.call, form.names, [name for name, _ in form.owned])
 
 
 def _gradient(

@@ -20,6 +20,7 @@ from .default import Default
 
 PROBES = 8
 FACTOR = 8  # DESIGN law 6: eight responses and eight units of the output
+EXPONENT = 0x7FF << 52  # the bits of a float64 that hold its exponent
 
 Within = Callable[[], AbstractContextManager[Any]]  # what a way runs in
 
@@ -67,11 +68,10 @@ def unit(x: Tensor, dtype: torch.dtype) -> Tensor:
     """
     info = torch.finfo(dtype)
     size = x.detach().double().abs()
-    exponent = torch.frexp(size).exponent - 1
-    least = info.smallest_normal * info.eps
-    spacing = torch.ldexp(torch.full_like(size, info.eps), exponent).clamp(min=least)
-    spacing = torch.where(size == 0, torch.full_like(size, least), spacing)  # frexp(0) says 2^-1
-    return torch.where(size.isfinite(), spacing, torch.zeros_like(spacing))
+    normal = size.clamp(min=info.smallest_normal)
+    power = (normal.view(torch.int64) & EXPONENT).view(torch.float64)  # of 2, without the fraction
+    spacing = power * info.eps
+    return spacing.masked_fill(~size.isfinite(), 0)
 
 
 @contextmanager

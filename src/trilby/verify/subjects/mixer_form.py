@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...card import Mixer
 from ..comparing.finding import Allow, within
-from ..copies.nested import clone, numbers
+from ..copies.nested import clone, in_bytes, numbers
 from ..precision.allowance import Allowance, allowances
 from ..precision.rounded_state import rounded_state
 from ..sizes import BLOCK, SMALL, Setting
@@ -23,6 +23,8 @@ QUADRATIC = ("loop", "matrix", "softmax")  # forms whose time or memory grows wi
 STEPWISE = ("loop", "step")  # forms whose graph grows with T
 LONG, LONGER = 1030, 5000
 WIDEST, DEEP = 192, 40  # channels; the same where C^3 numbers are kept for each row
+
+Way = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,8 @@ class MixerForm(Subject):
             `parameters=`; None: it has none.
         parameters: those of the setting that the form is at. They are never cut in time, never
             rewritten as a part of the input, and shared by all rows.
+        allowed: what rounding may do to this form, by the bytes that it was given. All forms of
+            a mixer ask their one definition about the same inputs.
     """
 
     truth: "MixerForm | None" = None
@@ -48,6 +52,7 @@ class MixerForm(Subject):
     takes_documents: bool = False
     draw_parameters: Callable[[Setting], dict[str, Any]] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    allowed: dict[Any, dict[str, Allowance]] = field(default_factory=dict, repr=False)
 
     @property
     def bit_for_bit(self) -> bool:
@@ -120,15 +125,27 @@ class MixerForm(Subject):
         """The form as it is called without documents."""
         return self
 
-    def allowances(self, sequences: Sequences, state: Any = None) -> dict[str, Allowance]:
+    def allowances(
+        self,
+        sequences: Sequences,
+        other: Any = None,
+        of: Callable[["MixerForm"], Way] | None = None,
+    ) -> dict[str, Allowance]:
         """What rounding may do to each leaf of what the definition gives.
 
-        Beyond LONG positions, where a loop takes too long, the form is judged by its own twin.
+        `of`: a form -> a function of the sequences and of `other`; None: the form itself, and
+        `other` is a state. Beyond LONG positions, where a loop takes too long, the form is judged
+        by its own twin.
         """
         short = sequences[0].shape[1] <= LONG
-        way = self.truth.call if self.truth is not None and short else self.call
-        with torch.no_grad():
-            return {e.path: e for e in allowances(way, (sequences, state), {})}
+        judge = self.truth if self.truth is not None and short else self
+        given = of, in_bytes((sequences, other, judge.parameters))
+        if given not in judge.allowed:
+            way: Way = judge.call if of is None else of(judge)
+            with torch.no_grad():
+                found = allowances(way, (sequences, other), {})
+            judge.allowed[given] = {e.path: e for e in found}
+        return judge.allowed[given]
 
     def state_allowances(self, sequences: Sequences, state: Any) -> dict[str, Allowance] | None:
         """What rounding of the state at every position does to the definition."""

@@ -5,10 +5,10 @@ import inspect
 import pytest
 
 import trilby
-from tests.house import rooms
+from tests.house import mixer_files
 from tests.house.tree import SOURCES
 
-ROOM = '''"""A room."""
+SOURCE = '''"""A mixer."""
 from ..shapes import bind
 
 class State: ...
@@ -38,23 +38,23 @@ def loop(x: int, state: int | None = None) -> int:
 
 def test_the_order_of_forms_is_constant():
     listed = "loop, matrix, softmax, scan, chunk, step, shard, fused"
-    assert ", ".join(rooms.FORMS) == listed
+    assert ", ".join(mixer_files.FORMS) == listed
 
 
 @pytest.mark.parametrize("mixer", trilby.MIXERS.values(), ids=list(trilby.MIXERS))
 class TestEveryRoom:
     def test_card(self, mixer):
-        assert rooms.out_of_order(mixer.forms) == []
-        assert rooms.neither_present_nor_excused(mixer.forms, mixer.absent) == []
-        assert rooms.other_contracts(mixer.forms) == []
-        assert rooms.without_cost(mixer.forms) == []
+        assert mixer_files.out_of_order(mixer.forms) == []
+        assert mixer_files.neither_present_nor_excused(mixer.forms, mixer.absent) == []
+        assert mixer_files.other_contracts(mixer.forms) == []
+        assert mixer_files.without_cost(mixer.forms) == []
 
     def test_source(self, mixer):
         source = SOURCES[f"trilby/mixers/{mixer.name}.py"]
-        assert rooms.order(source) == []
-        assert rooms.missing(source) == []
-        assert rooms.calls_between_forms(source) == []
-        assert rooms.loop_uses(source) == []
+        assert mixer_files.order(source) == []
+        assert mixer_files.missing(source) == []
+        assert mixer_files.calls_between_forms(source) == []
+        assert mixer_files.loop_uses(source) == []
 
     def test_is_public(self, mixer):
         assert getattr(trilby, mixer.name) is mixer
@@ -63,15 +63,20 @@ class TestEveryRoom:
 
 
 def test_a_sound_room_is_not_blamed():
-    assert rooms.order(ROOM) == rooms.missing(ROOM) == rooms.calls_between_forms(ROOM) == []
-    assert rooms.loop_uses(ROOM) == []
+    assert (
+        mixer_files.order(SOURCE)
+        == mixer_files.missing(SOURCE)
+        == mixer_files.calls_between_forms(SOURCE)
+        == []
+    )
+    assert mixer_files.loop_uses(SOURCE) == []
 
 
 def test_furniture_out_of_place_is_found():
-    moved = ROOM.replace("def loop", "def fused(): ...\n\ndef loop")
-    assert rooms.order(moved) == ["loop", "step"]
-    assert rooms.missing(ROOM.replace("def draw", "def drew")) == ["draw"]
-    assert rooms.missing(ROOM.replace('"""A room."""', "")) == ["docstring"]
+    moved = SOURCE.replace("def loop", "def fused(): ...\n\ndef loop")
+    assert mixer_files.order(moved) == ["loop", "step"]
+    assert mixer_files.missing(SOURCE.replace("def draw", "def drew")) == ["draw"]
+    assert mixer_files.missing(SOURCE.replace('"""A mixer."""', "")) == ["docstring"]
 
 
 @pytest.mark.parametrize(
@@ -86,38 +91,38 @@ def test_furniture_out_of_place_is_found():
     ],
 )
 def test_a_form_that_calls_a_form_is_found(old, new, found):
-    room = ROOM.replace(old, new)
-    assert room != ROOM
-    complaints = rooms.calls_between_forms(room)
+    source = SOURCE.replace(old, new)
+    assert source != SOURCE
+    complaints = mixer_files.calls_between_forms(source)
     assert complaints == [["step -> loop"], ["loop -> MIXER", "step -> MIXER"]][found]
 
 
 @pytest.mark.parametrize("used", ["bind", "weights", "step"])
 def test_a_loop_that_leans_on_us_is_found(used):
-    leaning = ROOM.replace("    return _start", f"    {used}(x)\n    return _start", 1)
-    assert rooms.loop_uses(leaning) == [used]
+    leaning = SOURCE.replace("    return _start", f"    {used}(x)\n    return _start", 1)
+    assert mixer_files.loop_uses(leaning) == [used]
 
 
 def test_a_loop_that_imports_us_inside_is_found():
-    leaning = ROOM.replace(
+    leaning = SOURCE.replace(
         "    return _start", "    from ..kernels import ops\n    return _start", 1
     )
-    assert rooms.loop_uses(leaning) == ["kernels"]
+    assert mixer_files.loop_uses(leaning) == ["kernels"]
 
 
 def test_a_form_neither_present_nor_excused_is_found():
-    excuse = dict.fromkeys(rooms.FORMS[2:], "there is none yet")
-    assert rooms.neither_present_nor_excused(["loop", "matrix"], excuse) == []
-    assert rooms.neither_present_nor_excused(["loop"], excuse) == ["matrix"]
-    assert rooms.neither_present_nor_excused(["loop", "matrix", "scan"], excuse) == ["scan"]
-    assert rooms.neither_present_nor_excused(["loop", "matrix", "quick"], excuse) == ["quick"]
-    assert rooms.neither_present_nor_excused(["loop", "matrix"], excuse | {"scan": "no"}) == [
+    excuse = dict.fromkeys(mixer_files.FORMS[2:], "there is none yet")
+    assert mixer_files.neither_present_nor_excused(["loop", "matrix"], excuse) == []
+    assert mixer_files.neither_present_nor_excused(["loop"], excuse) == ["matrix"]
+    assert mixer_files.neither_present_nor_excused(["loop", "matrix", "scan"], excuse) == ["scan"]
+    assert mixer_files.neither_present_nor_excused(["loop", "matrix", "quick"], excuse) == ["quick"]
+    assert mixer_files.neither_present_nor_excused(["loop", "matrix"], excuse | {"scan": "no"}) == [
         "scan"
     ]
 
 
 def test_forms_out_of_order_are_found():
-    assert rooms.out_of_order(["loop", "step", "scan"]) == ["loop", "step", "scan"]
+    assert mixer_files.out_of_order(["loop", "step", "scan"]) == ["loop", "step", "scan"]
 
 
 def test_another_contract_is_found():
@@ -129,8 +134,8 @@ def test_another_contract_is_found():
     def extended(x: int, state: int | None = None, *, size: int = 4) -> int: ...
 
     wrong = dict(a=renamed, b=defaulted, c=untyped, d=returning, e=demanding)
-    assert rooms.other_contracts(dict(loop=loop, f=extended, **wrong)) == list(wrong)
+    assert mixer_files.other_contracts(dict(loop=loop, f=extended, **wrong)) == list(wrong)
 
 
 def test_a_form_without_its_cost_is_found():
-    assert rooms.without_cost(dict(loop=loop, scan=lambda x: x)) == ["scan"]
+    assert mixer_files.without_cost(dict(loop=loop, scan=lambda x: x)) == ["scan"]

@@ -1,4 +1,4 @@
-"""What every room is swept with: its forms, a state that some past left, layouts of x."""
+"""What every mixer is swept with: its forms, a state that some past left, layouts of x."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,7 +15,7 @@ FORMS = [
     for mixer in MIXERS.values()
     for name, form in mixer.forms.items()
 ]
-ROOMS = [pytest.param(mixer, id=mixer.name) for mixer in MIXERS.values()]
+EVERY = [pytest.param(mixer, id=mixer.name) for mixer in MIXERS.values()]
 FUSED = [pytest.param(mixer, id=mixer.name) for mixer in MIXERS.values() if "fused" in mixer.forms]
 
 

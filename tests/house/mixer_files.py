@@ -1,4 +1,4 @@
-"""How a room is furnished: rules that read its source, and rules that read its card."""
+"""The order and the parts of a mixer: rules that read its file, and rules that read its forms."""
 
 import ast
 import inspect
@@ -21,7 +21,7 @@ def order(source: str) -> list[str]:
 
 
 def missing(source: str) -> list[str]:
-    """Furniture that every room has, and this one does not."""
+    """Names that every mixer defines, and this one does not."""
     names = {name for name, _ in _pieces(source)}
     needed = {"State", "CONTRACT", "loop", "weights", "draw", "MIXER"}
     described = {"docstring"} if not ast.get_docstring(ast.parse(source)) else set()
@@ -29,7 +29,7 @@ def missing(source: str) -> list[str]:
 
 
 def calls_between_forms(source: str) -> list[str]:
-    """`form -> form` for every form that reaches another one, helpers of the room included."""
+    """`form -> form` for every form that reaches another one, helpers of the file included."""
     pieces = dict(_pieces(source))
     found = []
     for form in (f for f in FORMS if f in pieces):
@@ -92,7 +92,7 @@ def _required_extra(form: Callable[..., Any]) -> bool:
 
 
 def _pieces(source: str) -> list[tuple[str, ast.AST]]:
-    """Every name that a room defines at its top level, with its node, top to bottom."""
+    """Every name that a file defines at its top level, with its node, top to bottom."""
     pieces: list[tuple[str, ast.AST]] = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -103,7 +103,7 @@ def _pieces(source: str) -> list[tuple[str, ast.AST]]:
 
 
 def _reach(start: str, pieces: Mapping[str, ast.AST]) -> set[str]:
-    """Names that a function uses, itself or through other functions of the room."""
+    """Names that a function uses, itself or through other functions of the file."""
     seen: set[str] = set()
     todo = [start]
     while todo:
