@@ -67,8 +67,7 @@ def launch(
     pieces = threads.pieces(wanted, work, LARGE)
     parts = threads.grid(B * size.groups, blocks, wanted, pieces)
     sizes = tuple(size)
-    between = _between(places, size, max(right - left for *_, left, right in parts))
-    starts = (0, *(end for _, end in between[:-1]))
+    starts, between = _layout(places, size, max(right - left for *_, left, right in parts))
     jobs = [partial(program, zeros, told, sizes, part, back, starts) for part in parts]
     _run(jobs, wanted, between, kinds[2])
 
@@ -79,11 +78,12 @@ def _told(t: Tensor) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)  # a small call would spend a tenth of its time here
-def _between(
+def _layout(
     places: Callable[[Size, Piece], Sequence[int]], size: Size, blocks: int
-) -> list[tuple[int, int]]:
-    """The gaps of scratch memory for a piece that is so many blocks wide."""
-    return gaps(places(size, Piece(0, 1, 0, blocks)))
+) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    """Where the places of scratch memory begin for a piece so many blocks wide, and the gaps."""
+    between = gaps(places(size, Piece(0, 1, 0, blocks)))
+    return (0, *(end for _, end in between[:-1])), between
 
 
 def _run(
