@@ -19,7 +19,8 @@ from . import fork
 from .notice import notice
 
 _MACHINE = Path(__file__).parent  # nothing here is compiled into a kernel
-_IMPORT = re.compile(r"^ *from (\.+)([\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
+_PACKAGE = Path(__file__).parents[2]
+_IMPORT = re.compile(r"^ *from (\.+|trilby\.)([\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 """Import lines. Parsing the files instead would make the first call up to 50 ms longer."""
 
 inner = partial(
@@ -112,7 +113,7 @@ def fingerprint(path: Path) -> int:
 
 
 def files(path: Path) -> set[Path]:
-    """A file of a package and all files that it reaches by relative imports.
+    """A file and all files that it reaches by relative imports and by imports from trilby.
 
     The files in the folder of this one are left out: they run kernels, and are not compiled into
     them.
@@ -131,11 +132,12 @@ def files(path: Path) -> set[Path]:
 
 @cache
 def _imported(path: Path) -> list[Path]:
-    """The files of the modules, and of the packages, that its relative imports name."""
+    """The files of the modules, and of the packages, that its imports name."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""  # not if it is in an archive
     found = []
     for dots, module, names in _IMPORT.findall(text):
-        base = path.parents[len(dots) - 1].joinpath(*module.split("."))
+        start = _PACKAGE if dots == "trilby." else path.parents[len(dots) - 1]
+        base = start.joinpath(*module.split("."))
         for place in (base, *(base / name for name in re.findall(r"\w+", names))):
             found += [f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()]
     return found

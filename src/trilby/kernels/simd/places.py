@@ -36,26 +36,17 @@ def skip(context, line, n):
 
 
 @intrinsic
-def laid(context, address, like, sizes):
-    """Scratch memory from an address on: a pointer for each name of the NamedTuple `sizes`."""
+def laid(context, address, like, starts, names):
+    """Scratch memory from an address on: a pointer for each name of the NamedTuple `names`."""
     kind = types.CPointer(like)
-    places = types.NamedUniTuple(kind, sizes.count, sizes.instance_class)
+    places = types.NamedUniTuple(kind, starts.count, names.instance_class)
 
     def generate(context, build, signature, args):
-        data, found = build.inttoptr(args[0], context.get_value_type(kind)), []
-        for i in range(sizes.count):
-            found.append(data)
-            data = build.gep(data, [_after(build, build.extract_value(args[2], i))])
+        data = build.inttoptr(args[0], context.get_value_type(kind))
+        found = [build.gep(data, [build.extract_value(args[2], i)]) for i in range(starts.count)]
         return context.make_tuple(build, places, found)
 
-    return places(types.int64, like, sizes), generate
-
-
-def _after(build, size):
-    """How far behind the beginning of a place the next one begins: whole gaps, at least one."""
-    gap = ir.Constant(size.type, GAP)
-    return build.mul(build.add(build.udiv(build.add(size, ir.Constant(size.type, GAP - 1)), gap),
-                               ir.Constant(size.type, 1)), gap)  # fmt: skip
+    return places(types.int64, like, starts, names), generate
 
 
 def gaps(sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -6,29 +6,32 @@ last to the first: the states inside are computed again, then the gradient of th
 """
 
 from functools import partial
-from typing import Any, NamedTuple
-
-from numba.extending import register_jitable
+from typing import NamedTuple
 
 from ...machine.compiler import Kernel, inner
-from ...simd.places import laid, read, row, skip, write
-from ..recurrence.program import signature
+from ...simd.places import laid, read, skip, write
+from ..recurrence.record import (
+    RESULT,
+    along,
+    blocks,
+    down,
+    positions,
+    record,
+    scratch,
+    shares,
+    single,
+    state,
+)
 from ..recurrence.sequences import (
     Piece,
-    Sequence,
     Size,
-    State,
     blank,
     chunk_of,
     fetch_gates,
     fetch_rows,
     fetch_state,
-    head_of,
-    is_first,
     pack_rows,
-    part_of,
     shape_of,
-    state_of,
 )
 from .walks import (
     CHUNK,
@@ -49,123 +52,79 @@ from .walks import (
     tell,
 )
 
-
-class Given(NamedTuple):
-    """What the program is told: sequences, the state at the start, gradients."""
-
-    x: Any
-    w: Any
-    z: Any
-    p: Any
-    g: Any
-    start: Any
-    dend: Any  # the gradient of the state at the end
-    dp: Any
-    dw: Any
-    dg: Any  # a share for each half of a block of columns
+QUADS = CHUNK // QUAD
 
 
-class Places(NamedTuple):
-    """Scratch memory: a chunk of the sequences, what its positions tell each other, states."""
+class Backward(NamedTuple):
+    """What the program works with: sequences, the state at the start, gradients."""
 
-    x: Any
-    z: Any
-    w: Any
-    p: Any
-    dp: Any
-    old: Any  # the share of dp that was there before each four positions
-    dw: Any
-    a: Any
-    g: Any
-    decays: Any
-    scores: Any
-    d: Any  # the gradient of the state
-    borders: Any  # the states at the beginnings of chunks
-    rest: Any  # what rounding has left of them
-    inside: Any  # the states inside of a chunk, of one block of columns
-
-
-class At(NamedTuple):
-    """Where the head begins that is worked on, in each of the sequences."""
-
-    x: Any
-    w: Any
-    z: Any
-    p: Any
-    g: Any
-    dp: Any
-    dw: Any
-    dg: Any
+    x: down()
+    w: along()
+    z: down()
+    p: along()
+    g: single()
+    start: state()
+    dend: state()  # the gradient of the state at the end
+    dp: along(RESULT)
+    dw: along(RESULT)
+    dg: shares()  # one of each half of a block of columns
+    old: scratch(lambda span, size, shape: span * shape.width)  # of dp, from before each four
+    a: positions()
+    decays: scratch(lambda span, size, shape: QUADS * DECAYS)
+    scores: scratch(lambda span, size, shape: QUADS * SCORES)
+    d: blocks()  # the gradient of the state
+    borders: scratch(  # the states at the beginnings of chunks
+        lambda span, size, shape: (size.T + CHUNK - 1) // CHUNK * shape.rows * shape.width
+    )
+    rest: blocks()  # what rounding has left
+    inside: scratch(lambda span, size, shape: (QUADS + 1) * shape.block)  # states, of one block
 
 
-@register_jitable
-def backward_places(size, piece):
-    """How many numbers each place has."""
-    shape, quads = shape_of(size, piece), CHUNK // QUAD
-    down, along, state = CHUNK * shape.height, CHUNK * shape.width, shape.rows * shape.width
-    return Places(
-        x=down, z=down, w=along, p=along, dp=along, old=along, dw=along, a=CHUNK, g=CHUNK,
-        decays=quads * DECAYS, scores=quads * SCORES, d=state,
-        borders=(size.T + CHUNK - 1) // CHUNK * state, rest=state,
-        inside=(quads + 1) * shape.block,
-    )  # fmt: skip
+backward_places, backward_parts, backward_signature = record(Backward, lambda T: CHUNK)
 
 
-@partial(Kernel, signature=signature(10))
+@partial(Kernel, signature=backward_signature)
 def BACKWARD(told, part, address):
-    tensors, sizes, _back, (element, result, number) = told[0]
+    tensors, sizes, starts, _back, kinds = told[0]
     size, piece = Size(*sizes), Piece(*part[0])
-    x, w, z, p, g, start, dend, dp, dw, dg = tensors
-    given = Given(
-        Sequence(element, *x), Sequence(element, *w), Sequence(element, *z), Sequence(element, *p),
-        Sequence(number, *g), State(number, *start), State(number, *dend),
-        Sequence(result, *dp), Sequence(result, *dw), Sequence(number, *dg),
-    )  # fmt: skip
-    place, shape = laid(address, number, backward_places(size, piece)), shape_of(size, piece)
+    place, shape = laid(address, kinds[2], starts, Backward), shape_of(size, piece)
     together = size.heads // size.groups  # heads that add up in one result
     for item in range(piece.first, piece.end):
         b, first = item // size.groups, item % size.groups * together
         for h in range(first, first + together):
-            head_back(given, place, size, shape, b, h)
+            head_back(backward_parts(kinds, tensors, size, shape, b, h), place, shape, size.T)
 
 
 @inner()
-def head_back(given, place, size, shape, b, h):
+def head_back(at, place, shape, T):
     """All positions of one head."""
-    H, left, T = size.heads, shape.left, size.T
-    at = At(
-        head_of(given.x, b, h, H), part_of(given.w, b, h, H, left),
-        head_of(given.z, b, h, H), part_of(given.p, b, h, H, left),
-        head_of(given.g, b, h, H), part_of(given.dp, b, h, H, left),
-        part_of(given.dw, b, h, H, left), part_of(given.dg, b, h, H, left // shape.lanes * 2),
-    )  # fmt: skip
-    fetch_state(place.borders, given.start, state_of(given.start, b, h, shape), shape)
-    fetch_state(place.d, given.dend, state_of(given.dend, b, h, shape), shape)
+    fetch_state(place.borders, at.start, shape)
+    fetch_state(place.d, at.dend, shape)
     there, long = (T + CHUNK - 1) // CHUNK - 1, False
     for number in range(there):
-        long = to_border(given, place, shape, at, number, T, long)
+        long = to_border(at, place, shape, number, T, long)
     for number in range(there, -1, -1):
         chunk = chunk_of(number * CHUNK, CHUNK, T, QUAD, False)
-        fetch_rows(place.x, shape.height, given.x, at.x, shape.rows, chunk)
-        fetch_rows(place.z, shape.height, given.z, at.z, shape.rows, chunk)
-        fetch_rows(place.w, shape.width, given.w, at.w, shape.columns, chunk)
-        fetch_rows(place.p, shape.width, given.p, at.p, shape.columns, chunk)
-        fetch_gates(place.g, place.a, given.g, at.g, chunk, False)
+        fetch_rows(place.x, at.x, chunk)
+        fetch_rows(place.z, at.z, chunk)
+        fetch_rows(place.w, at.w, chunk)
+        fetch_rows(place.p, at.p, chunk)
+        fetch_gates(place.g, place.a, at.g, chunk, False)
         tell(place, shape, chunk, False)
         for c in range(shape.blocks):
             inside_again(place, shape, chunk, number, c)
-            block_back(given, place, shape, chunk, at, number, c)
-        pack_rows(given.dp, at.dp, place.dp, shape, chunk, is_first(given.dp, h, H))
-        pack_rows(given.dw, at.dw, place.dw, shape, chunk, is_first(given.dw, h, H))
+            block_back(at.dg, place, shape, chunk, number, c)
+        pack_rows(at.dp, place.dp, chunk)
+        pack_rows(at.dw, place.dw, chunk)
 
 
 @inner()
-def to_border(given, place, shape, at, number, T, lasted):
+def to_border(at, place, shape, number, T, lasted):
     """The state at the end of a chunk from that at its beginning; whether it lasts."""
     chunk = chunk_of(number * CHUNK, CHUNK, T, QUAD, False)
-    fetch_rows(place.x, shape.height, given.x, at.x, shape.rows, chunk)
-    fetch_rows(place.w, shape.width, given.w, at.w, shape.columns, chunk)
-    fetch_gates(place.g, place.a, given.g, at.g, chunk, False)
+    fetch_rows(place.x, at.x, chunk)
+    fetch_rows(place.w, at.w, chunk)
+    fetch_gates(place.g, place.a, at.g, chunk, False)
     long = lasting(place.g, CHUNK)
     if long and not lasted:
         blank(place.rest, 0, shape.rows * shape.width)
@@ -214,9 +173,9 @@ def inside_again(place, shape, chunk, number, c):
 
 
 @inner()
-def block_back(given, place, shape, chunk, at, number, c):
+def block_back(dg, place, shape, chunk, number, c):
     """The gradient of the state from the end of a chunk to its beginning, in one block."""
-    half, dg = shape.lanes // 2, given.dg
+    half = shape.lanes // 2
     for i in range(chunk.whole // QUAD - 1, -1, -1):
         before = before_four(place, shape, number, c, i)
         rows = rows_of(place, shape, i * QUAD)
@@ -230,4 +189,4 @@ def block_back(given, place, shape, chunk, at, number, c):
             found = backward(there, b, rows, columns, d, p)
             for j in range(min(QUAD, chunk.many - i * QUAD)):
                 t = chunk.first + i * QUAD + j
-                row(dg.address, dg.like, at.dg + t * dg.time + 2 * c + side)[0] = found[j]
+                skip(dg.line, t * dg.time + 2 * c + side)[0] = found[j]

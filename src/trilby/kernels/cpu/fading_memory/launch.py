@@ -14,7 +14,7 @@ only ever multiplied, so one that is 0 forgets exactly, and nothing is lost by s
 import torch
 from torch import Tensor
 
-from ..recurrence.launch import fresh, launch, size_of
+from ..recurrence.launch import fresh, gates, launch, size_of
 from .backward import BACKWARD, backward_places
 from .forward import FORWARD, forward_places
 
@@ -28,7 +28,7 @@ def fading_memory(
     if not q.shape[1] or not state.numel():
         return y.zero_(), state.detach().clone(memory_format=torch.contiguous_format)
     after = fresh(state, state.shape)
-    tensors = (k, v, q, _gates(g, state), state, after, y)
+    tensors = (k, v, q, gates(g, state), state, after, y)
     size = size_of(state, v.shape[1], H)
     launch(FORWARD, tensors, (k, y, state), size, forward_places)
     return y, after
@@ -49,19 +49,14 @@ def fading_memory_backward(
             torch.zeros_like(g, memory_format=torch.contiguous_format),
             before.copy_(dstate),
         )
-    gates, dstate = _gates(g, state), dstate.to(state.dtype)
-    turned = (q, dy, k, gates, dstate, before, dv)
+    decays, dstate = gates(g, state), dstate.to(state.dtype)
+    turned = (q, dy, k, decays, dstate, before, dv)
     size = size_of(state, T, v.shape[2])
     launch(FORWARD, turned, (q, dv, state), size, forward_places, back=True)
     size = size_of(state.mT, T, min(q.shape[2], k.shape[2]))
     blocks = -(-size.columns // size.lanes)
     dg = state.new_empty(*q.shape[:2], H, 2 * blocks)  # a share of each half of a block
-    tensors = (v, k, dy, q, gates, state.mT, dstate.mT, dq, dk, dg)
+    tensors = (v, k, dy, q, decays, state.mT, dstate.mT, dq, dk, dg)
     launch(BACKWARD, tensors, (q, dq, state), size, backward_places)
     dg = dg.sum(-1).unflatten(2, (g.shape[2], -1)).sum(-1)
     return dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype), dg.to(g.dtype), before
-
-
-def _gates(g: Tensor, state: Tensor) -> Tensor:
-    """g [B, T, n, 1] in the dtype of the state; the kernel takes the exponentials."""
-    return g.detach().to(state.dtype)[..., None]

@@ -39,6 +39,11 @@ def size_of(state: Tensor, T: int, groups: int) -> Size:
     return Size(T, heads, groups, rows, columns, lanes(kind, 2))
 
 
+def gates(g: Tensor, state: Tensor) -> Tensor:
+    """g [B, T, n] as a sequence [B, T, n, 1] in the dtype of the state."""
+    return g.detach().to(state.dtype)[..., None]
+
+
 def launch(
     kernel: Kernel, tensors: Sequence[Tensor], kinds: Sequence[Tensor], size: Size,
     places: Callable[[Size, Piece], Sequence[int]], back: bool = False,
@@ -55,14 +60,14 @@ def launch(
     """
     B = tensors[0].shape[0]
     program = kernel.of((ELEMENT[kinds[0].dtype], ELEMENT[kinds[1].dtype]))
-    told = [number for t in tensors for number in _told(t)]
-    told += (*size, back, *_ZEROS)
     work = B * size.heads * size.T * size.rows * size.columns
     wanted = threads.count() if work >= SMALL else 1
     blocks = -(-size.columns // size.lanes)
     pieces = threads.pieces(wanted, work, LARGE)
     parts = threads.grid(B * size.groups, blocks, wanted, pieces)
-    between = _between(places, size, max(right - left for *_, left, right in parts))
+    starts, between = _layout(places, size, max(right - left for *_, left, right in parts))
+    told = [number for t in tensors for number in _told(t)]
+    told += (*size, *starts, back, *_ZEROS)
     if CHECKED:
         _checked(program, told, parts, between, kinds[2])
         return
@@ -78,11 +83,12 @@ def _told(t: Tensor) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)  # a small call would spend a tenth of its time here
-def _between(
+def _layout(
     places: Callable[[Size, Piece], Sequence[int]], size: Size, blocks: int
-) -> list[tuple[int, int]]:
-    """The gaps of scratch memory for a piece that is so many blocks wide."""
-    return gaps(places(size, Piece(0, 1, 0, blocks)))
+) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    """Where the places of scratch memory begin for a piece so many blocks wide, and the gaps."""
+    between = gaps(places(size, Piece(0, 1, 0, blocks)))
+    return (0, *(end for _, end in between[:-1])), between
 
 
 def _checked(

@@ -18,28 +18,23 @@ AHEAD = 8  # positions that are asked for before they are unpacked
 LINE = 16  # numbers of float32 in a line of the cache
 
 
-class Sequence(NamedTuple):
-    """A tensor [B, T, heads, n]: its address, its strides, and a zero of its type."""
+class Part(NamedTuple):
+    """What a head has of a sequence, in the columns of a piece."""
 
-    like: Any
-    address: Any
-    batch: Any
+    line: Any  # a pointer to its first number
     time: Any
-    head: Any
     step: Any
-    heads: Any
+    n: Any  # numbers of a position
+    width: Any  # and how many it takes in scratch memory
+    first: Any  # whether the head is the first of those that share this
 
 
-class State(NamedTuple):
-    """A tensor [B, H, R, W]: its address, its strides, and a zero of its type."""
+class StatePart(NamedTuple):
+    """What a head has of a state, in the columns of a piece."""
 
-    like: Any
-    address: Any
-    batch: Any
-    head: Any
+    line: Any
     row: Any
     step: Any
-    rows: Any
 
 
 class Size(NamedTuple):
@@ -104,21 +99,37 @@ def chunk_of(begin, span, T, together, back):
 
 
 @inner()
-def head_of(sequence, b, h, heads):
-    """Where head h of row b begins; heads of the sequence that are fewer are shared evenly."""
-    return b * sequence.batch + (h * sequence.heads // heads) * sequence.head
+def part_of(like, told, b, h, heads, left, n, width):
+    """What head h of row b has of a sequence; heads of it that are fewer are shared evenly."""
+    address, batch, time, head, step, few = told
+    at = b * batch + (h * few // heads) * head + left * step
+    return Part(row(address, like, at), time, step, n, width, h % (heads // few) == 0)
 
 
 @inner()
-def is_first(sequence, h, heads):
-    """Whether head h is the first of those that share a head of the sequence."""
-    return h % (heads // sequence.heads) == 0
+def down_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, 0, shape.rows, shape.height)
 
 
 @inner()
-def part_of(sequence, b, h, heads, left):
-    """Where the columns from `left` on of a head begin."""
-    return head_of(sequence, b, h, heads) + left * sequence.step
+def along_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, shape.left, shape.columns, shape.width)
+
+
+@inner()
+def single_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, 0, 1, 1)
+
+
+@inner()
+def shares_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, 2 * (shape.left // shape.lanes), 2 * shape.blocks, 0)
+
+
+@inner()
+def state_of(like, told, b, h, heads, shape):
+    address, batch, head, down, step, _ = told
+    return StatePart(row(address, like, b * batch + h * head + shape.left * step), down, step)
 
 
 @inner()
@@ -138,18 +149,15 @@ def blank(place, at, n):
 
 
 @inner()
-def ask(sequence, at, n):
+def ask(line, n):
     """Ask for n numbers that are read soon: a head is a short piece of a long row of memory."""
-    line = row(sequence.address, sequence.like, at)
     for j in range(0, n, LINE):
         prefetch(line, j)
 
 
 @inner()
-def unpack(place, sequence, at, n):
+def unpack(place, line, step, n):
     """n numbers of a sequence, in the dtype of the place."""
-    step = sequence.step
-    line = row(sequence.address, sequence.like, at)
     if step == 1:
         for j in range(n):
             place[j] = decoded(line[j])
@@ -159,36 +167,34 @@ def unpack(place, sequence, at, n):
 
 
 @inner()
-def fetch_rows(place, width, sequence, at, n, chunk):
-    """A chunk of a sequence, n numbers a position; zeros beside them and below the last."""
+def fetch_rows(place, part, chunk):
+    """A chunk of a sequence; zeros beside the numbers of a position and below the last."""
+    n, width = part.n, part.width
     for i in range(chunk.many):
         t = chunk.first + i * chunk.step
         ahead = t + AHEAD * chunk.step
         if 0 <= ahead < chunk.T:
-            ask(sequence, at + ahead * sequence.time, n)
-        unpack(skip(place, i * width), sequence, at + t * sequence.time, n)
+            ask(skip(part.line, ahead * part.time), n)
+        unpack(skip(place, i * width), skip(part.line, t * part.time), part.step, n)
         blank(place, i * width + n, width - n)
     blank(place, chunk.many * width, (chunk.whole - chunk.many) * width)
 
 
 @inner()
-def fetch_gates(g, a, sequence, at, chunk, later):
+def fetch_gates(g, a, part, chunk, later):
     """The gates of a chunk, and the decays exp(g); `later`: of the position after each.
 
     A gate after the last position is 0, and so are those that fill up the chunk.
     """
-    line = row(sequence.address, sequence.like, at)
     for i in range(chunk.whole):
         t = chunk.first + i * chunk.step + (1 if later else 0)
-        g[i] = line[t * sequence.time] if i < chunk.many and t < chunk.T else 0.0
+        g[i] = part.line[t * part.time] if i < chunk.many and t < chunk.T else 0.0
         a[i] = exp(g[i])
 
 
 @inner()
-def pack(sequence, at, place, n, first):
+def pack(line, step, place, n, first):
     """n numbers of a place into a result, or on top of what is there already."""
-    step = sequence.step
-    line = row(sequence.address, sequence.like, at)
     if step == 1 and first:
         for j in range(n):
             line[j] = encoded(place[j], line[j])
@@ -198,27 +204,21 @@ def pack(sequence, at, place, n, first):
     else:
         for j in range(n):
             before = 0.0 if first else decoded(line[j * step])
-            line[j * step] = encoded(before + place[j], sequence.like)
+            line[j * step] = encoded(before + place[j], line[j * step])
 
 
 @inner()
-def pack_rows(sequence, at, place, shape, chunk, first):
+def pack_rows(part, place, chunk):
     """A chunk of a place into a result, or on top of what other heads of a group left there."""
     for i in range(chunk.many):
-        t = chunk.first + i * chunk.step
-        pack(sequence, at + t * sequence.time, skip(place, i * shape.width), shape.columns, first)
+        line = skip(part.line, (chunk.first + i * chunk.step) * part.time)
+        pack(line, part.step, skip(place, i * part.width), part.n, part.first)
 
 
 @inner()
-def state_of(state, b, h, shape):
-    """Where the columns of a piece begin in the state of a head."""
-    return b * state.batch + h * state.head + shape.left * state.step
-
-
-@inner()
-def fetch_state(place, state, at, shape):
+def fetch_state(place, state, shape):
     """A state [rows, columns] as blocks of columns, each row after row, zeros beside it."""
-    line, L = row(state.address, state.like, at), shape.lanes
+    line, L = state.line, shape.lanes
     for c in range(shape.blocks):
         for r in range(shape.rows):
             for j in range(L):
@@ -228,9 +228,9 @@ def fetch_state(place, state, at, shape):
 
 
 @inner()
-def pack_state(state, at, place, shape, fade):
+def pack_state(state, place, shape, fade):
     """Blocks of columns back into a state [rows, columns], each number times `fade`."""
-    line, L = row(state.address, state.like, at), shape.lanes
+    line, L = state.line, shape.lanes
     for r in range(shape.rows):
         for j in range(shape.columns):
             value = place[j // L * shape.block + r * L + j % L] * fade
