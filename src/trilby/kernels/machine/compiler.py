@@ -69,10 +69,10 @@ class Kernel:
         return program
 
     def _compile(self, element: Any) -> Any:
-        signature = types.void(*self._signature(element))
         try:
             folder = str(numba.njit(cache=True)(self._source).stats.cache_path)
             with notice(self._source.__module__, element, folder):
+                signature = types.void(*self._signature(element))
                 program = numba.cfunc(signature, cache=True, **_OPTIONS)(self._source)
         except NumbaError:
             raise  # a fault in the kernel, not in the cache
@@ -83,6 +83,7 @@ class Kernel:
                 type(problem).__name__,
                 " ".join(str(problem).split()),
             )
+            signature = types.void(*self._signature(element))
             program = numba.cfunc(signature, **_OPTIONS)(self._source)
         else:
             if not program.cache_hits:
