@@ -179,11 +179,13 @@ def _module(user: UserModule, run: _Run) -> Report:
 def _explained(user: UserModule, subject: ModuleSubject) -> Explain:
     """What is shown of a broken law: a reproducer, and what the law shows besides."""
 
-    def explain(law: Law, setting: Setting, found: Finding) -> tuple[str, str]:
-        again = script(user, subject, setting, found, law.reproduce)
-        return again, "" if found.kind == "raises" else law.detail(user, subject, setting)
+    def again(law: Law, setting: Setting, found: Finding) -> str:
+        return script(user, subject, setting, found, law.reproduce)
 
-    return explain
+    def detail(law: Law, setting: Setting, found: Finding) -> str:
+        return "" if found.kind == "raises" else law.detail(user, subject, setting, found)
+
+    return again, detail
 
 
 def _wanted(laws: Iterable[str] | None) -> list[str]:

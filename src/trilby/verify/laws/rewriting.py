@@ -1,6 +1,7 @@
 """Rewriting a part of the input, and gradients of single positions: how a leak is seen."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +50,19 @@ class Rewrite:
         if self.subject.is_rounding(known):
             return Finding("leak", note=rounded("later positions"), units=known.units)
         spots = future
-        while len(spots) > 1:  # the half that changes anything, for as long as there is one
-            half = len(spots) // 2
-            for part in (spots[:half], spots[half:]):
+        while half := self._half(spots, t, y, floor):
+            spots, known = half
+        return self._leak(known, t, spots, floor)
+
+    def _half(self, spots: range, t: int, y: Tensor, floor: float) -> tuple[range, Change] | None:
+        """The half of the positions that changes anything, if there is one."""
+        middle = len(spots) // 2
+        for part in (spots[:middle], spots[middle:]) if middle else ():
+            with suppress(Exception):  # it refuses what half of the positions make of its input
                 less = self._change(part, t, y)
                 if less.size > 4 * floor and not self.subject.is_rounding(less):
-                    spots, known = part, less
-                    break
-            else:
-                break
-        return self._leak(known, t, spots, floor)
+                    return part, less
+        return None
 
     def _leak(self, known: Change, t: int, spots: range, floor: float) -> Finding:
         """The finding that positions before t changed with those of `spots`."""
@@ -83,7 +87,10 @@ class Rewrite:
         """Whether a gradient shows the leak too, and whether it hid behind the parameters."""
         if self.setting.mode == "redrawn":
             return "hidden leak"
-        grads = gradients(self.subject, self.setting, self.state is not None, [t])
+        try:
+            grads = [*gradients(self.subject, self.setting, self.state is not None, [t])]
+        except Exception:
+            return "leak"  # its backward raises, so nobody can tell
         known = [g[:, spots.start : spots.stop] for _, _, _, g in grads]
         shows = any(bool(g.nan_to_num(0).count_nonzero()) for g in known)
         return "leak" if shows or not known else "leak without gradient"

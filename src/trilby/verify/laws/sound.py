@@ -20,6 +20,7 @@ from ..subjects.user_module import UserModule
 from ..wording import short
 from .law import Law
 from .module_sizes import HALF, at_lengths, own
+from .resumes import beyond
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SHORT = 65  # up to here extreme magnitudes and states are judged as well
@@ -47,7 +48,13 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
         got = subject.compared(subject.leaves(sequences, state))
         yield _excused(limits.judged(got, ""), subject, setting, ())
         for lengths, how in _streams(setting.T) if subject.streams else ():
-            stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
+            try:
+                stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
+            except Exception as error:
+                if not subject.is_limit(setting):
+                    raise
+                yield Finding("unsound", note=beyond(setting, error))
+                break
             found = limits.judged(stream, how).at(pieces=lengths)
             yield _excused(found, subject, setting, lengths)
     if setting.T <= STREAM and setting.scale == 1 and isinstance(subject, MixerForm):

@@ -142,7 +142,7 @@ class Report:
     def _notes(self) -> dict[str, list[str]]:
         notes: dict[str, list[str]] = {}
         for v in self.verdicts:
-            for note in v.notes if v.ok else ():
+            for note in v.notes:
                 notes.setdefault(f"{v.law}, {note}", []).append(v.subject)
         return notes
 

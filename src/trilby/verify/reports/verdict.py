@@ -24,7 +24,8 @@ class Verdict:
         sentence: one line with the numbers.
         reproducer: lines of Python that show it.
         detail: lines that a report shows below the sentence: the measured triangle of a leak.
-        notes: what a reader should know although nothing is broken; the sentence has them too.
+        notes: what a reader should know beside the sentence; where nothing is broken it has them
+            too.
         witness: where the fault shows, as data; empty unless a law is broken.
 
     >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))

@@ -16,7 +16,7 @@ from ..copies.nested import Leaves, convert
 from ..copies.restore import Snapshot
 from ..precision.allowance import FACTOR, PROBES, Allowance, Within, allowances
 from ..precision.choices import followed
-from ..sizes import Setting
+from ..sizes import LOOKED_AT, Setting, cuts
 from .example import Example
 from .subject import COARSE, FINE, Sequences, Subject, half_of_the_digits
 
@@ -122,6 +122,23 @@ class ModuleSubject(Subject):
     def rewritten_rows(self, B: int) -> list[tuple[int, ...]]:
         """All rows at once."""
         return [tuple(range(B))]
+
+    def takes(self, setting: Setting) -> bool:
+        """Whether it took this length in one call; a row less is tried only where it is a batch."""
+        return setting.T in self.user.lengths
+
+    def is_limit(self, setting: Setting) -> bool:
+        """Beyond the length of the example: a cache may be as long as the user needs it."""
+        return self.user.example.size[1] < setting.T
+
+    def cuts_alone(self, T: int) -> list[int]:
+        """At the ends and in the middle; around borders of blocks where rows do not look at all."""
+        whole = T <= LOOKED_AT and not self.large
+        return sorted({t for t in (1, T // 2, T - 1) if 0 < t < T}) if whole else cuts(T)
+
+    def records_at(self, setting: Setting) -> bool:
+        """In the user's dtype: they are recorded in float64 whatever the dtype is."""
+        return setting.dtype == self.user.dtype
 
     def another_size(self, setting: Setting) -> Setting:
         """The same size with other values: it need not take another size."""
