@@ -109,12 +109,12 @@ def _held(
         if one.note:
             units[one.note] = max(units.get(one.note, 0.0), one.units)
     notes = [f"{note}, {most:.2g} units" if most else note for note, most in units.items()]
-    if left:
-        notes.append(f"the time limit left {len(left)} sizes, from {left[0]}")
+    cut = f"the time limit left {len(left)} sizes, from {left[0]}" if left else ""
+    notes += [cut] if cut else []
     counted = f"holds in {len(found)} comparisons at {len(settings)} sizes"
     return Verdict(
         subject.name, law.name, "holds", "", best.error, best.allowed, best.place,
-        "; ".join([counted, *notes]), notes=tuple(notes),
+        "; ".join([counted, *notes]), notes=tuple(notes), cut=cut,
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class UserModule:
         padding, documents: the keywords of a mask and of documents, or None.
         lengths: the T that it takes, of those that were tried.
         refused_lengths: T -> the exception that it raised.
+        left_out: T -> why it was not tried, though it might be taken.
         refused_dtypes: dtype -> the exception that it raised.
         uncopied: why it cannot be copied and is put back after each call; empty if it can.
         from_factory: whether a class or a factory without arguments made it.
@@ -60,6 +61,7 @@ class UserModule:
     documents: str | None = None
     lengths: tuple[int, ...] = ()
     refused_lengths: dict[int, str] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
     refused_dtypes: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
     uncopied: str = ""
@@ -273,7 +275,7 @@ class UserModule:
         if self.large:
             lines.append(f"for its size, {self.size / 1e6:.3g} M parameters: {SPARED}")
         by: dict[str, list[str]] = {}
-        for length, why in self.refused_lengths.items():
+        for length, why in (self.refused_lengths | self.left_out).items():
             by.setdefault(why, []).append(str(length))
         return lines + [f"T {' '.join(lengths)}: {why}" for why, lengths in by.items()]
 
