@@ -12,7 +12,6 @@ from trilby.verify.laws import module_sizes
 from trilby.verify.subjects import prepare
 from trilby.verify.subjects.prepare import prepared
 
-
 MET: set[int] = set()  # lengths that were compiled, as by a compiler whose cache is the process's
 
 

@@ -123,9 +123,9 @@ class ModuleSubject(Subject):
         """All rows at once."""
         return [tuple(range(B))]
 
-    def takes(self, setting: Setting) -> bool:
-        """Whether it took this length in one call; a row less is tried only where it is a batch."""
-        return setting.T in self.user.lengths
+    def takes_length(self, T: int) -> bool:
+        """Whether it took this length."""
+        return T in self.user.lengths
 
     def is_limit(self, setting: Setting) -> bool:
         """Beyond the length of the example: a cache may be as long as the user needs it."""
@@ -135,6 +135,11 @@ class ModuleSubject(Subject):
         """At the ends and in the middle; around borders of blocks where rows do not look at all."""
         whole = T <= LOOKED_AT and not self.large
         return sorted({t for t in (1, T // 2, T - 1) if 0 < t < T}) if whole else cuts(T)
+
+    def redrawn_at(self, setting: Setting) -> Setting | None:
+        """In eval mode, of a copy."""
+        free = self.user.owned and not self.large and setting.mode in ("", "train")
+        return replace(setting, mode="redrawn") if free else None
 
     def records_at(self, setting: Setting) -> bool:
         """In the user's dtype: they are recorded in float64 whatever the dtype is."""

@@ -3,6 +3,7 @@
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from torch import nn
 from ...errors import CallError
 from ...shapes import what
 from ...streaming import Carry
+from ..copies.independent import still_used
 from ..copies.nested import convert
+from ..copies.owning import owning
 from ..process import include
 from ..sizes import Setting
 from ..wording import described, first_line, label
@@ -42,6 +45,7 @@ def prepared(
             one that refuses its own example; the module's own error is quoted.
     """
     given, (target, name) = target, _subject(target)
+    made = target is not given
     include(target)
     if example is None:
         raise CallError(f"check: example is missing; give the arguments of one call of {name}")
@@ -49,13 +53,14 @@ def prepared(
         raise CallError(
             f"check: carry is {what(carry)}, expected e.g. by_state('state') of trilby.streaming"
         )
+    target = owning(target, name)
     _present(target, name)
     extra = tuple(k for k in (padding, documents) if k)
     read = read_example(
         target, example, output=output, carry=carry, vocabulary=vocabulary, extra=extra
     )
     found = UserModule(name, target, read, padding, documents)
-    found.uncopied, found.from_factory = _why_uncopied(target), target is not given
+    found.uncopied, found.from_factory = _why_uncopied(target), made
     _try(found)
     return found
 
@@ -116,6 +121,9 @@ def _try(found: UserModule) -> None:
         call = f"{found.name}({_described(found)})"
         why = f"{call} raises {first_line(error)}{_hint(found)}"
         raise CallError(f"check: {found.name} refuses the example, {why}") from error
+    if found.owned and (shared := _shared(found, subject)):
+        found.depends_on(f"its copy still uses {shared} of the original")
+        subject = found.at(Setting(T, B, dtype=found.dtype))
     found.lengths = tuple(sorted({T, *_lengths(found, subject)}))
     others = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     for dtype in others[:1] if found.large else others:
@@ -126,6 +134,15 @@ def _try(found: UserModule) -> None:
                 found.refused_dtypes[dtype] = first_line(error)
     if found.padding is not None:
         _try_mask(found, subject)
+
+
+def _shared(found: UserModule, subject: ModuleSubject) -> str:
+    """The tensor of the user's own module that its copy uses; empty if there is none."""
+    B, T = found.example.size
+    sequences = subject.draw(Setting(T, B, dtype=found.dtype))
+    with suppress(Exception):  # what a mode of torch cannot see through
+        return still_used(found.target, lambda: subject.run(sequences))
+    return ""
 
 
 def _described(found: UserModule) -> str:

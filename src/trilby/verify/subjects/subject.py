@@ -140,8 +140,8 @@ class Subject:
         """The rows that are rewritten at once, where a law rewrites a part of the input."""
         raise NotImplementedError
 
-    def takes(self, _setting: Setting) -> bool:
-        """Whether it is known to take a size."""
+    def takes_length(self, _T: int) -> bool:
+        """Whether it is known to take a length in one call."""
         return True
 
     def is_limit(self, _setting: Setting) -> bool:
@@ -151,6 +151,10 @@ class Subject:
     def cuts_alone(self, T: int) -> list[int]:
         """Where a sequence is cut by itself, beside cuts in rows of a larger batch."""
         return cuts(T)
+
+    def redrawn_at(self, _setting: Setting) -> Setting | None:
+        """The setting with other parameter values; None where it has no parameters to move."""
+        return None
 
     def records_at(self, _setting: Setting) -> bool:
         """Whether gradients are judged at a setting, and not at one of another dtype alike."""
