@@ -111,9 +111,10 @@ def _by_gradient(subject: Subject, setting: Setting, past: bool) -> Iterator[Fin
     try:
         yield from _later_gradients(subject, setting, past)
     except Exception as error:
-        if subject.must_accept_every_call or not past:
+        if subject.must_accept_every_call:
             raise
-        note = f"no gradient of a call that continues from a past, it raises: {joined_lines(error)}"
+        of = " of a call that continues from a past" if past else ""
+        note = f"no gradient{of}, it raises: {joined_lines(error)}"
         yield Finding("leak in the gradient", note=note)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from ..comparing.change import Change, change
 from ..copies.nested import clone
 from ..sizes import SMALL, Setting
-from ..subjects.embeddings import embedded
 from ..subjects.subject import Sequences, Subject, scaled
+from .backward import pulled, taped
 
 
 def suspects(
@@ -57,22 +57,16 @@ def _moved(
 def suspects_by_gradient(subject: Subject, setting: Setting, state: Any) -> list[int]:
     """The cuts of which an output just before has a gradient to the future, by one backward."""
     at, rows = _places(setting)
-    inputs = [x.requires_grad_(x.is_floating_point()) for x in _tiled(subject.draw(setting), rows)]
-    subject.fresh()
-    with subject.within(), embedded(subject.module, inputs) as entered:
-        y, _ = subject.call(tuple(inputs), state)
-    tensors = [x for x in inputs if x.requires_grad] or [x for _, x in entered]
-    if not isinstance(y, Tensor) or not y.requires_grad or not tensors:
+    y, named = taped(subject, _tiled(subject.draw(setting), rows), state)
+    if not isinstance(y, Tensor) or not named:
         return []
     coins = torch.Generator().manual_seed(1)
     ends = torch.stack([y[b, t - 1] for b, t in enumerate(at)])
     weights = torch.randn(ends.shape, generator=coins, dtype=torch.float64)
-    with subject.within():
-        loss = (weights.to(ends.dtype).to(ends.device) * ends).sum()
-        grads = torch.autograd.grad(loss, tensors, allow_unused=True)
+    grads = pulled(subject, weights.to(ends.dtype).to(ends.device) * ends, [x for _, x in named])
     found = set[int]()
     for grad in grads:
-        for b, t in enumerate(at) if grad is not None else ():
+        for b, t in enumerate(at):
             size = grad[b].detach().abs().nan_to_num(0, 0, 0)
             largest = float(size.max()) if size.numel() else 0.0
             later = size[t:]

@@ -13,6 +13,7 @@ from ..copies.nested import Leaves, clone, copied, leaves, replaced
 from ..copies.restore import valued
 from ..precision.allowance import Within
 from ..subjects.subject import Sequences, Subject
+from .backward import gradients_of
 
 PROBES = 2
 PARAMETERS, FEW = 24, 4  # of a module that are tried, spread over it; of a large one
@@ -30,6 +31,7 @@ class Graph:
         within: what it runs in, backward too.
         spared: number of a tensor -> the row to which nothing flows, by the contract of
             `nn.Embedding(padding_idx=)`.
+        others: parameters that are not moved.
     """
 
     call: Callable[[list[Tensor]], Leaves]
@@ -38,6 +40,7 @@ class Graph:
     grain: float
     within: Within = nullcontext
     spared: dict[int, int] = field(default_factory=dict)
+    others: list[Tensor] = field(default_factory=list)
 
     def along(self, i: int, direction: Tensor) -> Tensor:
         """A direction of tensor i, without the row to which no gradient is meant to flow."""
@@ -47,11 +50,9 @@ class Graph:
 
     def grad(self, outputs: Tensor, inputs: list[Tensor], again: bool = False) -> list[Any]:
         """The gradients of outputs; None where one does not depend on an input."""
+        every = [t for _, t in self.tensors[self.inputs :]]
         with self.within():
-            found: tuple[Any, ...] = torch.autograd.grad(
-                outputs, inputs, create_graph=again, allow_unused=True
-            )
-        return list(found)
+            return list(gradients_of(outputs, inputs, [*every, *self.others], again))
 
     @property
     def step(self) -> float:
@@ -76,6 +77,7 @@ def graph_of(subject: Subject, sequences: Sequences, state: Any) -> Graph:
     points = [(path, t) for path, t in named if floating(t)]
     most = FEW if subject.large else PARAMETERS
     owned = _spread([*subject.owned], most)
+    others = [p for _, p in subject.owned]
     count = len(points)
 
     def call(tensors: list[Tensor]) -> Leaves:
@@ -92,7 +94,7 @@ def graph_of(subject: Subject, sequences: Sequences, state: Any) -> Graph:
     rows = {id(m.weight): m.padding_idx for m in layers if isinstance(m, nn.Embedding)}
     known = {count + i: rows.get(id(p)) for i, (_, p) in enumerate(owned)}
     spared = {i: row for i, row in known.items() if row is not None}
-    return Graph(call, [*points, *owned], count, subject.grain, subject.within, spared)
+    return Graph(call, [*points, *owned], count, subject.grain, subject.within, spared, others)
 
 
 def _spread(parameters: list[tuple[str, Tensor]], most: int) -> list[tuple[str, Tensor]]:

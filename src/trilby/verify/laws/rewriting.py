@@ -11,10 +11,10 @@ from torch import Tensor
 from ..comparing.change import Change, change, rounded
 from ..comparing.finding import Finding
 from ..comparing.witness import Witness
-from ..copies.nested import clone, copied
+from ..copies.nested import clone
 from ..sizes import Setting
-from ..subjects.embeddings import embedded
 from ..subjects.subject import Subject, scaled
+from .backward import pulled, taped
 
 ONLY_NAN = "what is not finite in the future reaches the past (0 x NaN), no finite value does"
 
@@ -104,23 +104,12 @@ def gradients(
     Tokens have no gradient; what an embedding makes of them has.
     """
     subject, setting = subject.recorded(setting)
-    state = copied(subject.past(setting)) if past else None
-    inputs = [x.requires_grad_(x.is_floating_point()) for x in clone(subject.draw(setting))]
-    subject.fresh()
-    with subject.within(), embedded(subject.module, inputs) as entered:
-        y, _ = subject.call(tuple(inputs), state)
-    named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
-    named = named or entered
-    if not isinstance(y, Tensor) or not y.requires_grad or not named:
+    y, named = taped(subject, subject.draw(setting), subject.past(setting) if past else None)
+    if not isinstance(y, Tensor) or not named:
         return
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = weights.to(y.dtype).to(y.device) * y
     for t in at:
-        tensors = [x for _, x in named]
-        with subject.within():
-            grads = torch.autograd.grad(
-                y[:, t - 1].sum(), tensors, retain_graph=True, allow_unused=True
-            )
-        for (name, x), grad in zip(named, grads, strict=True):
-            known = torch.zeros_like(x) if grad is None else grad
+        grads = pulled(subject, y[:, t - 1], [x for _, x in named])
+        for (name, _), known in zip(named, grads, strict=True):
             yield t, name, float(known.abs().nan_to_num(0, 0, 0).max()), known

@@ -158,7 +158,9 @@ class ModuleSubject(Subject):
     ) -> Allow:
         """Half of the digits that it has as it is: no mode is compiled."""
         grain = COARSE if self.coarse else torch.finfo(setting.dtype).eps
-        return lambda _path, wanted: half_of_the_digits(grain, wanted)
+        whole = lambda wanted: half_of_the_digits(grain, wanted[None])[0]
+        part = lambda wanted: half_of_the_digits(grain, wanted)
+        return lambda path, wanted: (whole if path.startswith("gradient") else part)(wanted)
 
     def choosing_alike(
         self, sequences: Sequences, lengths: tuple[int, ...]
@@ -205,9 +207,10 @@ class ModuleSubject(Subject):
         """In the dtype that the user runs it in.
 
         The least number of float64 that masks an attention score overflows where a part of a
-        module computes in float32.
+        module computes in float32. At ordinary magnitudes every other dtype speaks for itself.
         """
-        if self.user.dtype == torch.float64:
+        narrow = setting.dtype != torch.float64 and setting.scale == 1
+        if self.user.dtype == torch.float64 or narrow:
             return None
         return replace(setting, dtype=self.user.dtype, literal=True)
 
