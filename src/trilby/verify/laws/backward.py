@@ -1,6 +1,7 @@
 """The backward pass of a subject: gradients to its sequences, and to its parameters."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..subjects.subject import Sequences, Subject
 Named = list[tuple[str, Tensor]]
 
 
-def taped(subject: Subject, sequences: Sequences, state: object = None) -> tuple[object, Named]:
+def taped(subject: Subject, sequences: Sequences, state: Any = None) -> tuple[Any, Named]:
     """The result of one call that records gradients, and the inputs that have one, by name.
 
     Tokens have no gradient; what an embedding makes of them has.
@@ -58,7 +59,7 @@ def gradients_of(
     try:
         for t in touched:
             t.grad = None
-        outputs.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        outputs.backward(retain_graph=True)
         return [None if t.grad is None else t.grad.clone() for t in to]
     finally:
         for t, grad in zip(touched, before, strict=True):

@@ -1,6 +1,7 @@
 """Law 4, continued: pads change nothing, at the left or at the right."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -57,13 +58,18 @@ def _backward(subject: Subject, setting: Setting) -> Iterator[Finding]:
         if side == "all":
             mask = torch.ones_like(mask)
             mask[0] = setting.B < 2
-        masked = judged.padded(lambda x, mask=mask: mask.to(x.device))
+        masked = judged.padded(partial(_beside, mask))
         where = "where row 0 is all padding" if side == "all" else f"with pads at the {side}"
         try:
             yield _real_gradient(masked, setting, mask, where).at(side=side)
         except (RuntimeError, NotImplementedError) as error:
             yield Finding("padding", note=f"no gradient, it raises: {joined_lines(error)}")
             return
+
+
+def _beside(mask: Tensor, x: Tensor) -> Tensor:
+    """The mask on the device of x."""
+    return mask.to(x.device)
 
 
 def _real_gradient(masked: Subject, setting: Setting, mask: Tensor, where: str) -> Finding:

@@ -90,7 +90,7 @@ class Rewrite:
         try:
             grads = [*gradients(self.subject, self.setting, self.state is not None, [t])]
         except Exception:
-            return "leak"  # its backward raises, so nobody can tell
+            return "leak"  # its backward raises, so the gradient is not known
         known = [g[:, spots.start : spots.stop] for _, _, _, g in grads]
         shows = any(bool(g.nan_to_num(0).count_nonzero()) for g in known)
         return "leak" if shows or not known else "leak without gradient"
