@@ -29,12 +29,12 @@ def x():
 
 
 @pytest.mark.parametrize("effort", ["quick", "default"])
-@pytest.mark.parametrize("cap", [5.0, 50.0, 500.0, 30000.0])
+@pytest.mark.parametrize("cap", [5.0, 50.0, 500.0, 5000.0])
 def test_a_cap_by_exponentials_is_found_wherever_it_overflows(cap, effort):
     """From 44 to 355 float64 stays finite: a window of a factor of 2.8 for what is squared."""
     [verdict] = trilby.check(Capped(cap, "exp"), x(), laws=["sound"], effort=effort)
     assert verdict.kind == "not finite", verdict.sentence
-    assert ("scale=" in verdict.sentence) == (cap < 10000)  # where only gradients of half overflow
+    assert "scale=" in verdict.sentence
     assert trilby.check(Capped(cap, "tanh"), x(), laws=["sound"], effort=effort)
 
 

@@ -290,19 +290,19 @@ def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
 def _module_settings(effort: str, user: UserModule) -> list[Setting]:
     lengths = {"quick": (66,), "default": (9, 66)}.get(effort, (1, 5, 9, 66, 130))
     known = [n for n in lengths if n in user.lengths] or [own(user).T]
-    found = [replace(own(user), T=n, dtype=dtype) for n in known for dtype in DTYPES]
-    if any(user.example.sequence(i).is_floating_point() for i in range(len(user.example.slots))):
-        found += _scaled(replace(own(user), T=short_length(user)[0]), effort)
+    scales = (1.0,) if effort == "quick" else (1.0, 16.0, 1 / 16)
+    floating = any(
+        user.example.sequence(i).is_floating_point() for i in range(len(user.example.slots))
+    )
+    found = [
+        replace(own(user), T=n, dtype=dtype, scale=scale)
+        for n in known for dtype in DTYPES for scale in (scales if floating else scales[:1])
+    ]  # fmt: skip
+    if floating:
+        first = replace(own(user), T=short_length(user)[0])
+        dtype = first.dtype if first.dtype in DTYPES else torch.float32
+        found += [replace(first, dtype=dtype, scale=s) for s in LADDER]
     return found if effort == "quick" else found + at_lengths(user, (COUNTED,), dtype=HALF, B=1)
-
-
-def _scaled(setting: Setting, effort: str) -> list[Setting]:
-    """Every scale in the dtype of the user; in the halves one, where they still reach."""
-    dtype = setting.dtype if setting.dtype in DTYPES else torch.float32
-    scales = [s for s in LADDER if s != 1 and (effort != "quick" or s not in FULL)]
-    found = [replace(setting, dtype=dtype, scale=s) for s in scales]
-    halves = () if effort == "quick" else (torch.bfloat16, torch.float16)
-    return found + [replace(setting, dtype=d, scale=16.0) for d in halves if d != dtype]
 
 
 def _reproduce(script: Script) -> list[str]:
