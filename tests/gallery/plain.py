@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trilby.gallery import Exhibit
 
 EXACT = torch.float64
-CUTS = (1, 2, 6, 11, 15)
+CUTS = (1, 2, 6, 10, 11, 15)
 NEAR = 1e-9  # float64: rounding is 1e-15, and the mildest fault of the gallery about 1e-4
 
 
@@ -257,12 +257,22 @@ def padding(exhibit: Exhibit) -> str:
                 mask = torch.ones(2, 16 + pads)
                 mask[0, slice(0, pads) if left else slice(16, None)] = 0
                 real = slice(pads, None) if left else slice(0, 16)
-                y = run(module, Given((torch.cat([row, other]),), {name: mask}))
-                if not y.isfinite().all():
+                both = torch.cat([row, other])
+                y = run(module, Given((both,), {name: mask}))
+                if not y.isfinite().all() or _spoiled(module, both, {name: mask}, real):
                     return "not finite"
                 if gap(y[0, real], whole[0]) > NEAR:
                     return "padding"
     return ""
+
+
+def _spoiled(module: nn.Module, x: Tensor, more: dict[str, Any], real: slice) -> bool:
+    """Whether the gradient of the real positions of row 0 is not finite."""
+    inputs = [x.clone().requires_grad_(), *module.parameters()]
+    with torch.enable_grad():
+        y = run(module, Given((inputs[0],), more))
+        grads = torch.autograd.grad(y[0, real].sum(), inputs, allow_unused=True)
+    return any(g is not None and not bool(g.isfinite().all()) for g in grads)
 
 
 LENGTHS = ((7, 9), (1, 5, 10), (1, 1, 1, 13), (6, 1, 1, 8))
@@ -322,6 +332,18 @@ def sound(exhibit: Exhibit) -> str:
             return "not finite"
         if gap(y, want) > 8 * torch.finfo(dtype).eps * float(want.abs().max()):
             return "unsound"
+    return _at_large_scores(exhibit)
+
+
+def _at_large_scores(exhibit: Exhibit) -> str:
+    """Whether inputs that are large, but not for float64, overflow in float32."""
+    module = exhibit.make().eval()
+    for size in (8, 64):
+        what = given(exhibit).each(lambda t, size=size: t * size if t.is_floating_point() else t)
+        with torch.no_grad():
+            want = run(copy.deepcopy(module).to(EXACT), what.to(EXACT))
+            if (~run(module, what).isfinite() & want.isfinite()).any():
+                return "not finite"
     return ""
 
 

@@ -53,6 +53,19 @@ class DecayRatiosOverflow(Attention):
         return self.out(torch.cat(made, 1))
 
 
+class TileOverTheBorder(Attention):
+    """A tile of keys lies over the border of two chunks, and one query reads the next chunk.
+
+    Chunks have ten positions: no power of two is near their borders.
+    """
+
+    def allowed(self, T: int) -> Tensor:
+        allowed = causal(T)
+        for border in range(10, T, 10):
+            allowed[border - 1, border] = True
+        return allowed
+
+
 def strongly_gated() -> tuple[Tensor, Tensor]:
     """x [2, 16, 8] and gates [2, 16] between -16 and -4."""
     draw = torch.Generator().manual_seed(0)
@@ -65,6 +78,13 @@ EXHIBITS = (
         ChunkReadsItsOwnState,
         "chunk recurrences",
         ("https://github.com/karpathy/nanochat/issues/844",),
+        law="causal",
+        kind="leak",
+    ),
+    Exhibit(
+        TileOverTheBorder,
+        "chunk recurrences",
+        ("https://github.com/fla-org/flash-linear-attention/issues/1104",),
         law="causal",
         kind="leak",
     ),

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from .blocks import WIDTH, Attention, causal
 from .exhibit import Exhibit
 
+CAP = 50.0  # of attention scores
+
 
 class VarianceByCancellation(nn.Module):
     """A cumulative norm computes the variance as E[xx] - E[x]E[x], which loses all digits."""
@@ -57,6 +59,16 @@ class ExpWithoutTheMaximum(Attention):
         return self.join(weights @ v / weights.sum(-1, keepdim=True))
 
 
+class CappedByExponentials(Attention):
+    """Scores are capped by a tanh made of exponentials: inf over inf, but only for large scores."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.heads(x)
+        twice = torch.exp(2 / CAP * (q @ k.mT))
+        scores = CAP * (twice - 1) / (twice + 1)
+        return self.join(scores.masked_fill(~causal(x.shape[1]), -torch.inf).softmax(-1) @ v)
+
+
 def far_from_zero() -> Tensor:
     """[2, 16, 8] of unit variance around 100."""
     return 100 + torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
@@ -100,6 +112,16 @@ EXHIBITS = (
         law="sound",
         kind="unsound",
         example=long,
+    ),
+    Exhibit(
+        CappedByExponentials,
+        "overflow and cancellation in decays",
+        (
+            "https://github.com/vllm-project/vllm/issues/56578",
+            "https://github.com/AMD-AGI/Primus/pull/1057",
+        ),
+        law="sound",
+        kind="not finite",
     ),
     Exhibit(
         ExpWithoutTheMaximum,

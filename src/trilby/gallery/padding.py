@@ -55,6 +55,20 @@ class MaskOfAnotherRow(Attention):
 
 
 FAMILY, MASK = "left and right padding", dict(padding="mask")
+
+
+class PadsSpoilTheGradient(Attention):
+    """The NaN of a row of pads is replaced by zero, but 0 times NaN comes back in its gradient."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.heads(x)
+        allowed = causal(x.shape[1])
+        if mask is not None:
+            allowed = allowed & mask.bool()[:, None, None, :]
+        y = attend(q, k, v, allowed)
+        return self.join(torch.where(y.isnan(), 0.0, y))
+
+
 EXHIBITS = (
     Exhibit(
         PositionsCountPads,
@@ -84,6 +98,17 @@ EXHIBITS = (
         ),
         law="padding",
         kind="padding",
+        how=MASK,
+    ),
+    Exhibit(
+        PadsSpoilTheGradient,
+        "fully masked rows",
+        (
+            "https://github.com/pytorch/pytorch/issues/41508",
+            "https://github.com/rwth-i6/returnn/issues/576",
+        ),
+        law="padding",
+        kind="not finite",
         how=MASK,
     ),
     Exhibit(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .blocks import HEADS, WIDTH, Attention, Keys, attend, beside_pads, causal, clock, rotated
 from .caches import CACHE, WINDOW
 from .exhibit import Exhibit, tokens
+from .numerics import CAP
 from .packing import same_document
 
 
@@ -190,11 +191,21 @@ MASKS, CARRIED = "masks", "caches and states"
 NAN = "https://github.com/pytorch/pytorch/issues/101967"
 
 
+class CappedByTanh(Attention):
+    """Scores are capped by tanh, which bears scores of any size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.heads(x)
+        scores = CAP * torch.tanh(q @ k.mT / CAP)
+        return self.join(scores.masked_fill(~causal(x.shape[1]), -torch.inf).softmax(-1) @ v)
+
+
 def _right(build: Any, family: str, *source: str, **more: Any) -> Exhibit:
     return Exhibit(build, family, source, **more)
 
 
 EXHIBITS = (
+    _right(CappedByTanh, MASKS, "https://github.com/kekzl/imp/pull/688"),
     _right(ZeroTimesNan, MASKS, NAN),
     _right(AdditiveInfMask, MASKS, "https://github.com/pytorch/tutorials/issues/2250"),
     _right(

@@ -202,6 +202,19 @@ class RefusesLongInput(Attention):
         return super().forward(x + self.places[:T])
 
 
+class KinkAtZero(Scan):
+    """A branch with a ReLU whose layer is zero at first, so the function has a kink right there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.back = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        nn.init.zeros_(self.wide.weight)
+        nn.init.zeros_(self.wide.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.back(self.wide(x).relu())
+
+
 def resetting() -> tuple[Tensor, Tensor]:
     """x [2, 16, 8] and gates [2, 16], a quarter of them -inf."""
     draw = torch.Generator().manual_seed(0)
@@ -248,6 +261,11 @@ EXHIBITS = (
         "caches and states",
         _seen("alxndrTL/mamba.py/issues/71"),
         how=dict(carry=("by_methods", {})),
+    ),
+    Exhibit(
+        KinkAtZero,
+        "gradients",
+        _seen("pytorch/pytorch/issues/114234") + _seen("BVLC/caffe/issues/1334"),
     ),
     Exhibit(RefusesLongInput, "memory", _seen("karpathy/nanochat/pull/612")),
 )

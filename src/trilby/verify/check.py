@@ -134,10 +134,20 @@ class _Run:
     tried: dict[tuple[str, str], list[Setting]] = field(default_factory=dict)
 
     def judge(
-        self, subject: Subject, law: str, settings: list[Setting], explain: Explain | None = None
+        self,
+        subject: Subject,
+        law: str,
+        settings: list[Setting],
+        explain: Explain | None = None,
+        cut: str = "",
     ) -> None:
-        """One law on one subject; where it is broken and waived, it was not run."""
+        """One law on one subject; where it is broken and waived, it was not run.
+
+        `cut`: why settings that the law's page promises are not among these.
+        """
         verdict = judge(subject, LAWS[law], settings, self.clock, explain)
+        if verdict.ok and cut:
+            verdict = replace(verdict, cut="; ".join(filter(None, (verdict.cut, cut))))
         if law in self.waived and verdict.outcome == "broken":
             sentence = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
             verdict = replace(verdict, outcome="not run", sentence=sentence)
@@ -172,18 +182,29 @@ def _module(user: UserModule, run: _Run) -> Report:
     for name in run.laws:
         settings = LAWS[name].module_settings(run.effort, user)
         tried = possible(settings, user, own_dtype_only=name in LATE)
-        run.judge(subject, name, tried, _explained(user, subject))
+        run.judge(subject, name, tried, _explained(user, subject), _cut(name, run.effort, user))
     return run.report(user.name, user.limits())
+
+
+def _cut(law: str, effort: str, user: UserModule) -> str:
+    """Which lengths a law would have tried if a call were quicker; empty if it tried them all."""
+    if not user.left_out:
+        return ""
+    able = replace(user, lengths=tuple(sorted({*user.lengths, *user.left_out})))
+    missing = {s.T for s in LAWS[law].module_settings(effort, able)} - {*user.lengths}
+    return f"T {' '.join(map(str, sorted(missing)))} left out" if missing else ""
 
 
 def _explained(user: UserModule, subject: ModuleSubject) -> Explain:
     """What is shown of a broken law: a reproducer, and what the law shows besides."""
 
-    def explain(law: Law, setting: Setting, found: Finding) -> tuple[str, str]:
-        again = script(user, subject, setting, found, law.reproduce)
-        return again, "" if found.kind == "raises" else law.detail(user, subject, setting)
+    def again(law: Law, setting: Setting, found: Finding) -> str:
+        return script(user, subject, setting, found, law.reproduce)
 
-    return explain
+    def detail(law: Law, setting: Setting, found: Finding) -> str:
+        return "" if found.kind == "raises" else law.detail(user, subject, setting, found)
+
+    return again, detail
 
 
 def _wanted(laws: Iterable[str] | None) -> list[str]:

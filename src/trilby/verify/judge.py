@@ -1,8 +1,9 @@
 """One law on one subject: setting after setting, then the smallest at which it breaks."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import torch
 
@@ -13,14 +14,15 @@ from .laws import Law
 from .reports.verdict import Verdict
 from .sizes import Setting, smaller
 from .subjects.subject import Subject
-from .wording import joined_lines
+from .wording import first_line, joined_lines
 
 NOT_HERE = "and not in the dtype that it runs in"
 SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
 
 
-Explain = Callable[[Law, Setting, Finding], tuple[str, str]]
-"""(law, setting, what was found) -> (a reproducer, what a report shows below the sentence)."""
+Shown = Callable[[Law, Setting, Finding], str]
+Explain = tuple[Shown, Shown]
+"""(law, setting, what was found) -> a reproducer, and -> what a report shows below the sentence."""
 
 
 class Clock:
@@ -107,12 +109,12 @@ def _held(
         if one.note:
             units[one.note] = max(units.get(one.note, 0.0), one.units)
     notes = [f"{note}, {most:.2g} units" if most else note for note, most in units.items()]
-    if left:
-        notes.append(f"the time limit left {len(left)} sizes, from {left[0]}")
+    cut = f"the time limit left {len(left)} sizes, from {left[0]}" if left else ""
+    notes += [cut] if cut else []
     counted = f"holds in {len(found)} comparisons at {len(settings)} sizes"
     return Verdict(
         subject.name, law.name, "holds", "", best.error, best.allowed, best.place,
-        "; ".join([counted, *notes]), notes=tuple(notes),
+        "; ".join([counted, *notes]), notes=tuple(notes), cut=cut,
     )  # fmt: skip
 
 
@@ -133,16 +135,34 @@ def probed(subject: Subject, law: Law, setting: Setting) -> Iterator[Finding]:
 def _smallest(
     subject: Subject, law: Law, setting: Setting, found: Finding, clock: Clock
 ) -> tuple[Setting, Finding]:
-    """The first smaller setting at which the law breaks in the same way."""
-    for less in smaller(setting):
+    """The first smaller setting at which the law breaks in the same way.
+
+    An exception is in the same way if it is the same one, at a size that the subject is known to
+    take: one that it never took raises for another reason.
+    """
+    reads = found.witness.reads
+    for less in smaller(setting, reads[1] if reads else None):
         if clock.over():
             break
-        for other in probed(subject, law, less):
-            if other.broken:
-                if other.kind == found.kind:
-                    return less, other
-                break
+        if found.kind == "raises" and not subject.takes_length(less.T):
+            continue
+        other = _first_fault(subject, law, less)
+        if other is not None and _alike(other, found):
+            return less, other
     return setting, found
+
+
+def _first_fault(subject: Subject, law: Law, setting: Setting) -> Finding | None:
+    """The first fault at a setting; None where there is none, or the law cannot be run there."""
+    with suppress(NotRun):
+        return next((one for one in probed(subject, law, setting) if one.broken), None)
+    return None
+
+
+def _alike(one: Finding, other: Finding) -> bool:
+    """Whether two faults are one: of a kind, and the same exception if they are that."""
+    said = [re.sub(r"\d+", "", f"{f.witness.error} {f.witness.message}") for f in (one, other)]
+    return one.kind == other.kind and said[0] == said[1]
 
 
 def _broken(
@@ -150,8 +170,23 @@ def _broken(
 ) -> Verdict:
     shown = found.text if found.place in found.text else f"{found.place} {found.text}"
     parts = (found.kind, subject.name, shown, subject.size(setting))
-    again, detail = ("", "") if explain is None else explain(law, setting, found)
+    again, detail, notes = _explained(explain, law, setting, found)
     return Verdict(
         subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
-        "  ".join(parts), again, detail, witness=found.witness,
+        "  ".join(parts), again, detail, notes, found.witness,
     )  # fmt: skip
+
+
+def _explained(
+    explain: Explain | None, law: Law, setting: Setting, found: Finding
+) -> tuple[str, str, tuple[str, ...]]:
+    """A reproducer, what is shown below the sentence, and a note where either could not be made."""
+    if explain is None:
+        return "", "", ()
+    shown, notes = ["", ""], list[str]()
+    for i, (name, way) in enumerate(zip(("reproducer", "explanation"), explain, strict=True)):
+        try:
+            shown[i] = way(law, setting, found)
+        except Exception as error:
+            notes.append(f"there is no {name}, making it raises {first_line(error)}")
+    return shown[0], shown[1], tuple(notes)

@@ -75,10 +75,11 @@ def seed() -> None:
 def states() -> tuple[Any, ...]:
     """Where the generators stand: after a call they are equal to before if it drew nothing."""
     of_devices = [_backend(device).get_rng_state(*_place(device)).tolist() for device in _before]
+    of_numpy = np.random.get_state(legacy=True)
     return (
-        torch.default_generator.get_state().tolist(),
+        torch.default_generator.get_state().numpy().tobytes(),
         random.getstate(),
-        str(np.random.get_state()),
+        *(part.tobytes() if isinstance(part, np.ndarray) else part for part in of_numpy),
         of_devices,
     )
 

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from .comparing.difference import Difference, difference, worst
 from .copies.nested import clone, precise, real
+from .copies.owning import owning
 from .equivalence.comparison import Answer, Comparison
 from .equivalence.twins import Twins, twins
 from .precision.allowance import FACTOR, allowances, run, unit
 from .process import undisturbed
 from .reports.verdict import Verdict
-from .wording import described, first_line, short
+from .wording import described, first_line, label, short
 
 
 def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> Verdict:
@@ -46,7 +47,7 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
     """
     if not args and not kwargs:
         raise TypeError("same: no arguments; give those to call both with, e.g. same(f, g, x)")
-    comparison = Comparison((f, g), args, kwargs)
+    comparison = Comparison((owning(f, label(f)), owning(g, label(g))), args, kwargs)
     with undisturbed(f, g, args, kwargs):
         return answer(comparison).verdict(comparison)
 

@@ -14,6 +14,7 @@ BLOCK = 64
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 WIDE = (65, 3)  # T, B beside the largest C of a subject
 SMALL = 9  # lengths up to which every cut, every row and every position is tried
+LOOKED_AT = 66  # lengths up to which no position is left out: each is cut in a row of its own
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def sizes(effort: str, *, dtypes: tuple[torch.dtype, ...], rows: int = 1) -> lis
     return found
 
 
+def every_cut(T: int) -> list[int]:
+    """All of them."""
+    return list(range(1, T))
+
+
 def cuts(T: int) -> list[int]:
     """Where a sequence is cut in two: everywhere if it is short, else around its block borders.
 
@@ -82,7 +88,7 @@ def cuts(T: int) -> list[int]:
     ([1, 2, 3], [1, 32, 63, 64], [1, 63, 64, 65, 127, 128, 129])
     """
     if T <= SMALL:
-        return list(range(1, T))
+        return every_cut(T)
     borders = {b + d for b in range(BLOCK, T, BLOCK) for d in (-1, 0, 1)}
     return sorted(t for t in {1, T // 2, T - 1} | borders if 0 < t < T)
 
@@ -99,12 +105,18 @@ def pieces(T: int) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([*found, *uneven] if T > 1 else uneven[2:4]))
 
 
-def smaller(setting: Setting) -> list[Setting]:
-    """Settings to try in place of one that fails, smallest first."""
+def smaller(setting: Setting, end: int | None = None) -> list[Setting]:
+    """Settings to try in place of one that fails, smallest first.
+
+    `end`: a length at which the fault is likely to show, if one is known.
+
+    >>> [s.T for s in smaller(Setting(66), 41)]
+    [1, 2, 3, 5, 9, 33, 41, 64, 65]
+    """
     T = setting.T
-    lengths = (
-        range(1, T + 1) if T <= SMALL else sorted({1, 2, 3, 5, SMALL, T // 2, T - 2, T - 1, T})
-    )
+    few = {1, 2, 3, 5, SMALL, T // 2, T - 2, T - 1, T} | ({end} if end and end < T else set())
+    lengths = range(1, T + 1) if T <= SMALL else sorted(few)
+    rows = sorted({1, 2, 3, setting.B} & {*range(1, setting.B + 1)})
     tried = [replace(setting, T=t, B=b, C=c)
-             for t in lengths for b in range(1, setting.B + 1) for c in {1, setting.C}]  # fmt: skip
+             for t in lengths for b in rows for c in sorted({1, setting.C})]  # fmt: skip
     return [s for s in tried if s != setting]

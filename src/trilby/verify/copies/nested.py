@@ -78,13 +78,24 @@ def alter(nested: Any, change: Change) -> Any:
         return _in_memory(t, change if numbers(t) else torch.clone)
 
     def module(original: nn.Module) -> nn.Module:
-        deep = copy.deepcopy(original)
+        deep = copy.deepcopy(original, _recomputed(original))
         for t in (*deep.parameters(), *deep.buffers()):
             if numbers(t):
                 t.data = tensor(t.data)
         return deep
 
     return _rebuild(nested, tensor, module)
+
+
+def _recomputed(module: nn.Module) -> dict[int, Any]:
+    """Copies of tensors that a hook makes anew before each call, by the id of the tensor.
+
+    `weight_norm`, `spectral_norm` and pruning keep such a one as an attribute. It belongs to a
+    graph, so `deepcopy` refuses it.
+    """
+    hooked = [m for m in module.modules() if m._forward_pre_hooks]
+    held = [t for m in hooked for t in vars(m).values() if isinstance(t, Tensor)]
+    return {id(t): t.detach().clone() for t in held if t.grad_fn is not None}
 
 
 def numbers(leaf: Any) -> bool:

@@ -7,7 +7,7 @@ of the file or in a bound method cannot be swapped for its copy, so it is run it
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -38,7 +38,7 @@ def reached(way: Any) -> list[nn.Module]:
     """
     found: list[nn.Module] = []
     seen: set[int] = set()
-    file = _file(way)
+    file = file_of(way)
     todo = [way]
     while todo:
         thing = todo.pop()
@@ -52,8 +52,8 @@ def reached(way: Any) -> list[nn.Module]:
     return found
 
 
-def _file(way: Any) -> str | None:
-    """The module in which a way was written."""
+def file_of(way: Any) -> str | None:
+    """The file in which a way was written, by its module's name."""
     while isinstance(way, partial | MethodType):
         way = way.func if isinstance(way, partial) else way.__func__
     return getattr(way, "__module__", None)
@@ -62,15 +62,29 @@ def _file(way: Any) -> str | None:
 def _next(thing: Any, file: str | None) -> list[Any]:
     """What a callable holds on to; functions of other files than the first are not followed."""
     if isinstance(thing, partial):
-        return [thing.func]
+        return [thing.func, *thing.args, *thing.keywords.values()]
     if isinstance(thing, MethodType):
         of_module = isinstance(thing.__self__, nn.Module)  # then it is the copy's already
         return [thing.__func__] if of_module else [thing.__func__, thing.__self__]
     if isinstance(thing, FunctionType) and thing.__module__ == file:
         cells = [value for cell in thing.__closure__ or () for value in _content(cell)]
-        named = [thing.__globals__.get(name) for name in thing.__code__.co_names]
+        named = [thing.__globals__.get(name) for name in sorted(names_of(thing.__code__))]
         return [*cells, *named, *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-    return []
+    return held_by(thing)
+
+
+def held_by(thing: Any) -> list[nn.Module]:
+    """The modules that are attributes of an object, of a class that has no rules of its own."""
+    plain = type(thing).__module__ not in ("builtins", "types") and hasattr(thing, "__dict__")
+    if not plain or isinstance(thing, type | ModuleType | nn.Module):
+        return []
+    return [value for value in vars(thing).values() if isinstance(value, nn.Module)]
+
+
+def names_of(code: CodeType) -> set[str]:
+    """The names that a function looks up in its file, and those inside it."""
+    inner = [c for c in code.co_consts if isinstance(c, CodeType)]
+    return {*code.co_names}.union(*map(names_of, inner))
 
 
 def _content(cell: CellType) -> list[Any]:

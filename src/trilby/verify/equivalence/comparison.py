@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..comparing.difference import Difference
 from ..copies.nested import held, real
+from ..copies.owning import Owning
 from ..reports.verdict import Verdict
 from ..reproducers.two_ways import reproducer
 from ..wording import label
@@ -38,6 +39,11 @@ class Comparison:
     def given(self, i: int) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """The way with its arguments: what a call is made of."""
         return self.ways[i], self.args, self.kwargs
+
+    def given_ways(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """The two functions as the user gave them."""
+        one, two = (way.way if isinstance(way, Owning) else way for way in self.ways)
+        return one, two
 
     @property
     def names(self) -> tuple[str, str]:
@@ -109,6 +115,6 @@ class Answer:
             allowance=far.allowed if far else None,
             place=far.place if far else "",
             sentence=self.lead + self.details,
-            reproducer=reproducer(comparison.ways, comparison.args, comparison.kwargs),
+            reproducer=reproducer(comparison.given_ways(), comparison.args, comparison.kwargs),
             notes=self.notes,
         )

@@ -1,23 +1,24 @@
 """Law 2: no output reads a later position, by value, by gradient or by how long x is."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..comparing.change import change, first
+from ..comparing.change import change, first, rounded
 from ..comparing.finding import Finding, compare
 from ..comparing.witness import Witness
 from ..copies.nested import clone
 from ..reproducers.script import Script
-from ..sizes import SMALL, Setting, cuts
+from ..sizes import LOOKED_AT, SMALL, Setting, cuts, every_cut
 from ..subjects.mixer_form import MixerForm
 from ..subjects.module_subject import ModuleSubject
 from ..subjects.subject import Sequences, Subject
 from ..subjects.user_module import UserModule
 from ..wording import joined_lines
+from .everywhere import larger, suspects, suspects_by_gradient
 from .influence import SHOWN, influence
 from .law import Law
 from .mixer_sizes import every_dtype
@@ -30,14 +31,16 @@ MAGNITUDES = (1.0, 2.0**12, 2.0**-12)
 def causal(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """Rewriting x[:, t:] leaves y[:, :t] as it was, bit for bit; so does leaving it away.
 
-    By value: finite values of several magnitudes, one row at a time. By gradient: exactly zero.
+    By value: finite values of several magnitudes. By gradient: exactly zero. Both at every t of a
+    sequence of up to LOOKED_AT positions, and else around borders of blocks.
     By prefix, in float64: `f(x[:, :t])` equals `f(x)[:, :t]`. NaN in the future that reaches the
     past while finite values do not is a note: something was multiplied by zero. In a user's module
     a change that is no more than rounding in every dtype is a note as well.
     """
     for state in subject.starts(setting):
         yield from _by_value(subject, setting, state)
-        yield from _by_gradient(subject, setting, state is not None)
+        if subject.records_at(setting):
+            yield from _by_gradient(subject, setting, state is not None)
         exact, wide = subject.exact(setting)
         if state is None and not exact.draws(wide):
             yield from _by_prefix(exact, wide)
@@ -48,31 +51,76 @@ def causal(subject: Subject, setting: Setting) -> Iterator[Finding]:
 def _by_value(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]:
     y = _y(subject, subject.draw(setting), state)
     floor = _farthest(_y(subject, subject.draw(setting), state), y)
-    number = 0
-    for t in cuts(y.shape[1]):
-        for rows in subject.rewritten_rows(setting.B):
-            for size in MAGNITUDES if setting.T <= SMALL else MAGNITUDES[: 1 + number % 2]:
-                number += 1
-                rewrite = Rewrite(subject, setting, state, rows, number, size)
-                future = range(t, setting.T)
-                if not torch.equal(rewrite.after(future)[:, :t], y[:, :t]):
-                    yield rewrite.found(y, future, floor)
+    tried = Tried(subject, setting, state, y, floor)
+    if _whole(subject, setting):
+        try:
+            yield from _everywhere(tried)
+        except Exception:  # it takes no larger batch, so each position is cut by itself
+            yield from _cut_by_cut(tried, every_cut(setting.T))
+    yield from _cut_by_cut(tried, subject.cuts_alone(setting.T))
     yield Finding("leak", error=floor, allowed=floor)
+
+
+def _whole(subject: Subject, setting: Setting) -> bool:
+    """Whether every position is looked at."""
+    return 1 < setting.T <= LOOKED_AT and not subject.large
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A call and its result, and how far an equal call is from it."""
+
+    subject: Subject
+    setting: Setting
+    state: Any
+    y: Tensor
+    floor: float
+
+    def rewritten(self, t: int, number: int, size: float) -> Iterator[Finding]:
+        """What is found where the future from t on is rewritten, in the rows that may be."""
+        for rows in self.subject.rewritten_rows(self.setting.B):
+            rewrite = Rewrite(self.subject, self.setting, self.state, rows, number, size)
+            future = range(t, self.setting.T)
+            if not torch.equal(rewrite.after(future)[:, :t], self.y[:, :t]):
+                yield rewrite.found(self.y, future, self.floor)
+
+
+def _cut_by_cut(tried: Tried, at: list[int]) -> Iterator[Finding]:
+    number = 0
+    for t in at:
+        for size in MAGNITUDES if tried.setting.T <= SMALL else MAGNITUDES[: 1 + number % 2]:
+            number += 1
+            yield from tried.rewritten(t, number, size)
+
+
+def _everywhere(tried: Tried) -> Iterator[Finding]:
+    """Every cut in a row of its own; what is suspected is tried again by itself."""
+    subject, setting, state = tried.subject, tried.setting, tried.state
+    past = None if state is None else subject.past(larger(setting))
+    sizes = MAGNITUDES if setting.T <= SMALL else MAGNITUDES[:2]
+    for t, number, size, moved in suspects(subject, setting, past, [*enumerate(sizes, 1)]):
+        if subject.is_only_nan(moved):
+            yield Finding("leak", note=ONLY_NAN)
+        elif subject.is_rounding(moved):
+            yield Finding("leak", note=rounded("later positions"), units=moved.units)
+        else:
+            yield from tried.rewritten(t, number, size)
 
 
 def _by_gradient(subject: Subject, setting: Setting, past: bool) -> Iterator[Finding]:
     try:
         yield from _later_gradients(subject, setting, past)
     except Exception as error:
-        if subject.must_accept_every_call or not past:
+        if subject.must_accept_every_call:
             raise
-        note = f"no gradient of a call that continues from a past, it raises: {joined_lines(error)}"
+        of = " of a call that continues from a past" if past else ""
+        note = f"no gradient{of}, it raises: {joined_lines(error)}"
         yield Finding("leak in the gradient", note=note)
 
 
 def _later_gradients(subject: Subject, setting: Setting, past: bool) -> Iterator[Finding]:
     noise = subject.recorded(setting)[0].gradient_noise()
-    for t, name, largest, grad in gradients(subject, setting, past, cuts(setting.T)):
+    for t, name, largest, grad in gradients(subject, setting, past, _at(subject, setting, past)):
         later = grad[:, t:].nan_to_num(0)  # NaN: 0 x inf
         small = noise * largest
         size = float(later.abs().max()) if later.numel() else 0.0
@@ -84,6 +132,19 @@ def _later_gradients(subject: Subject, setting: Setting, past: bool) -> Iterator
                 "leak in the gradient", True, size, small, f"y[:, {t - 1}]", text, witness=witness
             )
     yield Finding("leak in the gradient")
+
+
+def _at(subject: Subject, setting: Setting, past: bool) -> list[int]:
+    """The cuts whose gradients are taken one by one: those that are suspected, and a few more."""
+    alone = subject.cuts_alone(setting.T)
+    if not _whole(subject, setting):
+        return alone
+    judged, exact = subject.recorded(setting)
+    try:
+        state = judged.past(larger(exact)) if past else None
+        return sorted({*alone, *suspects_by_gradient(judged, exact, state)})
+    except Exception:  # it takes no larger batch
+        return every_cut(setting.T)
 
 
 def _by_prefix(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -152,11 +213,15 @@ def _reproduce(script: Script) -> list[str]:
     return [f"a = {script.call()}", *changed, f"b = {script.call()}", print_]
 
 
-def _triangle(user: UserModule, subject: ModuleSubject, setting: Setting) -> str:
-    """What each output reads, measured at the largest size that can still be read."""
+def _triangle(user: UserModule, subject: ModuleSubject, setting: Setting, found: Finding) -> str:
+    """What each output reads, measured at the largest size that can still be read.
+
+    Of a longer one, the positions around the leak.
+    """
     known = [n for n in user.lengths if setting.T <= n <= SHOWN]
-    drawn = influence(subject, replace(setting, T=max(known, default=setting.T)))
-    return "\n".join(drawn.lines())
+    T = max(known, default=setting.T)
+    start = max(0, min((found.witness.position or 0) - SHOWN // 2 + 1, T - SHOWN))
+    return "\n".join(influence(subject, replace(setting, T=T), start).lines())
 
 
 LAW = Law("causal", causal, _mixer_settings, _module_settings, _reproduce, _triangle)

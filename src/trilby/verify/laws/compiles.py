@@ -19,6 +19,7 @@ from ..subjects.mixer_form import MixerForm
 from ..subjects.subject import Subject
 from ..subjects.user_module import UserModule
 from ..wording import joined_lines
+from .backward import gradients_of
 from .law import Law
 from .module_sizes import WIDE, own
 
@@ -73,19 +74,25 @@ def _both(subject: Subject, compiled: Setting | None = None) -> Way:
         with torch.enable_grad():
             inputs = [x.requires_grad_(x.is_floating_point()) for x in given]
             result = way(tuple(inputs), past)
-            floating = [x for x in inputs if x.requires_grad]
+            floating = [(str(i), x) for i, x in enumerate(inputs) if x.requires_grad]
+            owned = [(n, p) for n, p in subject.owned if p.requires_grad]
             outputs = [t for _, t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
-            grads = (
-                torch.autograd.grad(
-                    [t.double().sum() for t in outputs], floating, allow_unused=True
-                )
-                if outputs and floating
-                else []
-            )
+            grads = _gradients(outputs, [*floating, *owned], [p for _, p in owned])
         named = dict(subject.compared(leaves(clone(result))))
-        return named | {f"gradient {i}": g for i, g in enumerate(grads) if g is not None}
+        return named | {f"gradient {name}": g for name, g in grads.items() if g is not None}
 
     return both
+
+
+def _gradients(
+    outputs: list[Tensor], to: list[tuple[str, Tensor]], owned: list[Tensor]
+) -> dict[str, Tensor | None]:
+    """The gradients of the sum of all outputs, to sequences and parameters."""
+    if not outputs or not to:
+        return {}
+    total = torch.stack([t.double().sum() for t in outputs]).sum()
+    found = gradients_of(total, [t for _, t in to], owned)
+    return {name: g for (name, _), g in zip(to, found, strict=True)}
 
 
 @cache

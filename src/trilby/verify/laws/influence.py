@@ -20,26 +20,28 @@ class Influence:
     """What y[t] (row) reads of x[s] (column): by value, and by gradient where there is one.
 
     Attributes:
-        value: [T, T], the largest change of y[t] when x[s] is rewritten.
-        gradient: [T, T], the largest |dy_t / dx_s|; None where nothing can be differentiated.
+        value: [N, N], the largest change of y[t] when x[s] is rewritten.
+        gradient: [N, N], the largest |dy_t / dx_s|; None where nothing can be differentiated.
         enters: the submodule in which the future first reaches the past; "" if none shows it.
+        start: the first of the N positions that are drawn.
     """
 
     value: Tensor
     gradient: Tensor | None
     enters: str
+    start: int = 0
 
     def lines(self) -> list[str]:
         """The triangles side by side in ASCII, a leaking cell being an exclamation mark."""
-        T = self.value.shape[0]
-        head = "     " + " ".join(f"{s % 10}" for s in range(T))
+        places = range(self.start, self.start + self.value.shape[0])
+        head = "     " + " ".join(f"{s % 10}" for s in places)
         grids = [self.value] + ([] if self.gradient is None else [self.gradient])
         titles = ["by value", "by gradient"][: len(grids)]
         lines = ["y[t] (row) reads x[s] (column); ! is a leak"]
         lines.append("   ".join(f"{title:<{len(head)}}" for title in titles).rstrip())
         lines.append("   ".join([head] * len(grids)))
-        for t in range(T):
-            cells = [" ".join(_cell(grid, t, s) for s in range(T)) for grid in grids]
+        for i, t in enumerate(places):
+            cells = [" ".join(_cell(grid, i, s) for s in range(len(grid))) for grid in grids]
             lines.append("   ".join(f"{t:4d} {row}" for row in cells))
         return lines + ([f"it enters in {self.enters}"] if self.enters else [])
 
@@ -51,23 +53,25 @@ def _cell(grid: Tensor, t: int, s: int) -> str:
     return next(sign for level, sign in LEVELS if value <= level * top) if value else "."
 
 
-def influence(subject: Subject, setting: Setting) -> Influence:
-    """Measure it at a size of at most SHOWN positions, in row 0."""
+def influence(subject: Subject, setting: Setting, start: int = 0) -> Influence:
+    """Measure it at SHOWN positions from `start` on, in all rows."""
     subject = subject.at(setting)
-    T = setting.T
+    places = range(start, min(setting.T, start + SHOWN))
+    N, here = len(places), slice(places.start, places.stop)
     y = subject.run(subject.draw(setting))[0]
-    value = torch.zeros(T, T, dtype=torch.float64)
-    for s in range(T):
+    value = torch.zeros(N, N, dtype=torch.float64)
+    for i, s in enumerate(places):
         rewrite = Rewrite(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
         moved = (rewrite.after(range(s, s + 1)).double() - y.double()).abs().nan_to_num(0, 0, 0)
-        value[:, s] = moved.transpose(0, 1).reshape(T, -1).amax(1).cpu()
+        value[:, i] = moved.transpose(0, 1).reshape(setting.T, -1).amax(1)[here].cpu()
     value[value <= _noise(y)] = 0.0
     found: Tensor | None = None
-    for t, _, _, grad in gradients(subject, setting, False, list(range(1, T + 1))):
-        found = torch.zeros(T, T, dtype=torch.float64) if found is None else found
-        size = grad.abs().double().nan_to_num(0, 0, 0).transpose(0, 1).reshape(T, -1)
-        found[t - 1] = torch.maximum(found[t - 1], size.amax(1).cpu())
-    return Influence(value, found, enters(subject, setting, value))
+    for t, _, _, grad in gradients(subject, setting, False, [t + 1 for t in places]):
+        found = torch.zeros(N, N, dtype=torch.float64) if found is None else found
+        size = grad.abs().double().nan_to_num(0, 0, 0).transpose(0, 1).reshape(setting.T, -1)
+        row = t - 1 - start
+        found[row] = torch.maximum(found[row], size.amax(1)[here].cpu())
+    return Influence(value, found, enters(subject, setting, value, start), start)
 
 
 def _noise(y: Tensor) -> float:
@@ -77,14 +81,14 @@ def _noise(y: Tensor) -> float:
     return limit(y.dtype) * torch.finfo(y.dtype).eps * float(y.abs().nan_to_num(0, 0, 0).max())
 
 
-def enters(subject: Subject, setting: Setting, value: Tensor) -> str:
+def enters(subject: Subject, setting: Setting, value: Tensor, start: int = 0) -> str:
     """The first submodule whose past changes with a future that its own inputs do not show."""
     if subject.module is None:
         return ""
     cells = (value.triu(1) > 0).nonzero().tolist()
     if not cells:
         return ""
-    t, s = cells[0]
+    t, s = (start + i for i in cells[0])
     rewrite = Rewrite(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
     before, after = (_watched(subject, rewrite, spots) for spots in (range(0), range(s, setting.T)))
     for (name, given, made), (_, given_after, made_after) in zip(before, after, strict=False):

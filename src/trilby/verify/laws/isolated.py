@@ -14,6 +14,8 @@ from ..sizes import DTYPES, Setting, sizes
 from ..subjects.mixer_form import MixerForm
 from ..subjects.subject import Sequences, Subject, row, scaled, spliced
 from ..subjects.user_module import UserModule
+from ..wording import joined_lines
+from .backward import pulled, taped
 from .law import Law
 from .mixer_sizes import wide
 from .module_sizes import LENGTHS, WIDE, at_lengths, in_modes, own
@@ -32,6 +34,8 @@ def isolated(subject: Subject, setting: Setting) -> Iterator[Finding]:
         yield from _neighbours(subject, setting)
         if not exact.draws(exact_setting):
             yield from _alone(exact, exact_setting, None)
+        if subject.records_at(setting):
+            yield from _by_gradient(subject, setting)
         return
     pairs = zip(subject.starts(setting), exact.starts(exact_setting), strict=True)
     for state, exact_state in pairs:
@@ -72,6 +76,34 @@ def _neighbours(subject: Subject, setting: Setting) -> Iterator[Finding]:
             else:
                 named = [("y", after[b : b + 1])], [("y", before[b : b + 1])]
                 yield compare("neighbour", *named, exactly, _than(b)).at(row=b)
+
+
+def _by_gradient(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """A row of a module has no gradient to another row."""
+    kind = "neighbour in the gradient"
+    subject, setting = subject.recorded(setting)
+    try:
+        y, named = taped(subject, subject.draw(setting))
+        for b in range(setting.B if isinstance(y, Tensor) and named else 0):
+            grads = pulled(subject, y[b], [x for _, x in named])
+            yield _own_row(
+                kind, subject, b, [(n, g) for (n, _), g in zip(named, grads, strict=True)]
+            )
+    except (RuntimeError, NotImplementedError) as error:
+        yield Finding(kind, note=f"no gradient, it raises: {joined_lines(error)}")
+
+
+def _own_row(kind: str, subject: Subject, b: int, grads: list[tuple[str, Tensor]]) -> Finding:
+    for name, grad in grads:
+        size = grad.abs().nan_to_num(0, 0, 0)
+        others = size.clone()
+        others[b] = 0
+        far, small = float(others.max()), subject.gradient_noise() * float(size.max())
+        if far > small:
+            other = int(others.flatten(1).amax(1).argmax())
+            text = f"has a gradient to row {other} of {name}  gradient {far:.2g}"
+            return Finding(kind, True, far, small, f"y[{b}]", text).at(row=b, sequence=name)
+    return Finding(kind)
 
 
 def _than(b: int) -> str:
@@ -116,6 +148,10 @@ def _reproduce(script: Script) -> list[str]:
         print_ = "print((a[:1] - b).abs().max())  # rounding, if rows are isolated"
         return [f"a, b = {script.call()}, {script.call('[:1]')}", print_]
     b = script.witness.row or 0
+    if script.kind == "neighbour in the gradient":
+        x = script.names[0]
+        lines = [f"{x}.requires_grad_()", f"{script.call()}[{b}].sum().backward()"]
+        return [*lines, f"print({x}.grad.flatten(1).abs().amax(1))  # 0 but for row {b}"]
     other = f"[{b + 1}:]" if b == 0 else f"[:{b}]"
     print_ = f"print((a - b)[{b}].abs().max())  # 0 if rows are isolated"
     return [f"a = {script.call()}", *script.rewrite(other), f"b = {script.call()}", print_]

@@ -23,7 +23,9 @@ def no_lines(_script: Script) -> list[str]:
     return []
 
 
-def no_detail(_user: UserModule, _subject: ModuleSubject, _setting: Setting) -> str:
+def no_detail(
+    _user: UserModule, _subject: ModuleSubject, _setting: Setting, _found: Finding
+) -> str:
     """Nothing to show below the sentence."""
     return ""
 
@@ -38,8 +40,8 @@ class Law:
         mixer_settings: an effort and a form -> where the law is tried, smallest first.
         module_settings: an effort and a user's module -> where it is tried, the example first.
         reproduce: a script about a broken law -> the last lines of it, which show the fault.
-        detail: a user's module, the subject and the setting -> what a report shows below the
-            sentence.
+        detail: a user's module, the subject, the setting and the finding -> what a report shows
+            below the sentence.
     """
 
     name: str
@@ -47,4 +49,4 @@ class Law:
     mixer_settings: Callable[[str, Any], list[Setting]]
     module_settings: Callable[[str, UserModule], list[Setting]] = nowhere
     reproduce: Callable[[Script], list[str]] = no_lines
-    detail: Callable[[UserModule, ModuleSubject, Setting], str] = no_detail
+    detail: Callable[[UserModule, ModuleSubject, Setting, Finding], str] = no_detail

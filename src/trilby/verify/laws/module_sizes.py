@@ -39,9 +39,12 @@ def own(user: UserModule) -> Setting:
 
 
 def at_lengths(user: UserModule, lengths: tuple[int, ...], **fields: object) -> list[Setting]:
-    """The example's batch at each of the lengths that the module takes."""
+    """The example's batch at each of the lengths, or at the longest below one that it refuses."""
     first = own(user)
-    return [replace(first, T=n, **fields) for n in lengths if n in user.lengths]  # type: ignore[arg-type]
+    nearest = lambda n: max((k for k in user.lengths if k < n), default=0)
+    known = [nearest(n) if n in user.refused_lengths else n for n in lengths]
+    known = [n for n in dict.fromkeys(known) if n in user.lengths]
+    return [replace(first, T=n, **fields) for n in known]  # type: ignore[arg-type]
 
 
 def short(user: UserModule) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Law 4, continued: pads change nothing, at the left or at the right."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from ..reproducers.script import Script
 from ..sizes import Setting
 from ..subjects.subject import Sequences, Subject, all_real, scaled
 from ..subjects.user_module import UserModule
+from ..wording import joined_lines
+from .backward import not_finite, pulled, taped, wanted
 from .law import Law
 from .mixer_sizes import several_positions
 from .module_sizes import marked
@@ -40,6 +43,52 @@ def padding(subject: Subject, setting: Setting) -> Iterator[Finding]:
         for side in SIDES:
             yield from _padded(judged, exact, side)
         yield from _nothing_but_pads(judged, exact)
+        yield from _backward(subject, exact)
+
+
+def _backward(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """The gradient of the real positions is finite, and none flows to a pad.
+
+    Also beside a row that is all padding, whose output a module may replace: what is NaN before
+    that spoils the gradient of every parameter.
+    """
+    judged, setting = subject.recorded(setting)
+    for side in (*SIDES, "all"):
+        mask = _mask(setting, _lengths(setting), "left" if side == "left" else "right")
+        if side == "all":
+            mask = torch.ones_like(mask)
+            mask[0] = setting.B < 2
+        masked = judged.padded(partial(_beside, mask))
+        where = "where row 0 is all padding" if side == "all" else f"with pads at the {side}"
+        try:
+            yield _real_gradient(masked, setting, mask, where).at(side=side)
+        except (RuntimeError, NotImplementedError) as error:
+            yield Finding("padding", note=f"no gradient, it raises: {joined_lines(error)}")
+            return
+
+
+def _beside(mask: Tensor, x: Tensor) -> Tensor:
+    """The mask on the device of x."""
+    return mask.to(x.device)
+
+
+def _real_gradient(masked: Subject, setting: Setting, mask: Tensor, where: str) -> Finding:
+    y, named = taped(masked, masked.draw(setting))
+    if not isinstance(y, Tensor) or not named:
+        return Finding("padding")
+    real = mask.to(y.device)
+    every = wanted(masked, named)
+    grads = pulled(masked, y[real], [x for _, x in every])
+    spoiled = not_finite(grads, every, f"{where}, of the real positions")
+    if spoiled is not None:
+        return spoiled
+    for (name, _), grad in zip(named, grads, strict=False):
+        far = float(grad[~real].abs().max()) if not bool(real.all()) else 0.0
+        small = masked.gradient_noise() * float(grad.abs().max())
+        if far > small:
+            text = f"has a gradient to pads of {name}, {where}  gradient {far:.2g}"
+            return Finding("padding in the gradient", True, far, small, "y[real]", text)
+    return Finding("padding")
 
 
 def _lengths(setting: Setting) -> list[int]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ..comparing.change import change
 from ..comparing.finding import Finding, compare, exactly, rounding
 from ..copies.nested import Leaves, clone, copied, leaves
 from ..process import seed
@@ -16,6 +18,8 @@ from ..subjects.user_module import UserModule
 from .law import Law
 from .mixer_sizes import every_dtype_and_wide
 from .module_sizes import LENGTHS, at_lengths, in_modes, own
+
+NOISE = "equal calls differ at the level of rounding, as atomic additions of a GPU do"
 
 
 def repeats(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -73,8 +77,11 @@ def _equal(
     given = clone(sequences), copied(state)
     again = leaves(clone(_called(subject, setting, given)))[: len(first)]
     found = compare("remembers", again, first, rounding, f" as before, {when}")
-    if not found.broken:
+    if not found.error:
         return found
+    noise = _noise(subject, (again, first), (sequences, state))
+    if noise is not None or not found.broken:
+        return noise or found
     if subject.draws(setting):
         seeded = not _unsteady(subject, sequences, state, len(first))
         more = "; with a fixed seed it repeats" if seeded else ""
@@ -83,6 +90,35 @@ def _equal(
         more = "; it differs from call to call, whatever the seed"
         return replace(found, kind="random", text=found.text + more)
     return found
+
+
+def _noise(subject: Subject, twice: tuple[Leaves, Leaves], given: Any) -> Finding | None:
+    """A note, if equal calls of a module differ by rounding, and not by what one left behind.
+
+    Atomic additions of a GPU are made in another order each time. What is left behind changes the
+    next call in the same way each time; noise does so without it.
+    """
+    if subject.bit_for_bit or [path for path, _ in twice[0]] != [path for path, _ in twice[1]]:
+        return None
+    pairs = [(a, b) for (_, a), (_, b) in zip(*twice, strict=True) if not _identical(a, b)]
+    if not all(_comparable(a, b) for a, b in pairs):
+        return None
+    moved = [change(a, b, a, b) for a, b in pairs]
+    if not moved or not all(subject.is_rounding(one) for one in moved):
+        return None
+    one, two = (subject.leaves(*given)[: len(twice[0])] for _ in range(2))
+    if not compare("", one, two, exactly).error:
+        return None
+    return Finding("random", note=NOISE, units=max(one.units for one in moved))
+
+
+def _identical(a: Any, b: Any) -> bool:
+    return a is b or (isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b))
+
+
+def _comparable(a: Any, b: Any) -> bool:
+    tensors = isinstance(a, Tensor) and isinstance(b, Tensor)
+    return tensors and a.is_floating_point() and a.shape == b.shape and a.dtype == b.dtype
 
 
 def _unsteady(subject: Subject, sequences: Sequences, state: Any, count: int) -> bool:

@@ -13,6 +13,7 @@ from ..reproducers.script import Script
 from ..sizes import Setting, pieces
 from ..subjects.subject import Sequences, Subject
 from ..subjects.user_module import UserModule
+from ..wording import first_line
 from .law import Law
 from .mixer_sizes import in_float64
 from .module_sizes import LENGTHS, WIDE, at_lengths, own
@@ -35,13 +36,24 @@ def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
             if 0 in lengths and not subject.must_accept_every_call:
                 continue
             than = f", as it is in one call; from {name}, in pieces {_spelled(lengths)}"
-            parts = subject.compared(leaves(subject.joined(sequences, state, lengths)))
+            try:
+                parts = subject.compared(leaves(subject.joined(sequences, state, lengths)))
+            except Exception as error:
+                if not subject.is_limit(setting):
+                    raise
+                yield Finding("state", note=beyond(setting, error))
+                return
             found = compare("state", parts, whole, subject.logic, than)
             found = found.at(start=name, pieces=lengths)
             if found.broken:
                 cause = _cause if subject.state_is_contract else _observed
                 yield replace(found, kind=cause(subject, setting, lengths))
             yield found
+
+
+def beyond(setting: Setting, error: Exception) -> str:
+    """What to say of a stream that is longer than the subject takes."""
+    return f"it does not take {setting.T} positions in pieces, it raises {first_line(error)}"
 
 
 def _starts(subject: Subject, setting: Setting) -> list[tuple[Any, str]]:

@@ -1,6 +1,7 @@
 """Rewriting a part of the input, and gradients of single positions: how a leak is seen."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,10 @@ from torch import Tensor
 from ..comparing.change import Change, change, rounded
 from ..comparing.finding import Finding
 from ..comparing.witness import Witness
-from ..copies.nested import clone, copied
+from ..copies.nested import clone
 from ..sizes import Setting
-from ..subjects.embeddings import embedded
 from ..subjects.subject import Subject, scaled
+from .backward import pulled, taped
 
 ONLY_NAN = "what is not finite in the future reaches the past (0 x NaN), no finite value does"
 
@@ -49,16 +50,19 @@ class Rewrite:
         if self.subject.is_rounding(known):
             return Finding("leak", note=rounded("later positions"), units=known.units)
         spots = future
-        while len(spots) > 1:  # the half that changes anything, for as long as there is one
-            half = len(spots) // 2
-            for part in (spots[:half], spots[half:]):
+        while half := self._half(spots, t, y, floor):
+            spots, known = half
+        return self._leak(known, t, spots, floor)
+
+    def _half(self, spots: range, t: int, y: Tensor, floor: float) -> tuple[range, Change] | None:
+        """The half of the positions that changes anything, if there is one."""
+        middle = len(spots) // 2
+        for part in (spots[:middle], spots[middle:]) if middle else ():
+            with suppress(Exception):  # it refuses what half of the positions make of its input
                 less = self._change(part, t, y)
                 if less.size > 4 * floor and not self.subject.is_rounding(less):
-                    spots, known = part, less
-                    break
-            else:
-                break
-        return self._leak(known, t, spots, floor)
+                    return part, less
+        return None
 
     def _leak(self, known: Change, t: int, spots: range, floor: float) -> Finding:
         """The finding that positions before t changed with those of `spots`."""
@@ -83,7 +87,10 @@ class Rewrite:
         """Whether a gradient shows the leak too, and whether it hid behind the parameters."""
         if self.setting.mode == "redrawn":
             return "hidden leak"
-        grads = gradients(self.subject, self.setting, self.state is not None, [t])
+        try:
+            grads = [*gradients(self.subject, self.setting, self.state is not None, [t])]
+        except Exception:
+            return "leak"  # its backward raises, so the gradient is not known
         known = [g[:, spots.start : spots.stop] for _, _, _, g in grads]
         shows = any(bool(g.nan_to_num(0).count_nonzero()) for g in known)
         return "leak" if shows or not known else "leak without gradient"
@@ -97,23 +104,12 @@ def gradients(
     Tokens have no gradient; what an embedding makes of them has.
     """
     subject, setting = subject.recorded(setting)
-    state = copied(subject.past(setting)) if past else None
-    inputs = [x.requires_grad_(x.is_floating_point()) for x in clone(subject.draw(setting))]
-    subject.fresh()
-    with subject.within(), embedded(subject.module, inputs) as entered:
-        y, _ = subject.call(tuple(inputs), state)
-    named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
-    named = named or entered
-    if not isinstance(y, Tensor) or not y.requires_grad or not named:
+    y, named = taped(subject, subject.draw(setting), subject.past(setting) if past else None)
+    if not isinstance(y, Tensor) or not named:
         return
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = weights.to(y.dtype).to(y.device) * y
     for t in at:
-        tensors = [x for _, x in named]
-        with subject.within():
-            grads = torch.autograd.grad(
-                y[:, t - 1].sum(), tensors, retain_graph=True, allow_unused=True
-            )
-        for (name, x), grad in zip(named, grads, strict=True):
-            known = torch.zeros_like(x) if grad is None else grad
+        grads = pulled(subject, y[:, t - 1], [x for _, x in named])
+        for (name, _), known in zip(named, grads, strict=True):
             yield t, name, float(known.abs().nan_to_num(0, 0, 0).max()), known

@@ -1,6 +1,7 @@
 """Law 6: in every dtype the error stays within what rounding of the inputs explains."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..comparing.change import first
 from ..comparing.finding import Finding, compare, within
 from ..copies.nested import Leaves, alter, clone, held, leaves
 from ..precision.allowance import Allowance
@@ -18,12 +20,20 @@ from ..subjects.mixer_form import LONG, MixerForm
 from ..subjects.subject import Sequences, Subject
 from ..subjects.user_module import UserModule
 from ..wording import short
+from .backward import Named, pulled, taped, wanted
 from .law import Law
 from .module_sizes import HALF, at_lengths, own
+from .module_sizes import short as short_length
+from .resumes import beyond
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SHORT = 65  # up to here extreme magnitudes and states are judged as well
 CHOICE = "chooses otherwise than in float64 where two numbers nearly tie"
+LADDER = tuple(2.0**k for k in range(-6, 16))  # scales of the sequences, to where scores explode
+FULL = (1.0, 1 / 16, 16.0, 512.0)  # at these errors are judged, at the others what is not finite
+ROOM = 64  # times the largest gradient of float64, within which steps on the way may be larger
+LEAST = 2  # times what is allowed, up to which an error of a module is a note
+OTHER = "a stream differs from one call in float64 already, which is the fault of another law"
 COUNTED = 300  # positions that bfloat16 cannot count: 257 is 256 there
 STREAM = 600  # up to here streams of one position at a time, and gradients
 
@@ -41,17 +51,34 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
     finite is broken. A state that is kept in a finer dtype than the sequences is judged by that
     dtype, and a recurrence may round its state to its dtype at every position.
     """
+    if not subject.bit_for_bit and setting.scale not in FULL:
+        yield _finite(subject, setting)
+        return
     sequences = subject.draw(setting)
     for state in subject.contract_states(setting) if setting.T <= SHORT else [None]:
         limits = _Limits(subject, setting, sequences, state)
         got = subject.compared(subject.leaves(sequences, state))
-        yield _excused(limits.judged(got, ""), subject, setting, ())
+        found = _excused(limits.judged(got, ""), subject, setting, ())
+        yield borderline(found, subject, setting)
         for lengths, how in _streams(setting.T) if subject.streams else ():
-            stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
+            try:
+                stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
+            except Exception as error:
+                if not subject.is_limit(setting):
+                    raise
+                yield Finding("unsound", note=beyond(setting, error))
+                break
             found = limits.judged(stream, how).at(pieces=lengths)
-            yield _excused(found, subject, setting, lengths)
-    if setting.T <= STREAM and setting.scale == 1 and isinstance(subject, MixerForm):
-        yield from _backward(subject, setting, sequences)
+            found = _excused(found, subject, setting, lengths)
+            if found.broken and _wrong_in_float64(subject, setting, lengths):
+                yield Finding(found.kind, note=OTHER)
+                break
+            yield borderline(found, subject, setting, lengths)
+    if setting.T <= STREAM and setting.scale == 1:
+        if isinstance(subject, MixerForm):
+            yield from _backward(subject, setting, sequences)
+        else:
+            yield from _finite_backward(subject, setting)
 
 
 class _Limits:
@@ -82,6 +109,48 @@ class _Limits:
         """Whether a leaf is kept in a finer dtype than the sequences."""
         floating = isinstance(t, Tensor) and t.is_floating_point()
         return floating and not fine(self.setting.dtype, t.dtype)
+
+
+def _wrong_in_float64(subject: Subject, setting: Setting, lengths: tuple[int, ...]) -> bool:
+    """Whether pieces differ from one call in float64 already: that is for `resumes` to report."""
+    if subject.state_is_contract:
+        return False
+    exact, wide = subject.exact(setting)
+    sequences = exact.draw(wide)
+    parts, whole = exact.joined(sequences, None, lengths)[0], exact.run(sequences)[0]
+    return compare("", [("y", parts)], [("y", whole)], exact.logic).broken
+
+
+def borderline(
+    found: Finding, subject: Subject, setting: Setting, lengths: tuple[int, ...] = ()
+) -> Finding:
+    """A note in place of an error of a module that is nowhere more than twice what is allowed.
+
+    What an allowance is derived from are a few probes, so it is not exact to that. The note gives
+    the same ratio at shorter lengths: an error that grows with T is worth a look.
+    """
+    if not found.broken or found.kind != "unsound" or subject.bit_for_bit:
+        return found
+    here = _ratio(subject, setting, lengths)
+    if here > LEAST:
+        return found
+    shorter = [T for T in (2, 5, 9, 17, 33) if T < setting.T and subject.takes_length(T)]
+    ratios = [f"{_ratio(subject, replace(setting, T=T)):.2g} at T={T}" for T in shorter]
+    grown = ", ".join([*ratios, f"{here:.2g} at T={setting.T}"])
+    note = f"{short(setting.dtype)}: the error over what is allowed is {grown}"
+    return Finding(found.kind, note=note)
+
+
+def _ratio(subject: Subject, setting: Setting, lengths: tuple[int, ...] = ()) -> float:
+    """The largest error over what is allowed there, in one call or in pieces."""
+    sequences = subject.draw(setting)
+    result = subject.joined(sequences, None, lengths) if lengths else subject.run(sequences)
+    limit = subject.allowances(sequences)["y"]
+    y = result[0]
+    error = (y.double() - limit.answer).abs()
+    allowed = limit.allowed(y.dtype, whole=True).expand_as(error)
+    ratio = torch.where(error == 0, 0.0, error / allowed)
+    return float(ratio.nan_to_num(torch.inf, torch.inf).max()) if ratio.numel() else 0.0
 
 
 def _streams(T: int) -> list[tuple[tuple[int, ...], str]]:
@@ -129,6 +198,52 @@ def _judged(
     return replace(found, kind="not finite") if found.error == torch.inf else found
 
 
+def _finite(subject: Subject, setting: Setting) -> Finding:
+    """The result is finite where it is in float64, and not beyond the dtype there."""
+    exact, wide = subject.exact(replace(setting, literal=False))
+    y, right = subject.run(subject.draw(setting))[0], exact.run(exact.draw(wide))[0]
+    if not isinstance(y, Tensor) or not y.is_floating_point() or y.shape != right.shape:
+        return Finding("not finite")
+    spoiled = ~y.isfinite() & (right.abs() <= torch.finfo(y.dtype).max / 2)
+    if not bool(spoiled.any()):
+        return Finding("not finite")
+    index = first(spoiled)
+    at = tuple(index)
+    text = f"is {float(y[at]):g}, not {float(right[at]):.6g} (float64), {short(setting.dtype)}"
+    found = Finding("not finite", True, torch.inf, 0.0, f"y{index}", text)
+    return found.at(row=index[0], position=index[1])
+
+
+def _finite_backward(subject: Subject, setting: Setting) -> Iterator[Finding]:
+    """Each gradient of a module is finite where it is in float64, and not beyond the dtype there.
+
+    To sequences and parameters. How large its error may be is not judged.
+    """
+    exact, wide = subject.recorded(replace(setting, dtype=torch.float64))
+    if wide.dtype != torch.float64:
+        return
+    with suppress(RuntimeError, NotImplementedError):  # `differentiates` reports what it raises
+        (got, named), (right, _) = _pulled(subject, setting), _pulled(exact, wide)
+        top = torch.finfo(setting.dtype).max / ROOM
+        for (name, _), g, r in zip(named, got, right, strict=False):
+            if g.shape == r.shape and bool((~g.isfinite() & (r.abs() <= top)).any()):
+                place = f"the gradient to {name}"
+                text = f"is not finite, as it is in float64 ({short(setting.dtype)})"
+                yield Finding("not finite", True, torch.inf, 0.0, place, text)
+                return
+        yield Finding("not finite")
+
+
+def _pulled(subject: Subject, setting: Setting) -> tuple[list[Tensor], Named]:
+    """The gradients of a weighted sum of the result, to all that has one."""
+    y, named = taped(subject, subject.draw(setting))
+    if not isinstance(y, Tensor) or not named:
+        return [], []
+    every = wanted(subject, named)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return pulled(subject, y * weights.to(y.dtype).to(y.device), [x for _, x in every]), every
+
+
 def _backward(form: MixerForm, setting: Setting, sequences: Sequences) -> Iterator[Finding]:
     """The gradient to the sequences is itself a function, with allowances of its own.
 
@@ -173,13 +288,20 @@ def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
 
 
 def _module_settings(effort: str, user: UserModule) -> list[Setting]:
-    scales = (1.0,) if effort == "quick" else (1.0, 16.0, 1 / 16)
     lengths = {"quick": (66,), "default": (9, 66)}.get(effort, (1, 5, 9, 66, 130))
     known = [n for n in lengths if n in user.lengths] or [own(user).T]
+    scales = (1.0,) if effort == "quick" else (1.0, 16.0, 1 / 16)
+    floating = any(
+        user.example.sequence(i).is_floating_point() for i in range(len(user.example.slots))
+    )
     found = [
         replace(own(user), T=n, dtype=dtype, scale=scale)
-        for n in known for dtype in DTYPES for scale in scales
+        for n in known for dtype in DTYPES for scale in (scales if floating else scales[:1])
     ]  # fmt: skip
+    if floating:
+        first = replace(own(user), T=short_length(user)[0])
+        dtype = first.dtype if first.dtype in DTYPES else torch.float32
+        found += [replace(first, dtype=dtype, scale=s) for s in LADDER]
     return found if effort == "quick" else found + at_lengths(user, (COUNTED,), dtype=HALF, B=1)
 
 

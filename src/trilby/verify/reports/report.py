@@ -93,6 +93,8 @@ class Report:
         held, failed = sum(v.ok for v in self.verdicts), self.failed()
         ran = held + len(failed)
         state = "nothing was run" if not ran else f"{held} of {ran} hold"
+        cut = sum(bool(v.cut) for v in self.verdicts if v.ok)
+        state += f", {cut} of them not at all sizes" if cut else ""
         head = f"{self.mixer}: {state} ({self.effort}, {self.seconds:.1f} s)"
         return "\n".join([head, *self._table(), *self._paragraphs()])
 
@@ -101,7 +103,7 @@ class Report:
         subjects = self._subjects()
         ran = {v.law for v in self.verdicts if v.outcome != "not run"}
         laws = [law for law in dict.fromkeys(v.law for v in self.verdicts) if law in ran]
-        by = {(v.subject, v.law): _SIGN[v.outcome] for v in self.verdicts}
+        by = {(v.subject, v.law): _sign(v) for v in self.verdicts}
         columns = [name.removeprefix(f"{self.mixer}.") for name in subjects]
         widths = [max(len(name), 6) for name in columns]
         rows = [("", columns)]
@@ -123,6 +125,8 @@ class Report:
         for (law, reason), names in self._skipped().items():
             of = f" ({_short(names)})" if len(self._subjects()) > 1 else ""
             yield f"{law}{of} skipped: {reason}"
+        for law, cut in {v.law: v.cut for v in self.verdicts if v.ok and v.cut}.items():
+            yield f"part  {law}: {cut}"
         for text, names in self._notes().items():
             yield f"note  {_short(names)}: {text}"
         yield from (f"limit  {line}" for line in self.limits)
@@ -142,9 +146,14 @@ class Report:
     def _notes(self) -> dict[str, list[str]]:
         notes: dict[str, list[str]] = {}
         for v in self.verdicts:
-            for note in v.notes if v.ok else ():
+            for note in v.notes:
                 notes.setdefault(f"{v.law}, {note}", []).append(v.subject)
         return notes
+
+
+def _sign(verdict: Verdict) -> str:
+    """`ok` where the law holds at all the sizes that its page promises, `part` at some of them."""
+    return "part" if verdict.ok and verdict.cut else _SIGN[verdict.outcome]
 
 
 def _short(names: list[str]) -> str:

@@ -24,7 +24,9 @@ class Verdict:
         sentence: one line with the numbers.
         reproducer: lines of Python that show it.
         detail: lines that a report shows below the sentence: the measured triangle of a leak.
-        notes: what a reader should know although nothing is broken; the sentence has them too.
+        notes: what a reader should know beside the sentence; where nothing is broken it has them
+            too.
+        cut: which sizes that the law's page promises were not tried; empty if all of them were.
         witness: where the fault shows, as data; empty unless a law is broken.
 
     >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))
@@ -43,6 +45,7 @@ class Verdict:
     detail: str = ""
     notes: tuple[str, ...] = ()
     witness: Witness = NOWHERE
+    cut: str = ""
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..comparing.finding import Finding
 from ..comparing.witness import Witness
+from ..copies.owning import Owning
 from ..sizes import Setting
 from ..subjects.module_subject import ModuleSubject
 from ..subjects.user_module import UserModule
@@ -55,7 +56,7 @@ class Script:
     @property
     def module(self) -> bool:
         """Whether f is a module, and no function."""
-        return isinstance(self.user.target, nn.Module)
+        return isinstance(self.user.target, nn.Module) and not isinstance(self.user.target, Owning)
 
     def floating(self, i: int) -> bool:
         """Whether sequence i holds real numbers, and no tokens."""
@@ -100,6 +101,9 @@ class Script:
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""
         lines = ["import torch", *self._origin(), "torch.manual_seed(0)"]
+        if isinstance(self.user.target, Owning):
+            mode = self.setting.mode or "eval"
+            lines.append(f"# the modules that f reaches: in {self.setting.dtype}, mode {mode}")
         dtype = f", dtype={self.setting.dtype}" if self.setting.dtype != torch.float32 else ""
         if self.module:
             mode = "train" if self.setting.mode == "train" else "eval"
@@ -118,7 +122,8 @@ class Script:
 
     def _origin(self) -> list[str]:
         """How f is had: imported, made by its class, or named in a comment."""
-        made: Any = type(self.user.target) if self.module else self.user.target
+        target: Any = self.user.target
+        made: Any = type(target) if self.module else getattr(target, "way", target)
         home, name = getattr(made, "__module__", ""), getattr(made, "__qualname__", "")
         found: Any = sys.modules.get(home)
         for part in name.split("."):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...errors import CallError
 from ...shapes import what
 from ...streaming import Carry
+from ..copies.owning import Owning
 from ..sizes import Setting
 
 PICKED = ("logits", "last_hidden_state")
@@ -152,6 +153,8 @@ def _draws(given: Any) -> bool:
 
 def signature(subject: Any) -> Mapping[str, inspect.Parameter]:
     """What a subject takes by name; empty if it cannot say."""
+    if isinstance(subject, Owning):
+        subject = subject.way
     way = subject.forward if isinstance(subject, nn.Module) else subject
     try:
         return inspect.signature(way).parameters

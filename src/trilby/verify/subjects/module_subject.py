@@ -16,7 +16,7 @@ from ..copies.nested import Leaves, convert
 from ..copies.restore import Snapshot
 from ..precision.allowance import FACTOR, PROBES, Allowance, Within, allowances
 from ..precision.choices import followed
-from ..sizes import Setting
+from ..sizes import LOOKED_AT, Setting, cuts
 from .example import Example
 from .subject import COARSE, FINE, Sequences, Subject, half_of_the_digits
 
@@ -123,6 +123,28 @@ class ModuleSubject(Subject):
         """All rows at once."""
         return [tuple(range(B))]
 
+    def takes_length(self, T: int) -> bool:
+        """Whether it took this length."""
+        return T in self.user.lengths
+
+    def is_limit(self, setting: Setting) -> bool:
+        """Beyond the length of the example: a cache may be as long as the user needs it."""
+        return self.user.example.size[1] < setting.T
+
+    def cuts_alone(self, T: int) -> list[int]:
+        """At the ends and in the middle; around borders of blocks where rows do not look at all."""
+        whole = T <= LOOKED_AT and not self.large
+        return sorted({t for t in (1, T // 2, T - 1) if 0 < t < T}) if whole else cuts(T)
+
+    def redrawn_at(self, setting: Setting) -> Setting | None:
+        """In eval mode, of a copy."""
+        free = self.user.owned and not self.large and setting.mode in ("", "train")
+        return replace(setting, mode="redrawn") if free else None
+
+    def records_at(self, setting: Setting) -> bool:
+        """In the user's dtype: they are recorded in float64 whatever the dtype is."""
+        return setting.dtype == self.user.dtype
+
     def another_size(self, setting: Setting) -> Setting:
         """The same size with other values: it need not take another size."""
         return setting.again(5)
@@ -136,7 +158,9 @@ class ModuleSubject(Subject):
     ) -> Allow:
         """Half of the digits that it has as it is: no mode is compiled."""
         grain = COARSE if self.coarse else torch.finfo(setting.dtype).eps
-        return lambda _path, wanted: half_of_the_digits(grain, wanted)
+        whole = lambda wanted: half_of_the_digits(grain, wanted[None])[0]
+        part = lambda wanted: half_of_the_digits(grain, wanted)
+        return lambda path, wanted: (whole if path.startswith("gradient") else part)(wanted)
 
     def choosing_alike(
         self, sequences: Sequences, lengths: tuple[int, ...]
@@ -183,9 +207,10 @@ class ModuleSubject(Subject):
         """In the dtype that the user runs it in.
 
         The least number of float64 that masks an attention score overflows where a part of a
-        module computes in float32.
+        module computes in float32. At ordinary magnitudes every other dtype speaks for itself.
         """
-        if self.user.dtype == torch.float64:
+        narrow = setting.dtype != torch.float64 and setting.scale == 1
+        if self.user.dtype == torch.float64 or narrow:
             return None
         return replace(setting, dtype=self.user.dtype, literal=True)
 

@@ -19,7 +19,7 @@ from ..comparing.finding import Allow
 from ..copies.nested import Leaves, clone, copied, leaves, replaced
 from ..precision.allowance import Allowance, Within
 from ..process import seed, states
-from ..sizes import Setting
+from ..sizes import Setting, cuts
 
 Sequences = tuple[Tensor, ...]
 FINE, COARSE = 2.0**-52, 2.0**-23
@@ -139,6 +139,26 @@ class Subject:
     def rewritten_rows(self, B: int) -> list[tuple[int, ...]]:
         """The rows that are rewritten at once, where a law rewrites a part of the input."""
         raise NotImplementedError
+
+    def takes_length(self, _T: int) -> bool:
+        """Whether it is known to take a length in one call."""
+        return True
+
+    def is_limit(self, _setting: Setting) -> bool:
+        """Whether an exception in a stream of this size is a limit of the subject, and no fault."""
+        return False
+
+    def cuts_alone(self, T: int) -> list[int]:
+        """Where a sequence is cut by itself, beside cuts in rows of a larger batch."""
+        return cuts(T)
+
+    def redrawn_at(self, _setting: Setting) -> Setting | None:
+        """The setting with other parameter values; None where it has no parameters to move."""
+        return None
+
+    def records_at(self, _setting: Setting) -> bool:
+        """Whether gradients are judged at a setting, and not at one of another dtype alike."""
+        return True
 
     def another_size(self, setting: Setting) -> Setting:
         """The setting of a call between two equal ones; of another size if it takes any."""

@@ -47,6 +47,7 @@ class UserModule:
         padding, documents: the keywords of a mask and of documents, or None.
         lengths: the T that it takes, of those that were tried.
         refused_lengths: T -> the exception that it raised.
+        left_out: T -> why it was not tried, though it might be taken.
         refused_dtypes: dtype -> the exception that it raised.
         uncopied: why it cannot be copied and is put back after each call; empty if it can.
         from_factory: whether a class or a factory without arguments made it.
@@ -60,6 +61,7 @@ class UserModule:
     documents: str | None = None
     lengths: tuple[int, ...] = ()
     refused_lengths: dict[int, str] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
     refused_dtypes: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
     uncopied: str = ""
@@ -256,6 +258,11 @@ class UserModule:
             unable["documents"] = "pass documents=... to name the keyword of packed documents"
         return replace(self.at(Setting(T, B, dtype=self.dtype)), unable=unable)
 
+    def depends_on(self, why: str) -> None:
+        """A copy turned out to be none, so the module is run itself from now on."""
+        self.uncopied = why
+        self._bound.clear()
+
     def put_back(self) -> None:
         """Put the user's own modules back, where it was they that were run."""
         if self._own is not None:
@@ -273,7 +280,7 @@ class UserModule:
         if self.large:
             lines.append(f"for its size, {self.size / 1e6:.3g} M parameters: {SPARED}")
         by: dict[str, list[str]] = {}
-        for length, why in self.refused_lengths.items():
+        for length, why in (self.refused_lengths | self.left_out).items():
             by.setdefault(why, []).append(str(length))
         return lines + [f"T {' '.join(lengths)}: {why}" for why, lengths in by.items()]
 
@@ -303,16 +310,17 @@ def _all(tops: list[nn.Module]) -> list[nn.Module]:
 
 
 def redraw(module: nn.Module, seed: int = 0) -> None:
-    """Move every parameter away from where it was initialised: a gate of zero opens.
+    """Move the parameters away from where they were initialised: a gate of zero opens.
 
+    Frozen ones stay as they are, unless all are frozen: who freezes a part relies on its values.
     Each gets noise of half its own spread; one whose values are all alike gets noise of half
     their size, and if that is zero of one over the root of what its rows add up.
     """
     coins = torch.Generator().manual_seed(seed)
+    every = [p for p in module.parameters() if numbers(p) and p.numel()]
+    free = [p for p in every if p.requires_grad]
     with torch.no_grad():
-        for p in module.parameters():
-            if not numbers(p) or not p.numel():
-                continue
+        for p in free or every:
             spread = float(p.double().std(correction=0)) or float(p.double().abs().max())
             fan = p.shape[-1] if p.ndim > 1 else 4
             noise = torch.randn(p.shape, generator=coins, dtype=torch.float64).to(p.device)
