@@ -14,6 +14,7 @@ from typing import Any
 import numba
 from numba.core.errors import NumbaError
 
+from ...errors import KernelError
 from . import fork
 from .notice import notice
 
@@ -60,6 +61,11 @@ class Kernel:
         return program
 
     def _compile(self, element: Any) -> Callable[..., None]:
+        if numba.config.DISABLE_JIT:
+            raise KernelError(
+                f"{self._name}: numba.config.DISABLE_JIT is set, so numba compiles nothing: "
+                "unset it before the first call, or take another form than fused"
+            )
         try:
             program = numba.njit(nogil=True, cache=True)(self._source)
             folder = str(program.stats.cache_path)

@@ -6,6 +6,7 @@ numba nor triton. The module of a kernel is imported when the kernel first runs.
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...env import no_compiler
 from ...errors import CallError, KernelError
 from ...torch_private import transformed
 
@@ -174,7 +176,16 @@ def _launch(name: str, module: str) -> Callable[..., Any]:
 
     @cache
     def kernels() -> Any:
-        found = import_module(module, __package__)
+        why = no_compiler()
+        try:
+            found = None if why else import_module(module, __package__)
+        except ImportError as error:  # a numba that does not fit the numpy here, say
+            if "numba" in sys.modules:
+                raise
+            why = f"numba, which compiles it, cannot be imported ({error}): install one that fits"
+            raise KernelError(f"{name}: {why}, or take another form than fused") from error
+        if why:
+            raise KernelError(f"{name}: {why}, or take another form than fused")
         if not hasattr(found, name):
             raise KernelError(f"{name}: {found.__name__} has no function {name}; write one there")
         return found
