@@ -44,7 +44,10 @@ def no_compiler(environment: Mapping[str, str] = os.environ) -> str:
     'NUMBA_DISABLE_JIT is set, so numba compiles nothing: unset it before Python starts'
     """
     if importlib.util.find_spec("numba") is None:
-        return "numba, which compiles the kernels, is not installed: pip install numba"
+        return (
+            "numba, which compiles the kernels, is not installed: pip install numba, "
+            "if there is one for this Python and system"
+        )
     if environment.get("NUMBA_DISABLE_JIT", "").strip() not in ("", "0"):
         return "NUMBA_DISABLE_JIT is set, so numba compiles nothing: unset it before Python starts"
     return ""
