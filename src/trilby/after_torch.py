@@ -1,4 +1,4 @@
-"""Call a function as soon as torch has been imported, without importing it. Imports nothing of ours.
+"""Call a function as soon as torch has been imported, without importing torch.
 
 `torch.export.load` and `torch.jit.load` find an operator only if it is registered before. They know
 its name and not its package, so nothing of trilby would be imported in time.
@@ -49,7 +49,7 @@ class _Finder:
             del loader.exec_module  # as it was before
             load(module)
             if self in sys.meta_path:
-                sys.meta_path.remove(self)  # type: ignore[arg-type]
+                sys.meta_path.remove(self)
                 self.then()
 
         loader.exec_module = exec_module

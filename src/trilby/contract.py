@@ -67,7 +67,7 @@ class Contract:
             without one it is a parameter. `name=float` is a number, `name=bool` a flag, and a tuple
             lists alternatives: `a=("C", float)`, `bias=("C", None)`.
         state: the tensors of the state, `name=(axes, dtype)` in a dict, or dicts inside it. A
-            dtype may be FINE, WIDE or SAME. A dict of one entry that is called "state" is one tensor.
+            dtype may be FINE, WIDE or SAME. A dict of one entry called "state" is one tensor.
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. Without it a
             state of several tensors is a dict.
         values: the sequence that the triangle is applied to, `y = wei @ values + carried`; y has

@@ -19,6 +19,7 @@ from trilby.contract import Contract
 from trilby.errors import DocumentError, FormError, KernelError, StateError
 from trilby.kernels import ops
 
+WAITED_FOR = ("_local_scalar_dense", "nonzero", "masked_select", "equal")
 DOCUMENTS = torch.tensor([[0, 0, 1, 1, 2], [3, 3, 3, 3, 3]])
 
 
@@ -157,20 +158,14 @@ class Looks(TorchDispatchMode):
         self.seen = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        masked = name in ("index", "index_put_") and any(
+        name, kwargs = function.overloadpacket.__name__, kwargs or {}
+        mask = name in ("index", "index_put_") and any(
             isinstance(t, Tensor) and t.dtype == torch.bool for t in tree_leaves(args[1])
         )
-        if masked or name in (
-            "_local_scalar_dense",
-            "nonzero",
-            "masked_select",
-            "equal",
-            "_to_copy",
-        ):
-            if name != "_to_copy" or "device" in (kwargs or {}):
-                self.seen.append(name)
-        return function(*args, **(kwargs or {}))
+        moved = name == "_to_copy" and "device" in kwargs
+        if mask or moved or name in WAITED_FOR:
+            self.seen.append(name)
+        return function(*args, **kwargs)
 
 
 @pytest.mark.parametrize(("mixer", "form"), FORMS)

@@ -16,8 +16,9 @@ Contract (all forms take and return exactly this)::
 The state belongs to the first document of a row when a call begins, and to the last one when it
 ends. Two calls joined by the state equal one call. Every form adds up in float64 and rounds once,
 to the dtype of x. The state stays float64, so a stream in bfloat16 loses nothing between calls.
-On a device that has no float64 (MPS) sums and state are float32. Autocast has no effect. A sum above the largest float64 is infinite, except in `matrix` and
-`softmax`, which divide first.
+On a device that has no float64 (MPS) sums and state are float32. Autocast has no effect. A sum
+above the largest number of its dtype is infinite, except in `matrix` and `softmax`, which divide
+first.
 
 NaN and infinity in x reach every later position. They reach *earlier* ones in `matrix` and
 `softmax`, and in `chunk` inside one chunk, because zero times NaN is NaN; in these forms they reach

@@ -61,7 +61,7 @@ class Kernel:
         return program
 
     def _compile(self, element: Any) -> Callable[..., None]:
-        if numba.config.DISABLE_JIT:
+        if getattr(numba.config, "DISABLE_JIT", 0):
             raise KernelError(
                 f"{self._name}: numba.config.DISABLE_JIT is set, so numba compiles nothing: "
                 "unset it before the first call, or take another form than fused"

@@ -55,7 +55,8 @@ def obstacle(x: Tensor) -> str:
         return f"is on {x.device}, the kernel runs on {' '.join(DEVICES)}; move it, or"
     if NO_COMPILER:
         return f"needs a kernel, and {NO_COMPILER}, or"
-    if (type(x) is not Tensor or torch.jit.is_tracing()) and torch.onnx.is_in_onnx_export():
+    traced = type(x) is not Tensor or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if traced and torch.onnx.is_in_onnx_export():
         return "is exported to ONNX, which has no operator for the kernel;"
     return ""
 

@@ -176,16 +176,17 @@ def _launch(name: str, module: str) -> Callable[..., Any]:
 
     @cache
     def kernels() -> Any:
-        why = no_compiler()
-        try:
-            found = None if why else import_module(module, __package__)
-        except ImportError as error:  # a numba that does not fit the numpy here, say
-            if "numba" in sys.modules:
-                raise
-            why = f"numba, which compiles it, cannot be imported ({error}): install one that fits"
-            raise KernelError(f"{name}: {why}, or take another form than fused") from error
-        if why:
+        if why := no_compiler():
             raise KernelError(f"{name}: {why}, or take another form than fused")
+        try:
+            found = import_module(module, __package__)
+        except ImportError as error:
+            if "numba" in sys.modules:  # a fault of ours
+                raise
+            raise KernelError(  # a numba that does not fit the numpy here, say
+                f"{name}: numba, which compiles it, cannot be imported ({error}): install one "
+                "that fits, or take another form than fused"
+            ) from error
         if not hasattr(found, name):
             raise KernelError(f"{name}: {found.__name__} has no function {name}; write one there")
         return found
