@@ -1,8 +1,8 @@
 """The description of the package for a package index: the README, with links that work there.
 
-A package index shows the README without the files beside it, so a relative link leads nowhere. Where
-`[project.urls]` has the address of the source, each becomes an absolute link. Without an address it
-becomes the name of the file, which the source distribution has.
+A package index shows the README without the files beside it, so a relative link leads nowhere.
+Where `[project.urls]` has the address of the files, each becomes an absolute link. Without an
+address it becomes the name of the file, which the source distribution has.
 """
 
 import re

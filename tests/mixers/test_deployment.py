@@ -1,5 +1,6 @@
 """Saved programs and states, devices without float64, calls that do not wait for a device."""
 
+import pathlib
 import subprocess
 import sys
 import warnings
@@ -269,6 +270,36 @@ def test_an_export_to_onnx_takes_a_form_that_exports(mixer, monkeypatch):
     monkeypatch.setattr("torch.onnx.is_in_onnx_export", lambda: True)
     assert operators() == set()
     monkeypatch.setattr("torch.jit.is_tracing", lambda: True)  # the older exporter
+    with FakeTensorMode(), pytest.raises(KernelError, match="ONNX has no such operator; take"):
+        ops.prefix_mean(torch.zeros(1, 2, 3), torch.zeros(1, 3), torch.zeros(1))
     other = mixer.best(*drawn(mixer))
     with pytest.raises(FormError, match=f"to ONNX, .* kernel; take form='{other}'$"):
         mixer.fused(*drawn(mixer))
+
+
+@pytest.mark.parametrize(
+    ("system", "given", "end"),
+    [("win32", "LOCALAPPDATA", "numba/Cache"), ("darwin", "", "Library/Caches/numba"),
+     ("linux", "XDG_CACHE_HOME", "numba")],
+)  # fmt: skip
+def test_the_folder_of_compiled_kernels_where_their_own_cannot_be_written(
+    system, given, end, tmp_path, monkeypatch
+):
+    from trilby import env
+
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if given:
+        monkeypatch.setenv(given, str(tmp_path))
+    assert env.kernel_cache()["folder"].endswith("kernels")
+    monkeypatch.setattr(env, "_writable", lambda folder: folder.name != "kernels")
+    monkeypatch.setattr(env.sys, "platform", system)
+    assert env.kernel_cache() == {"folder": f"{tmp_path}/{end}", "writable": True, "programs": 0}
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_by_writing(tmp_path, monkeypatch):
+    from trilby import env
+
+    assert env._writable(tmp_path / "not" / "there")
+    monkeypatch.setattr("os.access", lambda *_: True)  # as on Windows
+    assert not env._writable(pathlib.Path("/proc/self"))

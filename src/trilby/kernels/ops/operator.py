@@ -83,7 +83,7 @@ class Operator:
         self._library = torch.library.Library(said.space, "FRAGMENT")  # lives as long as this does
         self._library.define(said.text)
         full = f"{said.space}::{said.name}"
-        torch.library.register_fake(full, fake, lib=self._library)
+        torch.library.register_fake(full, _exportable(said.name, fake), lib=self._library)
         for key, module in kernels.items():
             self._library.impl(said.name, _launch(said.name, module), key)
         self.plain = getattr(getattr(torch.ops, said.space), said.name).default
@@ -169,6 +169,17 @@ def _fits(said: Schema, fake: Callable[..., Any], kernels: Mapping[str, str]) ->
                 f"Operator: kernels of {said.name} has the key {key!r}, expected one of "
                 f"{', '.join(DISPATCH)}"
             )
+
+
+def _exportable(name: str, fake: Callable[..., Any]) -> Callable[..., Any]:
+    """The fake, which every export calls; one to ONNX would fail later and say less."""
+
+    def checked(*arguments: Any) -> Any:
+        if torch.onnx.is_in_onnx_export():
+            raise KernelError(f"{name}: ONNX has no such operator; take another form than fused")
+        return fake(*arguments)
+
+    return checked
 
 
 def _launch(name: str, module: str) -> Callable[..., Any]:
