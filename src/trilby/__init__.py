@@ -89,4 +89,16 @@ def __dir__() -> list[str]:
 
 
 # With torch come the operators, which a saved program names, and the states, which a file holds.
-after_torch(lambda: import_module(".mixers", __name__))
+_WITH_TORCH = (
+    "algebra",
+    "card",
+    "contract",
+    "kernels",
+    "mixers",
+    "shapes",
+    "state",
+    "torch_private",
+)
+after_torch(
+    lambda: import_module(".mixers", __name__), [f"{__name__}.{name}" for name in _WITH_TORCH]
+)

@@ -5,44 +5,53 @@ its name and not its package, so nothing of trilby would be imported in time.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-NAME = "torch"
 
-
-def after_torch(then: Callable[[], object]) -> None:
+def after_torch(
+    then: Callable[[], object], users: Sequence[str] = (), torch: str = "torch"
+) -> None:
     """Call `then` now if torch has been imported, else at the end of its import.
 
-    Until torch is imported, a finder stands first in `sys.meta_path`. It answers for torch alone,
-    with what the other finders say, and it removes itself.
+    Until torch is imported, a finder stands first in `sys.meta_path`. It finds what the other
+    finders find, and it removes itself when torch is there.
+
+    Args:
+        then: takes nothing; it may import the users.
+        users: modules that import torch. Before one of them is loaded torch is imported: if it were
+            imported by a user, `then` would find that user half loaded.
+        torch: the name of the module that is waited for.
 
     >>> done = []
     >>> after_torch(lambda: done.append(1))  # torch is there
     >>> done
     [1]
     """
-    if sys.modules.get(NAME) is not None:
+    if sys.modules.get(torch) is not None:
         then()
     else:
-        sys.meta_path.insert(0, _Finder(then))
+        sys.meta_path.insert(0, _Finder(then, users, torch))
 
 
 class _Finder:
-    def __init__(self, then: Callable[[], object]) -> None:
-        self.then = then
+    def __init__(self, then: Callable[[], object], users: Sequence[str], torch: str) -> None:
+        self.then, self.users, self.torch = then, users, torch
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """What the other finders say; for torch, its loader calls `then` once, at the end."""
-        if name != NAME:
+        """What the other finders say. A loader of torch or of a user does more, once."""
+        if name != self.torch and name not in self.users:
             return None
         others = [finder for finder in sys.meta_path if finder is not self]
         specs = (finder.find_spec(name, path, target) for finder in others)
         spec = next((found for found in specs if found is not None), None)
-        loader: Any = None if spec is None else spec.loader
-        if loader is None:
-            return spec
+        if spec is not None and spec.loader is not None:
+            (self._torch if name == self.torch else self._user)(spec.loader)
+        return spec
+
+    def _torch(self, loader: Any) -> None:
         load = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
@@ -53,4 +62,20 @@ class _Finder:
                 self.then()
 
         loader.exec_module = exec_module
-        return spec
+
+    def _user(self, loader: Any) -> None:
+        create = loader.create_module
+
+        def create_module(spec: Any) -> ModuleType | None:
+            del loader.create_module  # as it was before
+            import_module(self.torch)
+            loaded = sys.modules.get(spec.name)  # by `then`
+            if loaded is None:
+                return create(spec)
+            loader.exec_module = done
+            return loaded
+
+        def done(_: ModuleType) -> None:
+            del loader.exec_module
+
+        loader.create_module = create_module
