@@ -205,6 +205,7 @@ def test_values_are_checked_on_a_cpu_and_where_asked(monkeypatch):
         call()
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower")  # torch, on Python 3.13.0
 @pytest.mark.parametrize("mixer", FUSED)
 def test_without_a_compiler_torch_runs_and_says_so_once(mixer, monkeypatch):
     why = "numba, which compiles the kernels, is not installed: pip install numba"
