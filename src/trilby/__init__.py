@@ -9,6 +9,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .after_torch import after_torch
+
 if TYPE_CHECKING:
     from . import data, streaming
     from .algebra import scan
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .mixers.decay import MIXER as decay
     from .mixers.ema import MIXER as ema
     from .mixers.mean import MIXER as mean
+    from .shapes import value_checks
     from .verify import Report, Verdict, check, same
 
 # What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
@@ -42,6 +45,7 @@ _BEHIND = {
     "same": ("verify", "same"),
     "scan": ("algebra", "scan"),
     "streaming": ("streaming", ""),
+    "value_checks": ("shapes", "value_checks"),
 }
 
 __all__ = [
@@ -62,6 +66,7 @@ __all__ = [
     "same",
     "scan",
     "streaming",
+    "value_checks",
 ]
 
 
@@ -81,3 +86,19 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+# With torch come the operators, which a saved program names, and the states, which a file holds.
+_WITH_TORCH = (
+    "algebra",
+    "card",
+    "contract",
+    "kernels",
+    "mixers",
+    "shapes",
+    "state",
+    "torch_private",
+)
+after_torch(
+    lambda: import_module(".mixers", __name__), [f"{__name__}.{name}" for name in _WITH_TORCH]
+)

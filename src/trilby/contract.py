@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import Any, NamedTuple, NoReturn
 
+import torch
 from torch import Tensor
 
 from .errors import CallError, DtypeError
 from .shapes import FLOATING, begins, beside, bind, floating, groups, what
-from .state import SAME, WIDE, Parts, wide
+from .state import FINE, SAME, WIDE, Parts, wide
 
-__all__ = ["SAME", "WIDE", "Argument", "Contract"]
+__all__ = ["FINE", "SAME", "WIDE", "Argument", "Contract"]
 
 Kind = str | type | None
 """The axes of a tensor, e.g. "B T C"; `float`: a number; `bool`: a flag; None: optional."""
@@ -66,7 +67,7 @@ class Contract:
             without one it is a parameter. `name=float` is a number, `name=bool` a flag, and a tuple
             lists alternatives: `a=("C", float)`, `bias=("C", None)`.
         state: the tensors of the state, `name=(axes, dtype)` in a dict, or dicts inside it. A
-            dtype may be WIDE or SAME. A dict of one entry that is called "state" is one tensor.
+            dtype may be FINE, WIDE or SAME. A dict of one entry called "state" is one tensor.
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. Without it a
             state of several tensors is a dict.
         values: the sequence that the triangle is applied to, `y = wei @ values + carried`; y has
@@ -112,6 +113,8 @@ class Contract:
             if named not in self.sequences:
                 raise CallError(f"{name}: {named} is not one of its sequences {self.sequences}")
         self.state = Parts(state, made)
+        if isinstance(made, type) and issubclass(made, tuple):  # `torch.load` may make it again
+            torch.serialization.add_safe_globals([made])
         self.places = self._places()
         self.own = tuple(letter for letter, _, _ in self.places)
         order = list(self.arguments)

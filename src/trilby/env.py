@@ -3,6 +3,9 @@
 import importlib.util
 import os
 import platform
+import sys
+import tempfile
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,8 @@ PACKAGES = ("trilby", "torch", "numpy", "numba")
 def machine() -> dict[str, Any]:
     """Everything that a figure measured here has to carry; imports torch, and no compiler.
 
-    >>> sorted(machine())
-    ['cache', 'cpu', 'cuda', 'numba', 'os', 'processors', 'python', 'threads', 'versions']
+    >>> " ".join(sorted(machine()))
+    'cache cpu cuda kernels numba os processors python threads versions'
     """
     import torch
 
@@ -27,25 +30,63 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda": _cuda(),
         "numba": importlib.util.find_spec("numba") is not None,
+        "kernels": {"cpu": not no_compiler(), "why": no_compiler()},
         "cache": kernel_cache(),
     }
+
+
+def no_compiler(environment: Mapping[str, str] = os.environ) -> str:
+    """Why numba cannot compile the kernels here, and what to do; empty where it can.
+
+    numba is looked for and not imported, which would take half a second.
+
+    >>> no_compiler({"NUMBA_DISABLE_JIT": "1"})
+    'NUMBA_DISABLE_JIT is set, so numba compiles nothing: unset it before Python starts'
+    """
+    if importlib.util.find_spec("numba") is None:
+        return (
+            "numba, which compiles the kernels, is not installed: pip install numba, "
+            "if there is one for this Python and system"
+        )
+    if environment.get("NUMBA_DISABLE_JIT", "").strip() not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set, so numba compiles nothing: unset it before Python starts"
+    return ""
 
 
 def kernel_cache() -> dict[str, Any]:
     """Where numba keeps the compiled kernels, whether it can write there, how many are there.
 
-    The folder `NUMBA_CACHE_DIR` where it is set, else `__pycache__` beside the kernels; where that
-    cannot be written, numba turns to a folder of the user's that it names itself.
+    The folder `NUMBA_CACHE_DIR` where it is set; else `__pycache__` beside the kernels; else, where
+    that cannot be written, numba's folder for this user.
     """
     beside = Path(__file__).parent / "kernels"  # in the folder __pycache__ of each of its own
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    folder = Path(chosen) if chosen else beside
-    standing = next(place for place in (folder, *folder.parents) if place.exists())
+    folder = Path(chosen) if chosen else beside if _writable(beside) else _of_user()
     return {
         "folder": str(folder),
-        "writable": os.access(standing, os.W_OK),
+        "writable": _writable(folder),
         "programs": sum("trilby" in str(p) or "kernels" in str(p) for p in folder.rglob("*.nbc")),
     }
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a file can be made there; a folder that is not there yet is made by its user."""
+    standing = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        tempfile.TemporaryFile(dir=standing).close()  # Windows grants more than it allows
+    except OSError:
+        return False
+    return True
+
+
+def _of_user() -> Path:
+    """Where numba keeps programs whose own folder cannot be written."""
+    home, given = Path.home(), os.environ.get
+    if sys.platform == "win32":
+        return Path(given("LOCALAPPDATA") or home / "AppData" / "Local") / "numba" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "numba"
+    return Path(given("XDG_CACHE_HOME") or home / ".cache") / "numba"
 
 
 def _version(package: str) -> str | None:

@@ -1,6 +1,8 @@
 """Checks of axes, dtypes and devices; an error says which argument is wrong."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,11 @@ FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """The dtypes that a sequence may have."""
 _AUTOCAST = {kind: torch.amp.is_autocast_available(kind) for kind in ("cpu", "cuda", "mps", "meta")}
 """Known before anything is compiled: `torch.compile` of torch 2.6 cannot trace the question."""
+READ = ("cpu",)
+"""The types of device whose values every call looks at. Elsewhere a look waits for the device."""
+COARSE = ("mps",)
+"""The types of device that have no float64."""
+_asked = ContextVar("trilby_value_checks", default=False)
 
 
 def bind(where: str, /, **arguments: tuple[object, str]) -> dict[str, int]:
@@ -222,15 +229,50 @@ def unmixed(x: Tensor) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+@contextmanager
+def value_checks() -> Iterator[None]:
+    """While this context is open, calls look at values on every device, as they do on a CPU.
+
+    A call checks ids of documents, the counts of a state and the like by their values. On a GPU a
+    look at a value waits until the GPU has done all its work, so a call does it there only in this
+    context. Shapes, dtypes and devices are checked always. It holds for the current thread or task.
+
+    >>> with trilby.value_checks():
+    ...     y, state = trilby.mean(torch.ones(1, 2, 1), documents=torch.tensor([[0, 1]]))
+    """
+    before = _asked.set(True)
+    try:
+        yield
+    finally:
+        _asked.reset(before)
+
+
 def readable(*tensors: Tensor) -> bool:
-    """Whether values can be read: not while compiling, under vmap, or of a fake tensor.
+    """Whether a call may look at values: not while compiling, under vmap, or of a fake tensor.
+
+    On another device than a CPU only inside `value_checks`.
 
     >>> readable(torch.zeros(2)), readable(torch.zeros(2, device="meta"))
     (True, False)
     """
     if torch.compiler.is_compiling():
         return False
-    return all(type(t) is Tensor and t.device.type != "meta" and not mapped(t) for t in tensors)
+    for t in tensors:
+        kind = t.device.type
+        if kind not in READ and (kind == "meta" or not _asked.get()):
+            return False
+        if type(t) is not Tensor or mapped(t):
+            return False
+    return True
+
+
+def finest(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device that has no float64.
+
+    >>> finest(torch.device("cpu")), finest(torch.device("mps"))
+    (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type in COARSE else torch.float64
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import ShapeError, StateError
-from .shapes import bind, exactly, what
+from .shapes import bind, exactly, finest, what
 
 
 class Kept(Enum):
@@ -16,9 +16,10 @@ class Kept(Enum):
 
     WIDE = "float64 for float64 sequences, float32 for all others"
     SAME = "the dtype of the sequences"
+    FINE = "float64, or float32 on a device that has no float64"
 
 
-WIDE, SAME = Kept
+WIDE, SAME, FINE = Kept
 
 
 class Part(NamedTuple):
@@ -90,7 +91,7 @@ class Parts:
             if not isinstance(leaf, Tensor) or leaf.device != device:
                 return False
             shape = leaf.shape
-            if len(shape) != len(axes) or leaf.dtype != dtype_of(rule, dtype):
+            if len(shape) != len(axes) or leaf.dtype != dtype_of(rule, dtype, device):
                 return False
             for letter, n in zip(axes, shape, strict=True):
                 if size[letter] != n:
@@ -125,7 +126,7 @@ class Parts:
                     f"{where}: {path} is {list(leaf.shape)}, expected [{' '.join(axes)}] = "
                     f"{sizes}; give the state that an earlier call returned"
                 )
-            exactly(where, dtype_of(rule, like.dtype), like, **{path: leaf})
+            exactly(where, dtype_of(rule, like.dtype, like.device), like, **{path: leaf})
         raise AssertionError(f"{where}: the contract refuses a state and cannot say why")
 
     @property
@@ -139,7 +140,7 @@ class Parts:
         """A state of zeros on the device of `like`; `expanded`: one zero for all elements."""
         leaves = []
         for _, axes, rule in self.list:
-            dtype = rule if isinstance(rule, torch.dtype) else dtype_of(rule, like.dtype)
+            dtype = dtype_of(rule, like.dtype, like.device)
             shape = [size[letter] for letter in axes]
             if expanded:
                 leaves.append(like.new_zeros((), dtype=dtype).expand(shape))
@@ -194,8 +195,14 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def dtype_of(rule: torch.dtype | Kept, like: torch.dtype) -> torch.dtype:
-    """The dtype of a part of a state, for sequences of the dtype `like`."""
+def dtype_of(rule: torch.dtype | Kept, like: torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype of a part of a state, for sequences of the dtype `like` on a device.
+
+    >>> dtype_of(FINE, torch.float16, torch.device("mps")), dtype_of(SAME, torch.float16, None)
+    (torch.float32, torch.float16)
+    """
     if isinstance(rule, torch.dtype):
         return rule
+    if rule is FINE:
+        return finest(device)
     return wide(like) if rule is WIDE else like

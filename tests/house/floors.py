@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
-    {"errors", "env", "torch_private"},
+    {"errors", "env", "torch_private", "after_torch"},
     {"shapes", "streaming", "forms"},
     {"state"},
     {"contract"},
@@ -31,9 +31,10 @@ VERIFIER = (  # the same inside `verify/`: its folders, and the files that stand
     {"check"},
     {"__init__"},
 )
-COMPUTED = ("trilby/__init__.py", "trilby/kernels/ops/operator.py")
-"""The files that import by a name they were given: the roof from its table, an operator from the
-`kernels=` of whoever makes it, which is read as an import there.
+COMPUTED = ("trilby/__init__.py", "trilby/after_torch.py", "trilby/kernels/ops/operator.py")
+"""The files that import by a name they were given: the roof from its table, `after_torch` the
+module that it waits for, which is torch, an operator from the `kernels=` of whoever makes it, which
+is read as an import there.
 """
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 

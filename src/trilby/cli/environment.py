@@ -29,7 +29,10 @@ def env(as_json: bool) -> None:
     screen.line(
         f"{'memory':11} {held.kept >> 20} of at most {held.limit >> 20} MiB kept for results"
     )
-    ready = "numba, compiled at first use" if found["numba"] else "none: numba is not installed"
+    why = found["kernels"]["why"]
+    ready = (
+        f"none, mixers run as torch operations: {why}" if why else "numba, compiled at first use"
+    )
     screen.line(f"{'kernels cpu':11} {ready}")
     gpu = found["cuda"] or "no device"
     screen.line(f"{'kernels gpu':11} none yet: the forms other than fused run there ({gpu})")

@@ -216,11 +216,8 @@ def fused(
     Cost: time O(B T H K V), memory O(K V) for each thread beyond the output.
     """
     g, h = _checked("decay.fused", q, k, v, g, state, documents)
-    if q.device.type not in ops.DEVICES:
-        raise FormError(
-            f"decay.fused: q is on {q.device}, the kernel runs on {' '.join(ops.DEVICES)}; "
-            "move the sequences, or take form='chunk'"
-        )
+    if why := ops.obstacle(q):
+        raise FormError(f"decay.fused: q {why} take form='chunk'")
     return ops.fading_memory(q, k, v, g, h)
 
 
@@ -297,7 +294,7 @@ def _checked(
 
 def _best(q: Tensor, *_others: object, **_named: object) -> str:
     """`fused` where its kernel runs (a CPU, any floating dtype, any size), `chunk` elsewhere."""
-    return "fused" if not isinstance(q, Tensor) or q.device.type in ops.DEVICES else "chunk"
+    return ops.form(q, "chunk")
 
 
 def draw(

@@ -34,10 +34,11 @@ ends. Two calls joined by the state equal one call, if both have the same `a` an
 average so far is `total / weight`. `State(h, torch.ones_like(h))` starts from h, and with h = 0
 and `adjust=False` this is the filter `scipy.signal.lfilter([1 - a], [1, -a], x)`.
 
-Every form computes in float64 and rounds once, to the dtype of x; the state stays float64. Autocast
-has no effect. NaN and infinity in x reach every later position of their row and channel. In
-`matrix`, and in `chunk` inside one chunk, they reach earlier positions as well. In these forms and
-in `scan` they reach other documents too; in `loop` and `step` they do not.
+Every form computes in float64 and rounds once, to the dtype of x; the state stays float64. On a
+device that has no float64 (MPS) both are float32. Autocast has no effect. NaN and infinity in x
+reach every later position of their row and channel. In `matrix`, and in `chunk` inside one chunk,
+they reach earlier positions as well. In these forms and in `scan` they reach other documents too;
+in `loop` and `step` they do not.
 
 Reading order: loop, matrix, scan, chunk, step, weights. Source: Roberts, "Control chart tests based
 on geometric moving averages" (1959); `adjust` after pandas' `ewm`.
@@ -50,7 +51,7 @@ from torch import Tensor
 
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
-from ..contract import Contract
+from ..contract import FINE, Contract
 from ..errors import NumberError, ShapeError, StateError
 from ..shapes import readable
 
@@ -58,8 +59,8 @@ from ..shapes import readable
 class State(NamedTuple):
     """What a call knows of all earlier positions: the average so far is `total / weight`."""
 
-    total: Tensor  # [B, C] float64, the weighted sum of all positions so far
-    weight: Tensor  # [B, C] float64, the sum of these weights; 0 before the first position
+    total: Tensor  # [B, C] float64 (float32 on MPS), the weighted sum of all positions so far
+    weight: Tensor  # [B, C] the same, the sum of these weights; 0 before the first position
 
 
 BROAD = 256
@@ -67,7 +68,7 @@ BROAD = 256
 
 CONTRACT = Contract(
     "ema", x="B T C", a=("C", float), adjust=bool, made=State,
-    state=dict(total=("B C", torch.float64), weight=("B C", torch.float64)),
+    state=dict(total=("B C", FINE), weight=("B C", FINE)),
 )  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def loop(
             total = total.masked_fill(new[:, t, None], 0)
             weight = weight.masked_fill(new[:, t, None], 0)
         gain = torch.where(weight == 0, 1, 1 - a) if not adjust else torch.ones_like(weight)
-        total, weight = a * total + gain * x[:, t].double(), a * weight + gain
+        total, weight = a * total + gain * x[:, t].to(total.dtype), a * weight + gain
         y.append(total / weight)
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
 
@@ -147,7 +148,7 @@ def scan(
     keeps = a.expand(x.shape)
     keeps = keeps if new is None else keeps.masked_fill(new[..., None], 0)
 
-    keeps, total, weight = prefixes(_join, (keeps, gain * x.double(), gain))
+    keeps, total, weight = prefixes(_join, (keeps, gain * x.to(gain.dtype), gain))
     total, weight = total + keeps * held.total[:, None], weight + keeps * held.weight[:, None]
     return (total / weight).to(x.dtype), State(total[:, -1], weight[:, -1])
 
@@ -171,7 +172,7 @@ def chunk(
         raise ShapeError(
             f"ema.chunk: size is {size!r}, expected a whole number of positions, at least 1"
         )
-    gain, y = _gains(x, a, held, new, adjust), [x[:, :0].double()]
+    gain, y = _gains(x, a, held, new, adjust), [x[:, :0].to(held.total.dtype)]
     powers = _powers(a, None, x[:, :size])
     for start in range(0, x.shape[1], size):
         now, n = slice(start, start + size), min(size, x.shape[1] - start)
@@ -240,7 +241,7 @@ def weights(
 def _gains(x: Tensor, a: Tensor, held: State, new: Tensor | None, adjust: bool) -> Tensor:
     """[B, T, C]: by how much every position enters; the first of a row or document by 1."""
     if adjust:
-        return torch.ones_like(x, dtype=torch.float64)
+        return torch.ones_like(x, dtype=held.total.dtype)
     first = torch.zeros_like(x, dtype=torch.bool)  # [B, T, C]
     if new is not None:
         first = first | new[..., None]
@@ -265,7 +266,7 @@ def _sums(
     x: Tensor, gain: Tensor, held: State, decays: Tensor, old: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The total and the weight after every position, each [B, T, C]."""
-    total = torch.einsum("bcts,bsc->btc", decays, gain * x.double())
+    total = torch.einsum("bcts,bsc->btc", decays, gain * x.to(gain.dtype))
     weight = torch.einsum("bcts,bsc->btc", decays, gain)
     return total + old.mT * held.total[:, None], weight + old.mT * held.weight[:, None]
 
@@ -274,12 +275,12 @@ def _start(
     where: str, x: Tensor, a: Tensor | float,
     state: State | None, documents: Tensor | None, adjust: bool,
 ) -> tuple[State, Tensor, Tensor | None]:  # fmt: skip
-    """Check the contract; return the state, a [C or 1] in float64, and where documents begin."""
+    """Check the contract; return the state, a [C or 1] in its dtype, and where documents begin."""
     (total, weight), new, _ = CONTRACT.start(where, (x, a, adjust), state, documents)
     if not isinstance(a, Tensor):
         if not 0 <= a <= 1:
             raise NumberError(f"{where}: a is {a}, expected a number from 0 to 1")
-        a = x.new_full((1,), a, dtype=torch.float64)
+        a = x.new_full((1,), a, dtype=total.dtype)
     elif readable(a) and not bool(((a >= 0) & (a <= 1)).all()):
         wrong = a[~((a >= 0) & (a <= 1))][0].item()
         raise NumberError(f"{where}: a holds {wrong:g}, expected numbers from 0 to 1")
@@ -291,7 +292,7 @@ def _start(
             )
         if bool(total[weight == 0].any()):
             raise StateError(f"{where}: total is not 0 where weight is 0; start from state=None")
-    return State(total, weight), a.double(), new
+    return State(total, weight), a.to(total.dtype), new
 
 
 def _best(x: Tensor, *_others: object, **_named: object) -> str:

@@ -16,8 +16,9 @@ Contract (all forms take and return exactly this)::
 The state belongs to the first document of a row when a call begins, and to the last one when it
 ends. Two calls joined by the state equal one call. Every form adds up in float64 and rounds once,
 to the dtype of x. The state stays float64, so a stream in bfloat16 loses nothing between calls.
-Autocast has no effect. A sum above the largest float64 is infinite, except in `matrix` and
-`softmax`, which divide first.
+On a device that has no float64 (MPS) sums and state are float32. Autocast has no effect. A sum
+above the largest number of its dtype is infinite, except in `matrix` and `softmax`, which divide
+first.
 
 NaN and infinity in x reach every later position. They reach *earlier* ones in `matrix` and
 `softmax`, and in `chunk` inside one chunk, because zero times NaN is NaN; in these forms they reach
@@ -36,7 +37,7 @@ from torch import Tensor
 from ..algebra import firsts
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
-from ..contract import Contract
+from ..contract import FINE, Contract
 from ..errors import FormError, ShapeError, StateError
 from ..kernels import ops
 from ..shapes import readable
@@ -45,13 +46,13 @@ from ..shapes import readable
 class State(NamedTuple):
     """What a call knows of all earlier positions."""
 
-    total: Tensor  # [B, C] float64, the sum of everything so far
+    total: Tensor  # [B, C] float64 (float32 on MPS), the sum of everything so far
     count: Tensor  # type: ignore[assignment]  # [B] int64, how many positions; hides tuple.count
 
 
 CONTRACT = Contract(
     "mean", x="B T C",
-    state=dict(total=("B C", torch.float64), count=("B", torch.int64)), made=State,
+    state=dict(total=("B C", FINE), count=("B", torch.int64)), made=State,
 )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def loop(
     xbow = x.clone()  # [B, T, C], every entry is replaced
     after = []
     for b in range(B):
-        row = x[b].double()  # [T, C], once, so that gradients add up in float64 too
+        row = x[b].to(total.dtype)  # [T, C], once, so that gradients add up in it too
         sums, n = total[b], count[b]
         for t in range(T):
             xprev, before, length = row[: t + 1], total[b], count[b] + t + 1
@@ -118,8 +119,8 @@ def matrix(
     """
     held, first = _start("mean.matrix", x, state, documents)
     total, length = _before(held, first, x.shape[1])
-    wei = _own(first, x).double() / length[..., None]  # [B, T, T]
-    y = wei @ x.double() + total / length[..., None]
+    wei = _own(first, x).to(total.dtype) / length[..., None]  # [B, T, T]
+    y = wei @ x.to(total.dtype) + total / length[..., None]
     return y.to(x.dtype), _after(x, held, first)
 
 
@@ -134,13 +135,14 @@ def softmax(
     """
     held, first = _start("mean.softmax", x, state, documents)
     B, T, _ = x.shape
-    score = torch.zeros(T, T, dtype=torch.float64, device=x.device)
+    fine = held.total.dtype
+    score = torch.zeros(T, T, dtype=fine, device=x.device)
     score = score.masked_fill(~_own(first, x), -torch.inf)
-    old = held.count.double().log()[:, None].expand(B, T)
+    old = held.count.to(fine).log()[:, None].expand(B, T)
     old = old if first is None else old.masked_fill(first > 0, -torch.inf)
     wei = torch.cat([old[..., None], score.expand(B, T, T)], -1).softmax(-1)  # [B, T, 1 + T]
     past = held.total / held.count.clamp(min=1)[:, None]  # [B, C], the mean that the state holds
-    y = wei @ torch.cat([past[:, None], x.double()], 1)
+    y = wei @ torch.cat([past[:, None], x.to(fine)], 1)
     return y.to(x.dtype), _after(x, held, first)
 
 
@@ -153,7 +155,8 @@ def scan(
     """
     held, first = _start("mean.scan", x, state, documents)
     total, length = _before(held, first, x.shape[1])
-    sums = x.double().cumsum(1) if first is None else _restarted(x.double(), first)
+    exact = x.to(total.dtype)
+    sums = exact.cumsum(1) if first is None else _restarted(exact, first)
     return ((sums + total) / length[..., None]).to(x.dtype), _after(x, held, first)
 
 
@@ -169,7 +172,7 @@ def chunk(
         raise ShapeError(
             f"mean.chunk: size is {size!r}, expected a whole number of positions, at least 1"
         )
-    y = [x[:, :0].double()]
+    y = [x[:, :0].to(held.total.dtype)]
     for start in range(0, x.shape[1], size):
         block, here = x[:, start : start + size], None
         if first is not None:
@@ -177,7 +180,7 @@ def chunk(
             new = first[:, start] == start if start else first[:, start] < 0
             held = State(held.total.masked_fill(new[:, None], 0), held.count.masked_fill(new, 0))
         total, length = _before(held, here, block.shape[1])
-        sums = total + _own(here, block).double() @ block.double()  # [B, n, C]
+        sums = total + _own(here, block).to(total.dtype) @ block.to(total.dtype)  # [B, n, C]
         y.append(sums / length[..., None])
         held = _after(block, held, here)
     return torch.cat(y, 1).to(x.dtype), held  # autocast would cast it again
@@ -210,11 +213,8 @@ def fused(
     each piece where a small batch is cut along time for threads.
     """
     (total, count), first = _start("mean.fused", x, state, documents)
-    if x.device.type not in ops.DEVICES:
-        raise FormError(
-            f"mean.fused: x is on {x.device}, the kernel runs on {' '.join(ops.DEVICES)}; "
-            "move x, or take form='scan'"
-        )
+    if why := ops.obstacle(x):
+        raise FormError(f"mean.fused: x {why} take form='scan'")
     y, total = ops.prefix_mean(x, total, count, first)
     if first is None:
         return y, State(total, count + x.shape[1])
@@ -245,8 +245,8 @@ def weights(x: Tensor, state: State | None = None, documents: Tensor | None = No
     """
     held, first = _start("mean.weights", x, state, documents)
     total, length = _before(held, first, x.shape[1])
-    share = 1 / length.double()[..., None]  # [B, T, 1]
-    wei, carried = _own(first, x).double() * share, (total * share).expand(x.shape)
+    share = 1 / length.to(total.dtype)[..., None]  # [B, T, 1]
+    wei, carried = _own(first, x).to(total.dtype) * share, (total * share).expand(x.shape)
     return Weights(wei.to(x.dtype), carried.to(x.dtype))
 
 
@@ -272,10 +272,10 @@ def _after(x: Tensor, held: State, first: Tensor | None) -> State:
     """The state after the last position, of its document alone."""
     (total, count), T = held, x.shape[1]
     if first is None or not T:
-        return State(total + x.double().sum(1), count + T)
+        return State(total + x.to(total.dtype).sum(1), count + T)
     since = first[:, -1:]  # [B, 1]
     strange = torch.arange(T, device=x.device) < since  # [B, T]
-    sums = x.double().masked_fill(strange[..., None], 0).sum(1)
+    sums = x.to(total.dtype).masked_fill(strange[..., None], 0).sum(1)
     total, count = total.masked_fill(since > 0, 0), count.masked_fill(since[:, 0] > 0, 0)
     return State(total + sums, count + T - since[:, 0])
 
@@ -314,13 +314,13 @@ def _start(
 
 
 def _best(x: Tensor, *_others: object, **_named: object) -> str:
-    """`fused` on a CPU and `scan` elsewhere; for a single position `step`.
+    """`fused` where its kernel runs (a CPU) and `scan` elsewhere; for a single position `step`.
 
     One position costs less as three torch operations than as one launch of a kernel.
     """
     if CONTRACT.length(x) == 1:
         return "step"
-    return "fused" if not isinstance(x, Tensor) or x.device.type in ops.DEVICES else "scan"
+    return ops.form(x, "scan")
 
 
 def draw(

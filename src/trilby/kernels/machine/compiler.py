@@ -15,6 +15,7 @@ import numba
 from numba import types
 from numba.core.errors import NumbaError
 
+from ...errors import KernelError
 from . import fork
 from .notice import notice
 
@@ -69,6 +70,11 @@ class Kernel:
         return program
 
     def _compile(self, element: Any) -> Any:
+        if getattr(numba.config, "DISABLE_JIT", 0):
+            raise KernelError(
+                f"{self._name}: numba.config.DISABLE_JIT is set, so numba compiles nothing: "
+                "unset it before the first call, or take another form than fused"
+            )
         try:
             folder = str(numba.njit(cache=True)(self._source).stats.cache_path)
             with notice(self._source.__module__, element, folder):

@@ -105,12 +105,19 @@ def found() -> Team:
 
 @cache
 def _library() -> Team:
-    """The OpenMP that torch uses; the process may have loaded others."""
+    """The OpenMP that torch uses; the process may have loaded others.
+
+    It is the one that torch was linked to, unless another was made visible to the whole process
+    before (by LD_PRELOAD, or by a package that loads its own like that): then torch uses that one.
+    """
     try:
         library = ctypes.CDLL(torch._C.__file__)  # it sees what torch was linked to
         entry = library.GOMP_parallel
     except (OSError, AttributeError):
         return Team(None, "torch is not built on GNU OpenMP here")
+    everywhere = ctypes.CDLL(None)  # it sees what is visible to the whole process
+    if not _of_torch(library) and hasattr(everywhere, "GOMP_parallel"):
+        library, entry = everywhere, everywhere.GOMP_parallel
     if not hasattr(library, "omp_pause_resource_all"):
         return Team(None, "torch's OpenMP is too old: it cannot be dismissed before a fork")
     path = _file(ctypes.cast(entry, ctypes.c_void_p).value or 0)

@@ -1,12 +1,26 @@
-"""The operators of trilby, family by family. Imports torch alone."""
+"""The operators of trilby, family by family, and where their kernels run. Imports torch alone."""
 
+import warnings
+
+import torch
+from torch import Tensor
+
+from ...env import no_compiler
 from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
 from .fading_memory import fading_memory
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
 
-__all__ = ["DEVICES", "OPERATORS", "fading_memory", "prefix_mean", "prefix_mean_backward"]
+__all__ = [
+    "DEVICES",
+    "OPERATORS",
+    "fading_memory",
+    "form",
+    "obstacle",
+    "prefix_mean",
+    "prefix_mean_backward",
+]
 
 OPERATORS: tuple[Operator, ...] = (
     _prefix_mean.FORWARD,
@@ -25,3 +39,44 @@ def devices(operators: tuple[Operator, ...]) -> tuple[str, ...]:
 
 DEVICES = devices(OPERATORS)
 """Where every operator runs."""
+
+NO_COMPILER = no_compiler()
+"""Why kernels cannot be compiled in this process; empty where they can."""
+_told = set[str]()
+
+
+def obstacle(x: Tensor) -> str:
+    """Why the kernels do not run on a tensor, in words; empty where they run.
+
+    >>> obstacle(torch.zeros(1))
+    ''
+    """
+    if x.device.type not in DEVICES:
+        return f"is on {x.device}, the kernel runs on {' '.join(DEVICES)}; move it, or"
+    if NO_COMPILER:
+        return f"needs a kernel, and {NO_COMPILER}, or"
+    traced = type(x) is not Tensor or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if traced and torch.onnx.is_in_onnx_export():
+        return "is exported to ONNX, which has no operator for the kernel;"
+    return ""
+
+
+def form(x: object, otherwise: str) -> str:
+    """The form to take: `fused` where the kernels run, else the other one.
+
+    Where the kernels cannot be compiled, a warning says so once in a process.
+
+    >>> form(torch.zeros(1), "scan"), form(torch.zeros(1, device="meta"), "scan")
+    ('fused', 'fused')
+    """
+    if not isinstance(x, Tensor) or not obstacle(x):
+        return "fused"
+    if NO_COMPILER and x.device.type in DEVICES and not torch.compiler.is_compiling():
+        _tell(f"trilby: {NO_COMPILER}; until then mixers run as torch operations, which is slower")
+    return otherwise
+
+
+def _tell(line: str) -> None:
+    if line not in _told:
+        _told.add(line)
+        warnings.warn(line, RuntimeWarning, stacklevel=5)  # the line that called the mixer

@@ -6,6 +6,7 @@ numba nor triton. The module of a kernel is imported when the kernel first runs.
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...env import no_compiler
 from ...errors import CallError, KernelError
 from ...torch_private import transformed
 
@@ -81,7 +83,7 @@ class Operator:
         self._library = torch.library.Library(said.space, "FRAGMENT")  # lives as long as this does
         self._library.define(said.text)
         full = f"{said.space}::{said.name}"
-        torch.library.register_fake(full, fake, lib=self._library)
+        torch.library.register_fake(full, _exportable(said.name, fake), lib=self._library)
         for key, module in kernels.items():
             self._library.impl(said.name, _launch(said.name, module), key)
         self.plain = getattr(getattr(torch.ops, said.space), said.name).default
@@ -169,12 +171,33 @@ def _fits(said: Schema, fake: Callable[..., Any], kernels: Mapping[str, str]) ->
             )
 
 
+def _exportable(name: str, fake: Callable[..., Any]) -> Callable[..., Any]:
+    """The fake, which every export calls; one to ONNX would fail later and say less."""
+
+    def checked(*arguments: Any) -> Any:
+        if torch.onnx.is_in_onnx_export():
+            raise KernelError(f"{name}: ONNX has no such operator; take another form than fused")
+        return fake(*arguments)
+
+    return checked
+
+
 def _launch(name: str, module: str) -> Callable[..., Any]:
     """A kernel that is imported when it first runs."""
 
     @cache
     def kernels() -> Any:
-        found = import_module(module, __package__)
+        if why := no_compiler():
+            raise KernelError(f"{name}: {why}, or take another form than fused")
+        try:
+            found = import_module(module, __package__)
+        except ImportError as error:
+            if "numba" in sys.modules:  # a fault of ours
+                raise
+            raise KernelError(  # a numba that does not fit the numpy here, say
+                f"{name}: numba, which compiles it, cannot be imported ({error}): install one "
+                "that fits, or take another form than fused"
+            ) from error
         if not hasattr(found, name):
             raise KernelError(f"{name}: {found.__name__} has no function {name}; write one there")
         return found
