@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..shown import html
+from ..shown.lines import Span, brief, line
 from .ledger import Row
 
 _SIGN = {"holds": "ok", "broken": "BROKEN", "not run": "-"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """The rows of one audit; true if types were judged and only documented laws are broken.
 
@@ -70,6 +72,19 @@ class Audit:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
+    def __repr__(self) -> str:
+        return brief(self.title())
+
+    def _repr_html_(self) -> str:
+        rows = [[row["kind"], *map(_marked, self._cells(row))] for row in self.judged]
+        mark = "ok" if self.ok else "broken" if self.defects() else "skip"
+        told = [f"{kind}  {v['law']}: {v['sentence']}" for kind, v in self.defects()]
+        gone = [f"{what}  {', '.join(k)}: {why}" for (what, why), k in self._unjudged().items()]
+        return html.box(
+            html.sentence(self.title(), mark), html.table(["", *self.laws()], rows),
+            html.text(map(line, told)), html.folded("not judged", html.text(map(line, gone))),
+        )  # fmt: skip
+
     def lines(self) -> Iterator[str]:
         """A table of types and laws, then the broken laws, then the types that were not judged."""
         yield self.title()
@@ -127,6 +142,16 @@ def _cell(verdict: Mapping[str, Any] | None) -> str:
     if verdict is None:
         return ""
     return "limit" if verdict["limit"] else _SIGN[verdict["outcome"]]
+
+
+def _marked(cell: str) -> Span:
+    """A cell of a page: its glyph stands before the word."""
+    words = {
+        "BROKEN": Span("broken", "broken"),
+        "ok": Span("ok", "ok"),
+        "-": Span("skipped", "skip"),
+    }
+    return words.get(cell, Span(cell))
 
 
 def _codes(kinds: Sequence[str]) -> str:

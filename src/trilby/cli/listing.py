@@ -2,8 +2,8 @@
 
 import click
 
-from ..forms import FORMS
-from .names import cost, summary
+from ..forms import FORMS, cost
+from .names import summary
 from .screen import Screen, print_json
 
 

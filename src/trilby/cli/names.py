@@ -80,14 +80,6 @@ def form_of(mixer: "Mixer[..., Any]", form: str) -> str:
     raise click.UsageError(unknown(f"form of {mixer.name} called", form, list(mixer.forms)))
 
 
-def cost(form: Callable[..., Any]) -> str:
-    """The cost of a form, from its docstring."""
-    told = re.search(
-        r"^Cost: (.*?)(?:\n\s*\n|\nNumerics|\Z)", inspect.getdoc(form) or "", re.M | re.S
-    )
-    return " ".join(told[1].split()).rstrip(".") if told else "not stated"
-
-
 def summary(thing: object) -> str:
     """The first paragraph of a docstring, in one line."""
     return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .names import MixerName, cost
+from ..forms import cost
+from .names import MixerName
 from .screen import Screen, print_json
 from .triangle import draw
 
