@@ -60,7 +60,8 @@ class Weights(NamedTuple):
     def _said(self) -> str:
         """The sizes, and which triangle is shown."""
         wei, carried = self
-        said = f"wei {list(wei.shape)}, carried {list(carried.shape)}, {str(wei.dtype).removeprefix('torch.')}"
+        dtype = str(wei.dtype).removeprefix("torch.")
+        said = f"wei {list(wei.shape)}, carried {list(carried.shape)}, {dtype}"
         if wei.is_meta:
             return f"{said}, without values"
         triangles = wei.detach().reshape(-1, *wei.shape[-2:])
@@ -256,7 +257,9 @@ class Mixer(Generic[P, R]):
         return f"<mixer {self.name}{call}, forms {' '.join(self.forms)}>"
 
     def _repr_html_(self) -> str:
-        rows = [[Span(name), cost(form)] for name, form in self.forms.items()]
+        rows: list[list[str | Span]] = [
+            [Span(name), cost(form)] for name, form in self.forms.items()
+        ]
         rows += [
             [Span(name, "skip"), f"does not exist: {why}"] for name, why in self.absent.items()
         ]

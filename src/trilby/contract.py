@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, NoReturn
 from torch import Tensor
 
 from .errors import CallError, DtypeError
+from .shapes import FLOATING, begins, beside, bind, floating, groups, what
 from .shown import html
 from .shown.lines import Span
-from .shapes import FLOATING, begins, beside, bind, floating, groups, what
 from .state import SAME, WIDE, Parts, wide
 
 __all__ = ["SAME", "WIDE", "Argument", "Contract"]
@@ -131,7 +131,7 @@ class Contract:
         takes = {a.name: a.wanted + " or nothing" * a.optional for a in self.arguments.values()}
         dtypes = {part.path: str(part.dtype).removeprefix("torch.") for part in self.state}
         holds = {p.path: f"{_axes(p.axes)} {dtypes[p.path]}" for p in self.state}
-        rows = [["takes", Span(name), text] for name, text in takes.items()]
+        rows: list[list[str | Span]] = [["takes", Span(name), text] for name, text in takes.items()]
         rows += [["state", Span(name), text] for name, text in holds.items()]
         return html.box(html.sentence(f"contract of {self.name}"), html.table(["", "", ""], rows))
 

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -35,8 +35,8 @@ def sentence(text: str, mark: str = "") -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str | Span]]) -> str:
     """A table; a marked cell gets a hue and a glyph.
 
-    >>> print(table(["law"], [[Span("ok", "ok")]]).partition("<td")[2])
-     style="text-align: left; padding: 1px 8px; background-color: rgba(46, 160, 67, 0.25)">✓ ok</td></tr></table>
+    >>> print(table(["law"], [[Span("<b>", "ok")]]).rpartition(" rgba")[2])
+    (46, 160, 67, 0.25)">✓ &lt;b&gt;</td></tr></table>
     """
     cells = "".join(f"<th{_style(_CELL)}>{escape(text)}</th>" for text in head)
     lines = [f"<tr>{cells}</tr>"] if any(head) else []
@@ -46,7 +46,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | Span]]) -> str:
 
 
 def text(lines: Iterable[Line], picture: bool = False) -> str:
-    """Lines in a fixed pitch, with the hue of each mark; `picture` closes the gaps between lines."""
+    """Lines in a fixed pitch, with the hue of each mark; in a `picture` they touch."""
     rows = ["".join(map(_span, spans)) for spans in lines]
     close = "line-height: 1; " if picture else ""
     return f"<pre{_style(close + _MONO)}>{chr(10).join(rows)}</pre>" if rows else ""

@@ -45,7 +45,7 @@ def picture(wei: Matrix, first: Sequence[int] | None = None) -> str:
         first: the position of each row where a row stands for several.
     """
     if len(wei) <= NUMBERS and first is None:
-        return numbers(wei, lambda t, s, w: _mark(t, s, w))
+        return numbers(wei, _mark)
     return text((_labelled(row, t, first) for t, row in enumerate(draw(wei, numbered=False))), True)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from ..card import Mixer
 from ..errors import CallError
+from ..shown.progress import Progress, progress
 from ..streaming import Carry
 from .comparing.finding import Finding
 from .judge import Clock, Explain, judge
@@ -95,9 +96,9 @@ def check(
     if effort not in EFFORTS:
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
-    run = _Run(_wanted(laws), waived, effort, Clock(seconds), laws is not None)
-    quiet = undisturbed(subject, example)
-    with quiet, torch.inference_mode(False), torch.enable_grad():
+    wanted, quiet = _wanted(laws), undisturbed(subject, example)
+    with progress() as shown, quiet, torch.inference_mode(False), torch.enable_grad():
+        run = _Run(wanted, waived, effort, Clock(seconds), laws is not None, shown)
         seed()
         if isinstance(subject, Mixer):
             if example is not None or options:
@@ -107,6 +108,7 @@ def check(
         if forms is not None:
             raise CallError("check: forms are given, but only a mixer has forms; leave them out")
         _fitting(options)
+        shown.say("check: which sizes and dtypes the module takes")
         user = prepared(subject, example, **options)
         try:
             return _module(user, run)
@@ -122,6 +124,8 @@ class _Run:
         laws: their names, in order.
         waived: law -> why it may be broken.
         named: whether the user named the laws.
+        shown: what tells a person at a terminal how far it is.
+        left: how many times a law is still to be judged.
         tried: (subject, law) -> the settings.
     """
 
@@ -130,6 +134,8 @@ class _Run:
     effort: str
     clock: Clock
     named: bool
+    shown: Progress
+    left: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     tried: dict[tuple[str, str], list[Setting]] = field(default_factory=dict)
 
@@ -137,6 +143,9 @@ class _Run:
         self, subject: Subject, law: str, settings: list[Setting], explain: Explain | None = None
     ) -> None:
         """One law on one subject; where it is broken and waived, it was not run."""
+        left = f"{self.left} left" if self.left > 1 else "the last"
+        self.shown.say(f"check: {law} on {subject.name}, {left}")
+        self.left -= 1
         verdict = judge(subject, LAWS[law], settings, self.clock, explain)
         if law in self.waived and verdict.outcome == "broken":
             sentence = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
@@ -154,6 +163,7 @@ def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
     ways = list(mixer.forms) if forms is None else list(forms)
     for way in ways:
         mixer.form(way)  # a FormError if there is none
+    run.left = len(ways) * len(run.laws)
     for way, subject in zip(ways, mixer_forms(mixer, ways), strict=True):
         for law in run.laws:
             run.judge(subject, law, LAWS[law].mixer_settings(run.effort, subject))
@@ -169,6 +179,9 @@ def _module(user: UserModule, run: _Run) -> Report:
         reason = 'it takes seconds; it is run at effort="thorough", or when it is named'
         unable = {**subject.unable, **dict.fromkeys(LATE, reason)}
         subject = replace(subject, unable=unable)
+    if not run.named:
+        run.laws.remove("agrees")  # a module has no definition to agree with
+    run.left = len(run.laws)
     for name in run.laws:
         settings = LAWS[name].module_settings(run.effort, user)
         tried = possible(settings, user, own_dtype_only=name in LATE)
