@@ -77,11 +77,16 @@ def test_it_is_no_wider_than_the_terminal(terminal):
     assert terminal.left() == ""
 
 
-def test_an_interrupt_leaves_a_clean_line(terminal):
-    with pytest.raises(KeyboardInterrupt), shown.progress() as line:
+def interrupted():
+    with shown.progress() as line:
         line.say("check: causal on mean.scan, 4 left")
         time.sleep(0.1)
         raise KeyboardInterrupt
+
+
+def test_an_interrupt_leaves_a_clean_line(terminal):
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert "4 left" in terminal.getvalue()
     assert terminal.left() == ""
 

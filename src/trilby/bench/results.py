@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..shown import html
-from ..shown.lines import line
+from ..shown.lines import Span, columns, line, plain
 from ..verify import Verdict
 from .clock import Timings
 
@@ -100,9 +100,9 @@ class Results:
             html.folded("how each form was verified", html.text(judged)),
         )
 
-    def lines(self) -> list[str]:
-        """The table, line by line, in plain text."""
-        told = [self._title(), self._where(), "", *self._table(), ""]
+    def lines(self, width: int | None = None) -> list[str]:
+        """The table, line by line, in plain text; columns that do not fit in `width` stand below."""
+        told = [self._title(), self._where(), "", *self._table(width), ""]
         for form, verdicts in self.verdicts.items():
             told += [f"{form}: {verdict}" for verdict in verdicts]
         return told + [f"{form}: not timed, {why}" for form, why in self.left_out.items()]
@@ -128,10 +128,11 @@ class Results:
         )
         return [head, *map(self._row, self.timings.seconds)]
 
-    def _table(self) -> list[str]:
+    def _table(self, width: int | None = None) -> list[str]:
         rows = self._cells()
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+        cells = [list(map(Span, _aligned(row, widths))) for row in rows]
+        return [plain(row).removeprefix("  ") for row in columns(cells, width)]
 
     def _row(self, way: str) -> tuple[str, ...]:
         lower, upper = self.timings.quartiles(way)

@@ -51,9 +51,9 @@ def audit(
     left = [kind for kind in kinds if not ledger.settled(kind)]
     kept = f"{len(kinds) - len(left)} already in {path}"
     talk(f"{library} {header['version']}: {len(kinds)} types, {kept}")
-    with progress() as line:
-        tell = lambda now, more: line.say(f"audit: {', '.join(now)}, and {more} left")
-        for row in _told(audited(library, left, shown=tell, **how), len(left), line):
+    with progress() as shown:
+        tell = lambda now, more: shown.say(f"audit: {', '.join(now)}, and {more} left")
+        for row in _told(audited(library, left, shown=tell, **how), len(left), shown):
             ledger.add(row)
     found = Audit(header, [ledger.rows[kind] for kind in kinds])
     if as_json:
@@ -62,8 +62,8 @@ def audit(
         click.echo(found.markdown(), nl=False)
     else:
         screen = Screen()
-        for line in found.lines():
-            screen.line(line)
+        for spans in found.lines(screen.fit):
+            screen.said(spans)
     ctx.exit(0 if found else 1)
 
 
@@ -93,13 +93,11 @@ def _header(library: str, version: str, how: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(
-    rows: Iterator[dict[str, Any]], total: int, line: Progress
-) -> Iterator[dict[str, Any]]:
+def _told(rows: Iterator[dict[str, Any]], total: int, shown: Progress) -> Iterator[dict[str, Any]]:
     """The same rows; each is reported on standard error as soon as it is done."""
     for n, row in enumerate(rows, 1):
         broken = [v["law"] for v in row["verdicts"] if v["outcome"] == "broken" and not v["limit"]]
         said = row["reason"] or (f"broken: {', '.join(broken)}" if broken else "holds")
-        line.clear()
+        shown.clear()
         talk(f"{n} of {total}  {row['kind']}  {row['status']}, {row['seconds']:.1f} s, {said}")
         yield row

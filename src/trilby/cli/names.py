@@ -55,6 +55,24 @@ class FormName(click.ParamType):
         return [CompletionItem(name) for name in every if name.startswith(incomplete)]
 
 
+class MixerOrForm(click.ParamType):
+    """`mean` or `mean.loop`; the value is the pair (mixer, name of the form or None)."""
+
+    name = "mixer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        last = str(value).rpartition(":")[2]
+        if "." in last:
+            return FormName().convert(value, param, ctx)
+        return mixer_of(str(value)), None
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        which = FormName() if "." in incomplete else MixerName()
+        return which.shell_complete(ctx, param, incomplete)
+
+
 class Shape(click.ParamType):
     """`2,13,3`: the sizes of `[B, T, C]`."""
 

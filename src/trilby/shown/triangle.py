@@ -14,7 +14,9 @@ FUTURE = "·"
 Matrix = Sequence[Sequence[float]]
 
 
-def draw(wei: Matrix, *, ascii: bool = False, numbered: bool = True) -> list[Line]:
+def draw(
+    wei: Matrix, *, ascii: bool = False, numbered: bool = True, width: int | None = None
+) -> list[Line]:
     """The lines of the picture: numbers for few positions, shades for many.
 
     Args:
@@ -22,6 +24,7 @@ def draw(wei: Matrix, *, ascii: bool = False, numbered: bool = True) -> list[Lin
             a weight there that is not zero is marked, because it is a leak.
         ascii: use ASCII characters for the shades.
         numbered: whether few positions are shown as numbers.
+        width: of the terminal; where it is too narrow, the cells are.
 
     >>> from trilby.shown.lines import plain
     >>> for row in draw([[1.0, 0.0], [0.5, 0.5]]): print(plain(row))
@@ -31,11 +34,13 @@ def draw(wei: Matrix, *, ascii: bool = False, numbered: bool = True) -> list[Lin
     """
     T = len(wei)
     if T <= NUMBERS and numbered:
-        head = line(Span("reads" + "".join(f"{s:7d}" for s in range(T)), "dim"))
-        return [head, *(_numbers(t, row) for t, row in enumerate(wei))]
+        each = 7 if width is None or width >= 5 + 7 * T else 6
+        head = line(Span("reads" + "".join(f"{s:{each}d}" for s in range(T)), "dim"))
+        return [head, *(_numbers(t, row, each) for t, row in enumerate(wei))]
     top = max((abs(w) for row in wei for w in row if w == w), default=0.0) or 1.0
     shades = PLAIN if ascii else SHADES
-    return [_shades(t, row, top, shades) for t, row in enumerate(wei)]
+    each = 2 if width is None or width >= 6 + 2 * T else 1
+    return [_shades(t, row, top, shades, each) for t, row in enumerate(wei)]
 
 
 def picture(wei: Matrix, first: Sequence[int] | None = None) -> str:
@@ -59,21 +64,23 @@ def _mark(t: int, s: int, weight: float) -> str:
     return "negative" if weight < 0 else "weight"
 
 
-def _numbers(t: int, row: Sequence[float]) -> Line:
+def _numbers(t: int, row: Sequence[float], each: int) -> Line:
     parts = [Span(f"{t:5d}", "dim")]
     for s, weight in enumerate(row):
-        future = f"{FUTURE:>7}" if s > t and not weight else f"{weight:7.3f}"
-        parts.append(Span(future, _mark(t, s, weight) if s > t else ""))
+        mark = _mark(t, s, weight) if s > t else ""
+        number = f"{weight:{each}.{each - 4}f}"  # with a sign, and a space before it
+        parts.append(Span(f"{FUTURE:>{each}}" if mark == "dim" else number, mark))
     return tuple(parts)
 
 
-def _shades(t: int, row: Sequence[float], top: float, shades: str) -> Line:
-    """Each cell is two columns wide, so that the triangle is as wide as it is high."""
+def _shades(t: int, row: Sequence[float], top: float, shades: str, each: int) -> Line:
+    """A cell that is two columns wide is as wide as it is high."""
     parts = [Span(f"{t:5d} ", "dim")]
     for s, weight in enumerate(row):
         share = abs(weight) / top if weight == weight else 1.0
         level = round((len(shades) - 1) * min(1.0, share) ** 0.5)
-        cell = shades[max(level, 1)] * 2 if s <= t else "!!" if weight else f"{FUTURE} "
+        sign = shades[max(level, 1)] if s <= t else "!" if weight else FUTURE
+        cell = f"{sign:{each}}" if sign == FUTURE else sign * each
         mark = _mark(t, s, weight)
         if parts[-1].mark == mark and len(parts) > 1:
             parts[-1] = Span(parts[-1].text + cell, mark)

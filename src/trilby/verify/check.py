@@ -139,6 +139,11 @@ class _Run:
     verdicts: list[Verdict] = field(default_factory=list)
     tried: dict[tuple[str, str], list[Setting]] = field(default_factory=dict)
 
+    def asked(self, subject: Subject) -> list[str]:
+        """The laws, without `agrees` where there is no definition, or where this is it."""
+        spared = not self.named and "agrees" in subject.unable
+        return [law for law in self.laws if not (spared and law == "agrees")]
+
     def judge(
         self, subject: Subject, law: str, settings: list[Setting], explain: Explain | None = None
     ) -> None:
@@ -163,9 +168,10 @@ def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
     ways = list(mixer.forms) if forms is None else list(forms)
     for way in ways:
         mixer.form(way)  # a FormError if there is none
-    run.left = len(ways) * len(run.laws)
-    for way, subject in zip(ways, mixer_forms(mixer, ways), strict=True):
-        for law in run.laws:
+    subjects = list(mixer_forms(mixer, ways))
+    run.left = sum(len(run.asked(subject)) for subject in subjects)
+    for way, subject in zip(ways, subjects, strict=True):
+        for law in run.asked(subject):
             run.judge(subject, law, LAWS[law].mixer_settings(run.effort, subject))
             call = f"trilby.check(trilby.{mixer.name}, forms={[way]}, laws={[law]}"
             again = f'import trilby\n\nprint({call}, effort="{run.effort}"))'
@@ -179,10 +185,9 @@ def _module(user: UserModule, run: _Run) -> Report:
         reason = 'it takes seconds; it is run at effort="thorough", or when it is named'
         unable = {**subject.unable, **dict.fromkeys(LATE, reason)}
         subject = replace(subject, unable=unable)
-    if not run.named:
-        run.laws.remove("agrees")  # a module has no definition to agree with
-    run.left = len(run.laws)
-    for name in run.laws:
+    laws = run.asked(subject)
+    run.left = len(laws)
+    for name in laws:
         settings = LAWS[name].module_settings(run.effort, user)
         tried = possible(settings, user, own_dtype_only=name in LATE)
         run.judge(subject, name, tried, _explained(user, subject))

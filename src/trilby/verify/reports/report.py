@@ -11,6 +11,9 @@ from ..wording import short
 from .merging import merged
 from .verdict import Verdict
 
+MOST = 8  # lengths that the report lists one by one
+WIDE = 73  # characters of a line of sizes
+FEW = 2  # forms that are named although they are all
 _SIGN = {"holds": "ok", "broken": "BROKEN", "not run": "-"}
 
 
@@ -86,6 +89,19 @@ class Report:
             for (law, text), names in sorted(subjects.items(), key=lambda i: laws.index(i[0][0]))
         ]
 
+    def _short_sizes(self) -> Iterator[str]:
+        """One line for each law; `sizes` has the whole of it."""
+        found: dict[str, list[list[Setting]]] = {}
+        for (subject, law), settings in self.tried.items():
+            if settings and self._ran(subject, law):
+                found.setdefault(law, []).append(settings)
+        for law, each in found.items():
+            alike = len({_sizes(settings) for settings in each}) == 1
+            every = [setting for settings in each for setting in settings]
+            fewer = "" if alike else ", fewer for some forms"
+            whole, counted = (f"{law}: {_sizes(every, MOST, named)}{fewer}" for named in (True, False))
+            yield whole if len(whole) <= WIDE else counted
+
     def _ran(self, subject: str, law: str) -> bool:
         ran = [
             v.outcome != "not run" for v in self.verdicts if (v.subject, v.law) == (subject, law)
@@ -158,7 +174,9 @@ class Report:
     def _unrun(self) -> Iterator[Line]:
         """What was not run, and why."""
         for (law, reason), names in self._skipped().items():
-            of = f" ({_short(names)})" if len(self._subjects()) > 1 else ""
+            whole = len(names) == len(self._subjects()) > FEW
+            of = f" (all {len(names)})" if whole else f" ({_short(names)})"
+            of = of if len(self._subjects()) > 1 else ""
             yield line(Span(f"{law}{of} skipped", "dim"), f": {reason}")
 
     def _remarks(self) -> Iterator[Line]:
@@ -166,7 +184,7 @@ class Report:
         for text, names in self._notes().items():
             yield line(Span("note", "dim"), f"  {_short(names)}: {text}")
         yield from (line(Span("limit", "dim"), f"  {text}") for text in merged(self.limits))
-        yield from (line(Span("sizes", "dim"), f"  {text}") for text in self.sizes())
+        yield from (line(Span("sizes", "dim"), f"  {text}") for text in self._short_sizes())
 
     def _subjects(self) -> list[str]:
         return list(dict.fromkeys(v.subject for v in self.verdicts))
@@ -193,11 +211,18 @@ def _short(names: list[str]) -> str:
     return " ".join([first, *(name.rpartition(".")[2] for name in rest)])
 
 
-def _sizes(settings: list[Setting]) -> str:
-    """`T 1 2 3 65, B 1-3, C 1-4, float32 float64`."""
+def _sizes(settings: list[Setting], most: int | None = None, named: bool = True) -> str:
+    """`T 1 2 3 65, B 1-3, C 1-4, float32 float64`.
+
+    Of more than `most` lengths it says how many, and of dtypes where they are not `named`.
+    """
     span = lambda values: f"{min(values)}-{max(values)}" if len(set(values)) > 1 else str(values[0])
-    lengths = " ".join(str(t) for t in sorted({s.T for s in settings}))
-    dtypes = " ".join(dict.fromkeys(short(s.dtype) for s in settings))
+    every = sorted({s.T for s in settings})
+    lengths = " ".join(map(str, every))
+    if most is not None and len(every) > most:
+        lengths = f"{every[0]}-{every[-1]} ({len(every)} lengths)"
+    kinds = list(dict.fromkeys(short(s.dtype) for s in settings))
+    dtypes = " ".join(kinds) if named else f"{len(kinds)} dtypes"
     text = f"T {lengths}, B {span([s.B for s in settings])}"
     if any(s.C > 1 for s in settings):  # a module's channels are its own
         text += f", C {span([s.C for s in settings])}"

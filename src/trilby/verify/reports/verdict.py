@@ -60,7 +60,7 @@ class Verdict:
     def mark(self) -> str:
         """How it is shown: "ok", "skip", "broken" or "leak"."""
         if self.outcome == "broken":
-            return "leak" if self.kind == "leak" else "broken"
+            return "leak" if "leak" in self.kind else "broken"
         return "ok" if self.ok else "skip"
 
     def __bool__(self) -> bool:
