@@ -101,7 +101,7 @@ class Results:
         )
 
     def lines(self, width: int | None = None) -> list[str]:
-        """The table, line by line, in plain text; columns that do not fit in `width` stand below."""
+        """The table in plain text; columns that do not fit in `width` stand below the others."""
         told = [self._title(), self._where(), "", *self._table(width), ""]
         for form, verdicts in self.verdicts.items():
             told += [f"{form}: {verdict}" for verdict in verdicts]

@@ -99,7 +99,8 @@ class Report:
             alike = len({_sizes(settings) for settings in each}) == 1
             every = [setting for settings in each for setting in settings]
             fewer = "" if alike else ", fewer for some forms"
-            whole, counted = (f"{law}: {_sizes(every, MOST, named)}{fewer}" for named in (True, False))
+            whole = f"{law}: {_sizes(every, MOST)}{fewer}"
+            counted = f"{law}: {_sizes(every, MOST, named=False)}{fewer}"
             yield whole if len(whole) <= WIDE else counted
 
     def _ran(self, subject: str, law: str) -> bool:
