@@ -69,7 +69,12 @@ def _parts(step: bool, everything: bool) -> list[tuple[str, Callable[[Screen], N
 
 
 def _on(left: int) -> bool:
-    """Whether a key continues the tour: q does not, nor the end of the input; Ctrl-C raises."""
+    """Whether a key continues the tour: q does not, nor the end of the input; Ctrl-C raises.
+
+    Where the output is no terminal it waits for nothing, as `click.pause` does.
+    """
+    if not sys.stdout.isatty():
+        return True
     click.echo(f"any key continues, q ends the tour ({left} left) ", nl=False, err=True)
     try:
         key = click.getchar()
