@@ -21,9 +21,15 @@ from torch import Tensor
 
 from .contract import Contract
 from .errors import CallError, FormError
-from .forms import FORMS
+from .forms import FORMS, cost
+from .shown import html
+from .shown.lines import Span, line, plain
+from .shown.triangle import MOST, draw, picture
 
 __all__ = ["FORMS", "Mixer", "Sized", "Weights"]
+
+FEW = 16
+"""Positions up to which the `repr` of a triangle draws it."""
 
 P = ParamSpec("P")  # the arguments of the mixer
 R = TypeVar("R")  # what it returns: (y, state)
@@ -41,6 +47,35 @@ class Weights(NamedTuple):
 
     wei: Tensor
     carried: Tensor
+
+    def __repr__(self) -> str:
+        few = self.wei.shape[-1] <= FEW and not self.wei.is_meta
+        drawn = map(plain, draw(self._first().tolist())) if few else ()
+        return "\n".join([f"Weights: {self._said()}", *drawn])
+
+    def _repr_html_(self) -> str:
+        shown = "" if self.wei.is_meta else picture(*coarse(self._first()))
+        return html.box(html.sentence(self._said()), shown)
+
+    def _said(self) -> str:
+        """The sizes, and which triangle is shown."""
+        wei, carried = self
+        dtype = str(wei.dtype).removeprefix("torch.")
+        said = f"wei {list(wei.shape)}, carried {list(carried.shape)}, {dtype}"
+        if wei.is_meta:
+            return f"{said}, without values"
+        triangles = wei.detach().reshape(-1, *wei.shape[-2:])
+        if len(triangles) > 1:
+            alike = bool((triangles == triangles[:1]).all())
+            said += f"; all {len(triangles)} are equal" if alike else "; the first is shown"
+        ahead = int(torch.count_nonzero(self._first().triu(1)))
+        return said + (f"; {ahead} weights read the future, which is a leak" if ahead else "")
+
+    def _first(self) -> Tensor:
+        """One triangle: [T, T]."""
+        wei = self.wei.detach()
+        whole = wei.reshape(-1, *wei.shape[-2:])
+        return whole[0] if len(whole) else whole.new_zeros(wei.shape[-2:])
 
     def on(self, values: Tensor) -> Tensor:
         """y, from the values that the triangle is applied to.
@@ -221,6 +256,20 @@ class Mixer(Generic[P, R]):
         call = contract.replace(parameters=bare, return_annotation=inspect.Signature.empty)
         return f"<mixer {self.name}{call}, forms {' '.join(self.forms)}>"
 
+    def _repr_html_(self) -> str:
+        rows: list[list[str | Span]] = [
+            [Span(name), cost(form)] for name, form in self.forms.items()
+        ]
+        rows += [
+            [Span(name, "skip"), f"does not exist: {why}"] for name, why in self.absent.items()
+        ]
+        definition = html.text(line(text) for text in (self.__doc__ or "").strip().splitlines())
+        return html.box(
+            html.sentence(repr(self)),
+            html.table(["form", "cost"], rows),
+            html.folded("definition and contract", definition),
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.contract, self.forms, self.absent, self.best, self.weights, self.draw)
         return type(self), fields
@@ -260,6 +309,24 @@ class Mixer(Generic[P, R]):
         hint = f"did you mean {near[0]!r}?" if near else "take one of"
         known = " ".join(self.forms)
         return FormError(f"{self.name}: form is {form!r}, which does not exist; {hint} ({known})")
+
+
+def coarse(wei: Tensor) -> tuple[list[list[float]], list[int] | None]:
+    """Rows of at most `MOST` weights: of several the largest; and which position begins each row.
+
+    >>> coarse(torch.eye(2))
+    ([[1.0, 0.0], [0.0, 1.0]], None)
+    """
+    T = wei.shape[-1]
+    if T <= MOST:
+        return wei.double().tolist(), None
+    each = -(-T // MOST)
+    first = list(range(0, T, each))
+    padded = wei.new_zeros(len(first) * each, len(first) * each)
+    padded[:T, :T] = wei
+    blocks = padded.reshape(len(first), each, len(first), each).permute(0, 2, 1, 3).flatten(2)
+    largest = blocks.abs().argmax(2, keepdim=True)
+    return blocks.gather(2, largest)[..., 0].double().tolist(), first
 
 
 def _counts(parameters: Iterable[inspect.Parameter]) -> tuple[int, int]:

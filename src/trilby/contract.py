@@ -13,6 +13,8 @@ from torch import Tensor
 
 from .errors import CallError, DtypeError
 from .shapes import FLOATING, begins, beside, bind, floating, groups, what
+from .shown import html
+from .shown.lines import Span
 from .state import FINE, SAME, WIDE, Parts, wide
 
 __all__ = ["FINE", "SAME", "WIDE", "Argument", "Contract"]
@@ -122,6 +124,19 @@ class Contract:
         self._takes = tuple(
             (a, a.axes or (), not a.sequence or a.name in wide) for a in self.arguments.values()
         )
+
+    def __repr__(self) -> str:
+        takes = ", ".join(f"{a.name} {_kind(a)}" for a in self.arguments.values())
+        holds = ", ".join(f"{part.path} {_axes(part.axes)}" for part in self.state)
+        return f"<contract {self.name}: takes {takes}; state {holds}>"
+
+    def _repr_html_(self) -> str:
+        takes = {a.name: a.wanted + " or nothing" * a.optional for a in self.arguments.values()}
+        dtypes = {part.path: str(part.dtype).removeprefix("torch.") for part in self.state}
+        holds = {p.path: f"{_axes(p.axes)} {dtypes[p.path]}" for p in self.state}
+        rows: list[list[str | Span]] = [["takes", Span(name), text] for name, text in takes.items()]
+        rows += [["state", Span(name), text] for name, text in holds.items()]
+        return html.box(html.sentence(f"contract of {self.name}"), html.table(["", "", ""], rows))
 
     def _places(self) -> tuple[tuple[str, int, int], ...]:
         """For each letter but B and T: a sequence and its axis of that size."""
@@ -297,3 +312,12 @@ def _argument(where: str, name: str, kinds: Any) -> Argument:
         raise CallError(f"{where}: {name} cannot be declared as {kinds!r}")
     flag, optional = bool in every, bool in every or None in every
     return Argument(name, axes[0] if axes else None, float in every, flag, optional)
+
+
+def _axes(axes: Sequence[str]) -> str:
+    return f"[{' '.join(axes)}]"
+
+
+def _kind(argument: Argument) -> str:
+    """The axes of an argument, or what else it may be."""
+    return _axes(argument.axes) if argument.axes else argument.wanted

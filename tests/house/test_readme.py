@@ -48,10 +48,11 @@ def test_it_begins_with_pip():
 
 def test_its_picture_is_what_show_draws():
     from trilby import mean
-    from trilby.cli.triangle import draw
+    from trilby.shown.lines import plain
+    from trilby.shown.triangle import draw
 
     drawn = draw(mean.weights(*mean.draw(B=1, T=5)).wei[0].tolist())
-    assert "\n".join(line.plain.rstrip() for line in drawn) in README
+    assert "\n".join(map(plain, drawn)) in README
 
 
 def test_it_counts_the_mutants_and_the_laws():

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..shown import html
+from ..shown.lines import Line, Span, brief, columns, line, plain
 from .ledger import Row
 
 _SIGN = {"holds": "ok", "broken": "BROKEN", "not run": "-"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """The rows of one audit; true if types were judged and only documented laws are broken.
 
@@ -68,19 +70,33 @@ class Audit:
         return f"{self.header['adapter']} {self.header['version']}: {told}"
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
+        return "\n".join(map(plain, self.lines()))
 
-    def lines(self) -> Iterator[str]:
-        """A table of types and laws, then the broken laws, then the types that were not judged."""
-        yield self.title()
-        rows = [["", *self.laws()], *([row["kind"], *self._cells(row)] for row in self.judged)]
-        widths = [max(len(cells[i]) for cells in rows) for i in range(len(rows[0]))]
-        for cells in rows if self.judged else ():
-            line = "  ".join(f"{c:{w}}" for c, w in zip(cells, widths, strict=True))
-            yield f"  {line}".rstrip()
+    def __repr__(self) -> str:
+        return brief(self.title())
+
+    def _repr_html_(self) -> str:
+        rows = [[row["kind"], *map(_marked, self._cells(row))] for row in self.judged]
+        mark = "ok" if self.ok else "broken" if self.defects() else "skip"
+        told = [f"{kind}  {v['law']}: {v['sentence']}" for kind, v in self.defects()]
+        gone = [f"{what}  {', '.join(k)}: {why}" for (what, why), k in self._unjudged().items()]
+        return html.box(
+            html.sentence(self.title(), mark), html.table(["", *self.laws()], rows),
+            html.text(map(line, told)), html.folded("not judged", html.text(map(line, gone))),
+        )  # fmt: skip
+
+    def lines(self, width: int | None = None) -> Iterator[Line]:
+        """A table of types and laws, then the broken laws, then the types that were not judged.
+
+        Parts of a line carry marks; columns that do not fit in `width` stand below the others.
+        """
+        yield line(self.title())
+        rows = [[Span(row["kind"]), *(_hued(c) for c in self._cells(row))] for row in self.judged]
+        yield from columns([[Span(""), *map(Span, self.laws())], *rows] if rows else [], width)
         for kind, verdict in self.defects():
-            yield f"{kind}  {verdict['law']}: {verdict['sentence']}"
-        yield from (f"{what}  {', '.join(k)}: {why}" for (what, why), k in self._unjudged().items())
+            yield line(f"{kind}  ", Span(verdict["law"], "broken"), f": {verdict['sentence']}")
+        for (what, why), kinds in self._unjudged().items():
+            yield line(Span(what, "dim"), f"  {', '.join(kinds)}: {why}")
 
     def markdown(self) -> str:
         """The same as a Markdown page."""
@@ -127,6 +143,15 @@ def _cell(verdict: Mapping[str, Any] | None) -> str:
     if verdict is None:
         return ""
     return "limit" if verdict["limit"] else _SIGN[verdict["outcome"]]
+
+
+def _marked(cell: str) -> Span:
+    """A cell of a page: its glyph stands before the word."""
+    return Span({"BROKEN": "broken", "-": "skipped"}.get(cell, cell), _hued(cell).mark)
+
+
+def _hued(cell: str) -> Span:
+    return Span(cell, {"BROKEN": "broken", "ok": "ok", "-": "skip"}.get(cell, ""))
 
 
 def _codes(kinds: Sequence[str]) -> str:

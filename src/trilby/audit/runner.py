@@ -64,6 +64,7 @@ class Running:
 def audited(
     name: str, kinds: list[str], *, jobs: int, effort: str, seconds: float,
     judged: Callable[..., None] | None = None,
+    shown: Callable[[list[str], int], None] = lambda _running, _left: None,
 ) -> Iterator[Row]:  # fmt: skip
     """Test types and yield their rows, in the order in which they finish.
 
@@ -74,6 +75,7 @@ def audited(
         effort: of `trilby.check`.
         seconds: after which a process is ended; what it had told by then is kept.
         judged: what judges; for tests.
+        shown: told again and again which types are being judged, and how many wait.
 
     Interrupting it ends the processes that it started, and no other.
     """
@@ -87,6 +89,7 @@ def audited(
             while waiting and len(running) < jobs:
                 work = (name, waiting.pop(0), effort, seconds, judged)
                 running.append(_start(context, *work))
+            shown([one.kind for one in running], len(waiting))
             wait([one.ear for one in running if not one.deaf], timeout=0.2)
             for one in list(running):
                 if _done(one, seconds):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..shown import html
+from ..shown.lines import Span, columns, line, plain
 from ..verify import Verdict
 from .clock import Timings
 
@@ -12,7 +14,7 @@ COPIES = "y.copy_(x), twice"  # the limit of forward and backward
 CUMSUM = "cumsum(x, 1) / n"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """Times of the forms of one mixer, and what a reader needs to judge them.
 
@@ -84,28 +86,53 @@ class Results:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def lines(self) -> list[str]:
-        """The table, line by line, in plain text."""
-        what = "forward and backward" if self.backward else "forward"
-        versions = self.machine["versions"]
-        rows: list[tuple[str, ...]] = [
-            ("way", "median", "quartiles", "of copy's speed", *("times cumsum" for _ in self.base))
-        ]
-        rows += [self._row(way) for way in self.timings.seconds]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        told = [
-            f"{self.mixer} {self.shape} {self.dtype}, {what}: "
-            f"median of {self.timings.rounds} rounds",
-            f"{self.machine['cpu']}, {self.machine['threads']} thread"
-            f"{'' if self.machine['threads'] == 1 else 's'}, "
-            + ", ".join(f"{name} {version}" for name, version in versions.items()),
-            "",
-            *("  ".join(_aligned(row, widths)).rstrip() for row in rows),
-            "",
-        ]
+    def __repr__(self) -> str:
+        return "\n".join([self._title(), *self._table()])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._cells()
+        judged = [line(f"{form}: {v}") for form, told in self.verdicts.items() for v in told]
+        judged += [line(f"{form}: not timed, {why}") for form, why in self.left_out.items()]
+        return html.box(
+            html.sentence(self._title(), "ok" if self.ok else "broken"),
+            html.sentence(self._where()),
+            html.table(head, rows),
+            html.folded("how each form was verified", html.text(judged)),
+        )
+
+    def lines(self, width: int | None = None) -> list[str]:
+        """The table in plain text; columns that do not fit in `width` stand below the others."""
+        told = [self._title(), self._where(), "", *self._table(width), ""]
         for form, verdicts in self.verdicts.items():
             told += [f"{form}: {verdict}" for verdict in verdicts]
         return told + [f"{form}: not timed, {why}" for form, why in self.left_out.items()]
+
+    def _title(self) -> str:
+        what = "forward and backward" if self.backward else "forward"
+        rounds = self.timings.rounds
+        return f"{self.mixer} {self.shape} {self.dtype}, {what}: median of {rounds} rounds"
+
+    def _where(self) -> str:
+        """The machine and the versions."""
+        threads, versions = self.machine["threads"], self.machine["versions"]
+        told = [self.machine["cpu"], f"{threads} thread{'' if threads == 1 else 's'}"]
+        return ", ".join([*told, *(f"{name} {version}" for name, version in versions.items())])
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        head = (
+            "way",
+            "median",
+            "quartiles",
+            "of copy's speed",
+            *("times cumsum" for _ in self.base),
+        )
+        return [head, *map(self._row, self.timings.seconds)]
+
+    def _table(self, width: int | None = None) -> list[str]:
+        rows = self._cells()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        cells = [list(map(Span, _aligned(row, widths))) for row in rows]
+        return [plain(row).removeprefix("  ") for row in columns(cells, width)]
 
     def _row(self, way: str) -> tuple[str, ...]:
         lower, upper = self.timings.quartiles(way)

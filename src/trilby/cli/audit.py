@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..shown.progress import Progress, progress
 from .names import EFFORTS
 from .screen import Screen, print_json, talk
 from .words import unknown
@@ -50,8 +51,10 @@ def audit(
     left = [kind for kind in kinds if not ledger.settled(kind)]
     kept = f"{len(kinds) - len(left)} already in {path}"
     talk(f"{library} {header['version']}: {len(kinds)} types, {kept}")
-    for row in _told(audited(library, left, **how), len(left)):
-        ledger.add(row)
+    with progress() as shown:
+        tell = lambda now, more: shown.say(f"audit: {', '.join(now)}, and {more} left")
+        for row in _told(audited(library, left, shown=tell, **how), len(left), shown):
+            ledger.add(row)
     found = Audit(header, [ledger.rows[kind] for kind in kinds])
     if as_json:
         print_json("trilby.audit/1", found.as_dict())
@@ -59,8 +62,8 @@ def audit(
         click.echo(found.markdown(), nl=False)
     else:
         screen = Screen()
-        for line in found.lines():
-            screen.line(line)
+        for spans in found.lines(screen.fit):
+            screen.said(spans)
     ctx.exit(0 if found else 1)
 
 
@@ -90,10 +93,11 @@ def _header(library: str, version: str, how: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(rows: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+def _told(rows: Iterator[dict[str, Any]], total: int, shown: Progress) -> Iterator[dict[str, Any]]:
     """The same rows; each is reported on standard error as soon as it is done."""
     for n, row in enumerate(rows, 1):
         broken = [v["law"] for v in row["verdicts"] if v["outcome"] == "broken" and not v["limit"]]
         said = row["reason"] or (f"broken: {', '.join(broken)}" if broken else "holds")
+        shown.clear()
         talk(f"{n} of {total}  {row['kind']}  {row['status']}, {row['seconds']:.1f} s, {said}")
         yield row

@@ -53,6 +53,6 @@ def bench(
         print_json("trilby.bench/1", found.as_dict())
     else:
         screen = Screen()
-        for line in found.lines():
+        for line in found.lines(screen.fit):
             screen.line(line)
     ctx.exit(0 if found else 1)

@@ -60,9 +60,12 @@ def check(ctx: click.Context, target: str, **said: Any) -> None:
         print_json("trilby.check/1", report.as_dict())
     else:
         screen = Screen()
-        text = str(report) if said["shape"] == "table" else _annotated(report)
-        for line in text.splitlines():
-            screen.line(line)
+        if said["shape"] == "table":
+            for line in report.lines(screen.fit):
+                screen.said(line)
+        else:
+            for row in _annotated(report).splitlines():
+                screen.raw(row)
     ctx.exit(0 if report else 1)
 
 

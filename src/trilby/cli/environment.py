@@ -3,6 +3,7 @@
 import click
 
 from ..env import machine
+from ..shown.lines import line
 from .screen import Screen, print_json
 
 
@@ -20,21 +21,22 @@ def env(as_json: bool) -> None:
         print_json("trilby.env/1", found)
         return
     screen, cache = Screen(), found["cache"]
+
+    def say(name: str, told: object) -> None:
+        screen.said(line(f"{name:11} {told}"), " " * 12)
+
     for name, version in found["versions"].items():
-        screen.line(f"{name:11} {version or 'not installed'}")
+        say(name, version or "not installed")
     for name in ("python", "os", "cpu", "processors", "threads"):
-        screen.line(f"{name:11} {found[name]}")
-    who = f"those of torch ({crew.why})" if crew.library else f"a pool ({crew.why})"
-    screen.line(f"{'run on':11} {who}")
-    screen.line(
-        f"{'memory':11} {held.kept >> 20} of at most {held.limit >> 20} MiB kept for results"
-    )
+        say(name, found[name])
+    say("run on", f"those of torch ({crew.why})" if crew.library else f"a pool ({crew.why})")
+    say("memory", f"{held.kept >> 20} of at most {held.limit >> 20} MiB kept for results")
     why = found["kernels"]["why"]
     ready = (
         f"none, mixers run as torch operations: {why}" if why else "numba, compiled at first use"
     )
-    screen.line(f"{'kernels cpu':11} {ready}")
+    say("kernels cpu", ready)
     gpu = found["cuda"] or "no device"
-    screen.line(f"{'kernels gpu':11} none yet: the forms other than fused run there ({gpu})")
+    say("kernels gpu", f"none yet: the forms other than fused run there ({gpu})")
     kept = f"{cache['programs']} programs" + ("" if cache["writable"] else ", cannot be written")
-    screen.line(f"{'cache':11} {cache['folder']} ({kept})")
+    say("cache", f"{cache['folder']} ({kept})")

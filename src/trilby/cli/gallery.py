@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from ..shown.lines import Span, line
+from .manual import pages
 from .screen import Screen, print_json
 
 if TYPE_CHECKING:
@@ -52,33 +54,35 @@ def command(exhibit: Exhibit | None, as_json: bool) -> None:
     if exhibit is not None:
         _show(screen, exhibit)
         return
-    width = max(map(len, GALLERY))
     for name, one in (WRONG | SOUND).items():
-        screen.line(f"{name:{width}}  {_label(one)}")
-        screen.line(f"{'':{width}}  {one.story}")
+        screen.said(line(f"{name}  ", _label(one)))
+        screen.said(line(f"    {one.story}"))
     screen.line()
     screen.line(f"{len(WRONG)} faulty, {len(SOUND)} correct; `trilby gallery NAME` shows one")
 
 
 def _show(screen: Screen, exhibit: Exhibit) -> None:
-    screen.line(f"{exhibit.name}: {_label(exhibit)}")
+    screen.said(line(f"{exhibit.name}: ", _label(exhibit)))
     screen.line()
-    for line in exhibit.about.splitlines():
-        screen.line(line)
+    for row in pages(exhibit.about, screen.fit):
+        screen.said(row)
     screen.line()
     said = [("family", exhibit.family)]
     said += [("may also break", " ".join(exhibit.then))] if exhibit.then else []
     said += [(key, value) for key, value in _how(exhibit).items()]
     said += [("source", address) for address in exhibit.source]
     for title, text in [*said, ("in", _place(exhibit))]:
-        screen.line(f"{title:14}  {text}")
+        screen.said(line(f"{title:14}  {text}"), " " * 16)
     screen.line()
-    for line in exhibit.code.rstrip().splitlines():
-        screen.line(line)
+    for code in exhibit.code.rstrip().splitlines():
+        screen.raw(code)
 
 
-def _label(exhibit: Exhibit) -> str:
-    return "correct" if exhibit.right else f"wrong: {exhibit.law}, {exhibit.kind}"
+def _label(exhibit: Exhibit) -> Span:
+    if exhibit.right:
+        return Span("correct", "ok")
+    mark = "leak" if "leak" in exhibit.kind else "broken"
+    return Span(f"wrong: {exhibit.law}, {exhibit.kind}", mark)
 
 
 def _told(exhibit: Exhibit) -> dict[str, Any]:

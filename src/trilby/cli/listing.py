@@ -2,8 +2,9 @@
 
 import click
 
-from ..forms import FORMS
-from .names import cost, summary
+from ..forms import FORMS, cost
+from ..shown.lines import line
+from .names import summary
 from .screen import Screen, print_json
 
 
@@ -28,5 +29,6 @@ def command(as_json: bool) -> None:
     width = max(map(len, MIXERS))
     for mixer in MIXERS.values():
         forms = " ".join(name if name in mixer.forms else "-" for name in FORMS)
-        screen.line(f"{mixer.name:{width}}  {forms}")
-        screen.line(f"{'':{width}}  {summary(module_of(mixer.name))}")
+        indent = " " * (width + 2)
+        screen.said(line(f"{mixer.name:{width}}  {forms}"), indent)
+        screen.said(line(f"{indent}{summary(module_of(mixer.name))}"), indent)

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +55,24 @@ class FormName(click.ParamType):
         return [CompletionItem(name) for name in every if name.startswith(incomplete)]
 
 
+class MixerOrForm(click.ParamType):
+    """`mean` or `mean.loop`; the value is the pair (mixer, name of the form or None)."""
+
+    name = "mixer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        last = str(value).rpartition(":")[2]
+        if "." in last:
+            return FormName().convert(value, param, ctx)
+        return mixer_of(str(value)), None
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        which = FormName() if "." in incomplete else MixerName()
+        return which.shell_complete(ctx, param, incomplete)
+
+
 class Shape(click.ParamType):
     """`2,13,3`: the sizes of `[B, T, C]`."""
 
@@ -78,14 +95,6 @@ def form_of(mixer: "Mixer[..., Any]", form: str) -> str:
     if form in mixer.absent:
         raise click.UsageError(f"{mixer.name} has no form {form!r}: {mixer.absent[form]}")
     raise click.UsageError(unknown(f"form of {mixer.name} called", form, list(mixer.forms)))
-
-
-def cost(form: Callable[..., Any]) -> str:
-    """The cost of a form, from its docstring."""
-    told = re.search(
-        r"^Cost: (.*?)(?:\n\s*\n|\nNumerics|\Z)", inspect.getdoc(form) or "", re.M | re.S
-    )
-    return " ".join(told[1].split()).rstrip(".") if told else "not stated"
 
 
 def summary(thing: object) -> str:

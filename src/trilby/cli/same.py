@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ..shown.lines import Span, line
 from .names import DTYPES, FormName, Shape
 from .screen import Screen, print_json
 
@@ -32,5 +33,6 @@ def same(
         drawn = {"shape": list(arguments[0].shape), "dtype": dtype, "seed": seed}
         print_json("trilby.same/1", {"ways": list(names), **drawn, **verdict.as_dict()})
     else:
-        Screen().line(f"{' = '.join(names) if verdict else ' / '.join(names)}: {verdict}")
+        ways = " = ".join(names) if verdict else " / ".join(names)
+        Screen().said(line(Span(ways, verdict.mark), f": {verdict}"))
     ctx.exit(0 if verdict else 1)

@@ -3,14 +3,25 @@
 import json
 import os
 import sys
-import textwrap
 from typing import Any, Literal
 
 import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from ..shown.lines import Line, Span, folded
 from .words import COLOR
+
+STYLES = {
+    "ok": "green",
+    "broken": "bold red",
+    "leak": "bold magenta",
+    "negative": "red",
+    "weight": "cyan",
+    "dim": "dim",
+    "skip": "dim",
+}
+"""Colours by mark; each mark stands on a word or a sign that says the same without it."""
 
 _LETTERS = str.maketrans(
     {
@@ -28,6 +39,7 @@ class Screen:
         ascii: whether only ASCII is written.
         color: whether colours are used.
         width: columns of the terminal; 80 where there is none.
+        fit: columns that a sentence has to fit in; None where there is no terminal.
     """
 
     def __init__(self) -> None:
@@ -47,6 +59,7 @@ class Screen:
         )
         self.ascii = not _utf8()
         self.width = self.console.width
+        self.fit = self.width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
         self.color = self.console.color_system is not None and not self.console.no_color
 
     def print(self, *things: RenderableType, width: int | None = None) -> None:
@@ -56,18 +69,32 @@ class Screen:
                 self.console.print(thing, width=width)
         self._write(capture.get())
 
-    def line(self, text: str | Text = "") -> None:
-        """Print one line without wrapping it."""
+    def line(self, text: str = "") -> None:
+        """Print a line; where it is too long for the terminal, the rest is indented below it."""
+        self.said((Span(text),), " " * (len(text) - len(text.lstrip()) + 4))
+
+    def raw(self, text: str | Text) -> None:
+        """Print a line as it is, such as one of code."""
         with self.console.capture() as capture:
             self.console.print(text, soft_wrap=True)
         self._write(capture.get())
 
+    def said(self, spans: Line, more: str = "    ") -> None:
+        """Print a line of marked parts, folded at the width of a terminal; `more` indents the rest.
+
+        Where there is no terminal it is one line, so that a log can be searched.
+        """
+        for row in [spans] if self.fit is None else folded(spans, self.fit, more):
+            self.picture(row)
+
+    def picture(self, spans: Line) -> None:
+        """Print a line of marked parts as it is."""
+        self.raw(Text.assemble(*((text, STYLES.get(mark, "")) for text, mark in spans)))
+
     def wrapped(self, text: str, indent: str = "", more: str = "") -> None:
         """Print a paragraph as wide as the terminal; `more` indents every line but the first."""
-        for line in textwrap.wrap(
-            text, self.width, initial_indent=indent, subsequent_indent=indent + more
-        ):
-            self.line(line)
+        for row in folded((Span(indent + text),), self.width, indent + more):
+            self.picture(row)
 
     def _write(self, text: str) -> None:
         text = "\n".join(line.rstrip(" ") for line in text.split("\n"))

@@ -9,6 +9,7 @@ import torch
 
 from ..card import Mixer
 from ..errors import CallError
+from ..shown.progress import Progress, progress
 from ..streaming import Carry
 from .comparing.finding import Finding
 from .judge import Clock, Explain, judge
@@ -95,9 +96,9 @@ def check(
     if effort not in EFFORTS:
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
-    run = _Run(_wanted(laws), waived, effort, Clock(seconds), laws is not None)
-    quiet = undisturbed(subject, example)
-    with quiet, torch.inference_mode(False), torch.enable_grad():
+    wanted, quiet = _wanted(laws), undisturbed(subject, example)
+    with progress() as shown, quiet, torch.inference_mode(False), torch.enable_grad():
+        run = _Run(wanted, waived, effort, Clock(seconds), laws is not None, shown)
         seed()
         if isinstance(subject, Mixer):
             if example is not None or options:
@@ -107,6 +108,7 @@ def check(
         if forms is not None:
             raise CallError("check: forms are given, but only a mixer has forms; leave them out")
         _fitting(options)
+        shown.say("check: which sizes and dtypes the module takes")
         user = prepared(subject, example, **options)
         try:
             return _module(user, run)
@@ -122,6 +124,8 @@ class _Run:
         laws: their names, in order.
         waived: law -> why it may be broken.
         named: whether the user named the laws.
+        shown: what tells a person at a terminal how far it is.
+        left: how many times a law is still to be judged.
         tried: (subject, law) -> the settings.
     """
 
@@ -130,8 +134,15 @@ class _Run:
     effort: str
     clock: Clock
     named: bool
+    shown: Progress
+    left: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     tried: dict[tuple[str, str], list[Setting]] = field(default_factory=dict)
+
+    def asked(self, subject: Subject) -> list[str]:
+        """The laws, without `agrees` where there is no definition, or where this is it."""
+        spared = not self.named and "agrees" in subject.unable
+        return [law for law in self.laws if not (spared and law == "agrees")]
 
     def judge(
         self,
@@ -145,6 +156,9 @@ class _Run:
 
         `cut`: why settings that the law's page promises are not among these.
         """
+        left = f"{self.left} left" if self.left > 1 else "the last"
+        self.shown.say(f"check: {law} on {subject.name}, {left}")
+        self.left -= 1
         verdict = judge(subject, LAWS[law], settings, self.clock, explain)
         if verdict.ok and cut:
             verdict = replace(verdict, cut="; ".join(filter(None, (verdict.cut, cut))))
@@ -164,8 +178,10 @@ def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
     ways = list(mixer.forms) if forms is None else list(forms)
     for way in ways:
         mixer.form(way)  # a FormError if there is none
-    for way, subject in zip(ways, mixer_forms(mixer, ways), strict=True):
-        for law in run.laws:
+    subjects = list(mixer_forms(mixer, ways))
+    run.left = sum(len(run.asked(subject)) for subject in subjects)
+    for way, subject in zip(ways, subjects, strict=True):
+        for law in run.asked(subject):
             run.judge(subject, law, LAWS[law].mixer_settings(run.effort, subject))
             call = f"trilby.check(trilby.{mixer.name}, forms={[way]}, laws={[law]}"
             again = f'import trilby\n\nprint({call}, effort="{run.effort}"))'
@@ -179,7 +195,9 @@ def _module(user: UserModule, run: _Run) -> Report:
         reason = 'it takes seconds; it is run at effort="thorough", or when it is named'
         unable = {**subject.unable, **dict.fromkeys(LATE, reason)}
         subject = replace(subject, unable=unable)
-    for name in run.laws:
+    laws = run.asked(subject)
+    run.left = len(laws)
+    for name in laws:
         settings = LAWS[name].module_settings(run.effort, user)
         tried = possible(settings, user, own_dtype_only=name in LATE)
         run.judge(subject, name, tried, _explained(user, subject), _cut(name, run.effort, user))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..shown.progress import progress
 from .comparing.difference import Difference, difference, worst
 from .copies.nested import clone, precise, real
 from .copies.owning import owning
@@ -48,7 +49,8 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
     if not args and not kwargs:
         raise TypeError("same: no arguments; give those to call both with, e.g. same(f, g, x)")
     comparison = Comparison((owning(f, label(f)), owning(g, label(g))), args, kwargs)
-    with undisturbed(f, g, args, kwargs):
+    with progress() as shown, undisturbed(f, g, args, kwargs):
+        shown.say(f"same: {' = '.join(comparison.names)}")
         return answer(comparison).verdict(comparison)
 
 

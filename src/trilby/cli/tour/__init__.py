@@ -6,20 +6,49 @@ from collections.abc import Callable
 
 import click
 
+from ...shown.lines import line
 from ..screen import Screen
+
+NEXT = {
+    "trilby list": "the mixers and their forms",
+    "trilby show mean": "definition, forms, costs, weight matrix",
+    "trilby show mean.loop": "the code of a form",
+    "trilby same mean.loop mean.softmax": "do the two forms agree?",
+    "trilby check mean": "test every form against every law",
+    "trilby check file.py:Model": "test your own module",
+    "trilby bench mean": "time the forms beside a plain copy",
+    "trilby mix mean IN.csv -o OUT.csv": "the running mean of a file of any length",
+    "trilby env": "versions, machine, kernels",
+    "trilby tour --step": "this tour, part by part, waiting for a key",
+    "trilby tour --all": "this tour, continued with decay",
+}
+"""Command -> what it does; what a reader of the tour may try next."""
 
 
 @click.command()
-@click.option("--step", is_flag=True, help="Wait for a key between the parts.")
+@click.option("--step", is_flag=True, help="Wait for a key between the parts; q ends the tour.")
 @click.option("--all", "everything", is_flag=True, help="Continue with the second mixer, decay.")
 def tour(step: bool, everything: bool) -> None:
     """Show trilby: three programs for one function, real data, speed."""
     if step and not sys.stdin.isatty():
         raise click.UsageError("--step waits for a key, and standard input is not a terminal")
-    from . import fading, notebook, real, speed
-
     began = time.perf_counter()
     screen = Screen()
+    parts = _parts(step, everything)
+    for number, (title, part) in enumerate(parts, 1):
+        screen.line()
+        screen.said(line(f"{number}. {title}"), "   ")
+        screen.line("─" * min(screen.width, 76))
+        part(screen)
+        if step and number < len(parts) and not _on(len(parts) - number):
+            return
+    screen.line()
+    screen.line(f"The tour took {time.perf_counter() - began:.1f} s.")
+
+
+def _parts(step: bool, everything: bool) -> list[tuple[str, Callable[[Screen], None]]]:
+    from . import fading, notebook, real, speed
+
     parts: list[tuple[str, Callable[[Screen], None]]] = [
         ("The loop: each position gets the mean of itself and its past", notebook.loop),
         ("The matrix: the same means as one matrix product", notebook.matrix),
@@ -35,27 +64,32 @@ def tour(step: bool, everything: bool) -> None:
             ("The same function? Every form of decay on that sentence", fading.proof),
             ("Speed: the fused form of decay, and its torch forms", fading.race),
         ]
-    parts.append(("What to try next", _next))
-    for number, (title, part) in enumerate(parts, 1):
-        screen.line()
-        screen.line(f"{number}. {title}")
-        screen.line("─" * min(screen.width, 76))
-        part(screen)
-        if step and number < len(parts):
-            click.pause("press any key to continue ...", err=True)
-    screen.line()
-    screen.line(f"The tour took {time.perf_counter() - began:.1f} s.")
+    done = {"trilby tour --step": step, "trilby tour --all": everything}
+    return [*parts, ("What to try next", lambda screen: _next(screen, done))]
 
 
-def _next(screen: Screen) -> None:
-    screen.line("  trilby list                        the mixers and their forms")
-    screen.line("  trilby show mean                   definition, forms, costs, weight matrix")
-    screen.line("  trilby same mean.loop mean.softmax do the two forms agree?")
-    screen.line("  trilby check mean                  test every form against every law")
-    screen.line("  trilby check file.py:Model         test your own module")
-    screen.line("  trilby bench mean                  time the forms beside a plain copy")
-    screen.line("  trilby mix mean IN.csv -o OUT.csv  the running mean of a file of any length")
-    screen.line("  trilby env                         versions, machine, kernels")
-    screen.line("  trilby tour --all                  this tour, continued with decay")
+def _on(left: int) -> bool:
+    """Whether a key continues the tour: q does not, nor the end of the input; Ctrl-C raises.
+
+    Where the output is no terminal it waits for nothing, as `click.pause` does.
+    """
+    if not sys.stdout.isatty():
+        return True
+    click.echo(f"any key continues, q ends the tour ({left} left) ", nl=False, err=True)
+    try:
+        key = click.getchar()
+    except EOFError:
+        key = "q"
+    finally:
+        click.echo("\r" + " " * 50 + "\r", nl=False, err=True)
+    return key.lower() not in ("q", "\x1b", "\x04")
+
+
+def _next(screen: Screen, done: dict[str, bool]) -> None:
+    """What to try; not what was just done."""
+    left = {command: told for command, told in NEXT.items() if not done.get(command)}
+    width = max(map(len, left))
+    for command, told in left.items():
+        screen.said(line(f"  {command:{width}} {told}"), " " * 6)
     screen.line()
-    screen.line('  python -c "import torch, trilby; print(trilby.mean(torch.ones(1, 4, 1)))"')
+    screen.said(line('  python -c "import torch, trilby; print(trilby.mean(torch.ones(1, 4, 1)))"'))

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from ...mixers import mean
+from ...shown.triangle import draw
 from ...verify import Verdict, same
 from ..screen import Screen
-from ..triangle import draw
 
 X0 = [
     [0.1808, -0.0700],
@@ -44,9 +44,9 @@ def loop(screen: Screen) -> None:
     xbow = by_loop(x)
     screen.line("x = torch.randn(4, 8, 2), seed 1337; y[b, t] = mean of x[b, :t+1]")
     screen.line()
-    screen.line("   t   x[0] here         xbow[0] here      xbow[0] in the notebook")
+    screen.line("  t   x[0] here         xbow[0] here      in the notebook")
     for t in range(x.shape[1]):
-        screen.line(f"  {t:2d}  {_row(x[0, t])}  {_row(xbow[0, t])}  {_row(XBOW0[t])}")
+        screen.line(f" {t:2d}  {_row(x[0, t])}  {_row(xbow[0, t])}  {_row(XBOW0[t])}")
     screen.line()
     _compare(screen, "x[0]", x[0], X0)
     _compare(screen, "xbow[0]", xbow[0], XBOW0)
@@ -71,8 +71,8 @@ def matrix(screen: Screen) -> None:
     screen.line()
     screen.line("The matrix of the running mean, T = 8; row = the position that reads:")
     screen.line()
-    for line in draw(mean.weights(sequence()).wei[0].tolist(), ascii=screen.ascii):
-        screen.line(line)
+    for row in draw(mean.weights(sequence()).wei[0].tolist(), ascii=screen.ascii, width=screen.fit):
+        screen.picture(row)
 
 
 def softmax(screen: Screen) -> None:
@@ -83,8 +83,8 @@ def softmax(screen: Screen) -> None:
     gap = float((wei - mean.weights(sequence()).wei[0]).abs().max())
     screen.line("wei = softmax(zeros with -inf above the diagonal): attention with equal scores")
     screen.line()
-    for line in draw(wei.tolist(), ascii=screen.ascii):
-        screen.line(line)
+    for row in draw(wei.tolist(), ascii=screen.ascii, width=screen.fit):
+        screen.picture(row)
     screen.line()
     screen.line(f"Largest difference from the matrix above: {gap:.1e}")
 

@@ -20,10 +20,11 @@ def letters(screen: Screen) -> None:
     y, _ = mean.fused(x)
     screen.line(f"x [1, {x.shape[1]}, {x.shape[2]}]: one column for each character, one-hot")
     screen.line()
-    screen.line("  position  text up to there       most frequent characters so far, in percent")
+    most = 5 if screen.width >= 76 else 3
+    screen.line("  position  text up to there       most frequent so far, in percent")
     for t in (0, 8, 64, 512, 4095):
         share = y[0, t]
-        best = share.topk(min(5, int((share > 0).sum()))).indices.tolist()
+        best = share.topk(min(most, int((share > 0).sum()))).indices.tolist()
         bag = "  ".join(f"{_visible(known[i])} {100 * float(share[i]):.1f}" for i in best)
         read = "".join(map(_visible, text[max(0, t - 17) : t + 1]))
         screen.line(f"  {t:8d}  {read:>18}     {bag}")

@@ -4,14 +4,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...shown import html
+from ...shown.lines import Line, Span, brief, columns, folded, line, plain
 from ..sizes import Setting
 from ..wording import short
+from .merging import merged
 from .verdict import Verdict
 
+MOST = 8  # lengths that the report lists one by one
+WIDE = 73  # characters of a line of sizes
+FEW = 2  # forms that are named although they are all
 _SIGN = {"holds": "ok", "broken": "BROKEN", "not run": "-"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """All verdicts of one `check`. True where every law that was run holds, and one was run.
 
@@ -83,6 +89,20 @@ class Report:
             for (law, text), names in sorted(subjects.items(), key=lambda i: laws.index(i[0][0]))
         ]
 
+    def _short_sizes(self) -> Iterator[str]:
+        """One line for each law; `sizes` has the whole of it."""
+        found: dict[str, list[list[Setting]]] = {}
+        for (subject, law), settings in self.tried.items():
+            if settings and self._ran(subject, law):
+                found.setdefault(law, []).append(settings)
+        for law, each in found.items():
+            alike = len({_sizes(settings) for settings in each}) == 1
+            every = [setting for settings in each for setting in settings]
+            fewer = "" if alike else ", fewer for some forms"
+            whole = f"{law}: {_sizes(every, MOST)}{fewer}"
+            counted = f"{law}: {_sizes(every, MOST, named=False)}{fewer}"
+            yield whole if len(whole) <= WIDE else counted
+
     def _ran(self, subject: str, law: str) -> bool:
         ran = [
             v.outcome != "not run" for v in self.verdicts if (v.subject, v.law) == (subject, law)
@@ -90,47 +110,86 @@ class Report:
         return any(ran)
 
     def __str__(self) -> str:
-        held, failed = sum(v.ok for v in self.verdicts), self.failed()
-        ran = held + len(failed)
-        state = "nothing was run" if not ran else f"{held} of {ran} hold"
-        cut = sum(bool(v.cut) for v in self.verdicts if v.ok)
-        state += f", {cut} of them not at all sizes" if cut else ""
-        head = f"{self.mixer}: {state} ({self.effort}, {self.seconds:.1f} s)"
-        return "\n".join([head, *self._table(), *self._paragraphs()])
+        return "\n".join(map(plain, self.lines()))
 
-    def _table(self) -> list[str]:
+    def __repr__(self) -> str:
+        """What broke, then the count: a reader who cuts it off has the explanation."""
+        first = [f"{v.law}: {v.sentence}" for v in self.first()]
+        return brief("; ".join([*first, self._state()]))
+
+    def _repr_html_(self) -> str:
+        columns = ["", *(name.removeprefix(f"{self.mixer}.") for name in self._subjects())]
+        rows = [[row[0], *(_worded(cell) for cell in row[1:])] for row in self._rows()]
+        broken = [
+            html.sentence(f"{v.law}: {v.sentence}", v.mark)
+            + html.text(line(row) for row in v.detail.splitlines() if v in self.first())
+            + html.folded("the lines that show it", html.text(map(line, v.reproducer.splitlines())))
+            for v in self.failed()
+        ]
+        rest = html.text(row for row in [*self._unrun(), *self._remarks()])
+        return html.box(
+            html.sentence(f"{self._state()} ({self.effort}, {self.seconds:.1f} s)", _whole(self)),
+            html.table(columns, rows), *broken, html.folded("skipped, notes, limits, sizes", rest),
+        )  # fmt: skip
+
+    def lines(self, width: int | None = None) -> list[Line]:
+        """What `print` shows, as lines whose parts carry marks.
+
+        Args:
+            width: columns of the terminal, into which tables and sentences are fitted; None: no
+                limit.
+        """
+        head = line(Span(self._state(), _whole(self)), f" ({self.effort}, {self.seconds:.1f} s)")
+        names = [name.removeprefix(f"{self.mixer}.") for name in self._subjects()]
+        rows = self._rows()
+        table = columns([[Span(""), *map(Span, names)], *rows] if rows else [], width)
+        told = [*self._faults(), *self._unrun(), *self._remarks()]
+        if width is None:
+            return [head, *table, *told]
+        return [
+            *folded(head, width), *table, *(row for one in told for row in folded(one, width)),
+        ]  # fmt: skip
+
+    def _state(self) -> str:
+        held = sum(v.ok for v in self.verdicts)
+        ran = held + len(self.failed())
+        cut = sum(bool(v.cut) for v in self.verdicts if v.ok)
+        state = f"{held} of {ran} hold" if ran else "nothing was run"
+        return f"{self.mixer}: {state}" + (f", {cut} of them not at all sizes" if cut else "")
+
+    def _rows(self) -> list[list[Span]]:
         """A row for each law that was run, a column for each form."""
         subjects = self._subjects()
         ran = {v.law for v in self.verdicts if v.outcome != "not run"}
         laws = [law for law in dict.fromkeys(v.law for v in self.verdicts) if law in ran]
-        by = {(v.subject, v.law): _sign(v) for v in self.verdicts}
-        columns = [name.removeprefix(f"{self.mixer}.") for name in subjects]
-        widths = [max(len(name), 6) for name in columns]
-        rows = [("", columns)]
-        rows += [(law, [by.get((name, law), "") for name in subjects]) for law in laws]
-        lines = []
-        for law, cells in rows if laws else ():
-            line = "  ".join(f"{c:{w}}" for c, w in zip(cells, widths, strict=True))
-            lines.append(f"  {law:14}  {line}".rstrip())
-        return lines
+        by = {(v.subject, v.law): Span(_sign(v), v.mark) for v in self.verdicts}
+        return [[Span(law), *(by.get((name, law), Span("")) for name in subjects)] for law in laws]
 
-    def _paragraphs(self) -> Iterator[str]:
-        """What broke, first law first; what was not run and why; notes; sizes."""
+    def _faults(self) -> Iterator[Line]:
+        """What broke, first law first."""
         first = self.first()
         for verdict in self.failed():
             after = "" if verdict in first else "  then "
-            yield f"{after}{verdict.law}: {verdict.sentence}"
+            yield line(after, Span(verdict.law, verdict.mark), f": {verdict.sentence}")
             if verdict in first:
-                yield from (f"    {line}".rstrip() for line in verdict.detail.splitlines())
+                yield from (line(f"    {row}") for row in verdict.detail.splitlines())
+
+    def _unrun(self) -> Iterator[Line]:
+        """What was not run, and why."""
         for (law, reason), names in self._skipped().items():
-            of = f" ({_short(names)})" if len(self._subjects()) > 1 else ""
-            yield f"{law}{of} skipped: {reason}"
+            whole = len(names) == len(self._subjects()) > FEW
+            of = f" (all {len(names)})" if whole else f" ({_short(names)})"
+            of = of if len(self._subjects()) > 1 else ""
+            yield line(Span(f"{law}{of} skipped", "dim"), f": {reason}")
         for law, cut in {v.law: v.cut for v in self.verdicts if v.ok and v.cut}.items():
-            yield f"part  {law}: {cut}"
+            yield line(Span("part", "dim"), f"  {law}: {cut}")
+
+    def _remarks(self) -> Iterator[Line]:
+        """Notes, limits and sizes."""
         for text, names in self._notes().items():
-            yield f"note  {_short(names)}: {text}"
-        yield from (f"limit  {line}" for line in self.limits)
-        yield from (f"sizes  {line}" for line in self.sizes())
+            yield line(Span("note", "dim"), f"  {_short(names)}: {text}")
+        yield from (line(Span("limit", "dim"), f"  {text}") for text in merged(self.limits))
+        yield from (line(Span("sizes", "dim"), f"  {text}") for text in self._short_sizes())
 
     def _subjects(self) -> list[str]:
         return list(dict.fromkeys(v.subject for v in self.verdicts))
@@ -162,11 +221,18 @@ def _short(names: list[str]) -> str:
     return " ".join([first, *(name.rpartition(".")[2] for name in rest)])
 
 
-def _sizes(settings: list[Setting]) -> str:
-    """`T 1 2 3 65, B 1-3, C 1-4, float32 float64`."""
+def _sizes(settings: list[Setting], most: int | None = None, named: bool = True) -> str:
+    """`T 1 2 3 65, B 1-3, C 1-4, float32 float64`.
+
+    Of more than `most` lengths it says how many, and of dtypes where they are not `named`.
+    """
     span = lambda values: f"{min(values)}-{max(values)}" if len(set(values)) > 1 else str(values[0])
-    lengths = " ".join(str(t) for t in sorted({s.T for s in settings}))
-    dtypes = " ".join(dict.fromkeys(short(s.dtype) for s in settings))
+    every = sorted({s.T for s in settings})
+    lengths = " ".join(map(str, every))
+    if most is not None and len(every) > most:
+        lengths = f"{every[0]}-{every[-1]} ({len(every)} lengths)"
+    kinds = list(dict.fromkeys(short(s.dtype) for s in settings))
+    dtypes = " ".join(kinds) if named else f"{len(kinds)} dtypes"
     text = f"T {lengths}, B {span([s.B for s in settings])}"
     if any(s.C > 1 for s in settings):  # a module's channels are its own
         text += f", C {span([s.C for s in settings])}"
@@ -175,3 +241,16 @@ def _sizes(settings: list[Setting]) -> str:
         {f", {s.backend}" for s in settings if s.backend}
     )
     return f"{text}, {dtypes}{''.join(more)}"
+
+
+def _whole(report: Report) -> str:
+    failed = [verdict.mark for verdict in report.failed()]
+    if not failed:
+        return "ok" if report.ok else "skip"
+    return "leak" if set(failed) == {"leak"} else "broken"
+
+
+def _worded(cell: Span) -> Span:
+    """A cell for a page, where the glyph stands before a word."""
+    words = {"broken": "broken", "leak": "leak", "skip": "skipped"}
+    return Span(words.get(cell.mark, cell.text), cell.mark)

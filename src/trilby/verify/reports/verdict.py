@@ -4,12 +4,14 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ...shown import html
+from ...shown.lines import brief, line
 from ..comparing.witness import NOWHERE, Witness
 
 OUTCOMES = ("holds", "broken", "not run")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """One law applied to one subject. True only where the law was run and holds.
 
@@ -57,11 +59,35 @@ class Verdict:
         """Whether the law was run and holds."""
         return self.outcome == "holds"
 
+    @property
+    def mark(self) -> str:
+        """How it is shown: "ok", "skip", "broken" or "leak"."""
+        if self.outcome == "broken":
+            return "leak" if "leak" in self.kind else "broken"
+        return "ok" if self.ok else "skip"
+
     def __bool__(self) -> bool:
         return self.ok
 
     def __str__(self) -> str:
         return self.sentence
+
+    def __repr__(self) -> str:
+        lead = "" if self.law == "same" else f"{self.subject} {self.law}: "
+        return brief(f"{lead}{'skipped, ' if self.outcome == 'not run' else ''}{self.sentence}")
+
+    def _repr_html_(self) -> str:
+        known = {"subject": self.subject, "law": self.law, "kind": self.kind, "place": self.place}
+        known |= {"error": "" if self.error is None else f"{self.error:.3g}"}
+        known |= {"allowed": "" if self.allowance is None else f"{self.allowance:.3g}"}
+        return html.box(
+            html.sentence(self.sentence, self.mark),
+            html.facts({name: value for name, value in known.items() if value}),
+            html.text(map(line, self.detail.splitlines())),
+            html.folded(
+                "the lines that show it", html.text(map(line, self.reproducer.splitlines()))
+            ),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for JSON; a number that JSON cannot hold (inf, nan) becomes its name."""
