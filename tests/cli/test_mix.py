@@ -81,8 +81,8 @@ def test_a_csv_through_pipes(monkeypatch, capsys):
     target = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr("sys.stdout", target)
     assert mix("-", "-o", "-", "--skip-missing") == 0
-    assert target.buffer.getvalue() == b"a,b\n2.0,1.0\n3.0,1.0\n5.0,1.0\n"
-    assert "1 rows with missing values left out" in capsys.readouterr().err
+    assert target.buffer.getvalue() == b"a,b\n2.0,1.0\n3.0,1.0\n5.0,1.0\n6.0,1.0\n"
+    assert "1 missing values skipped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", FORMS)

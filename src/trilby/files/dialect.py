@@ -97,15 +97,12 @@ def letter(value: str) -> str:
     return _LETTERS.get(value, value)
 
 
-def guess(row: str, quote: str) -> str:
-    """The separator of a row: the first of `SEPARATORS` that it holds outside of quotes.
+def guess(row: str, quote: str) -> str | None:
+    """The separator of a row: the first of `SEPARATORS` that it holds outside of quotes, or None.
 
     >>> guess('"a,b";c', '"'), guess("a", '"')
-    (';', ',')
+    (';', None)
     """
-    bare = (
-        re.sub(f"{re.escape(quote)}[^{re.escape(quote)}]*{re.escape(quote)}", "", row)
-        if quote
-        else row
-    )
-    return next((sep for sep in SEPARATORS if sep in bare), ",")
+    mark = re.escape(quote)
+    bare = re.sub(f"{mark}[^{mark}]*{mark}", "", row) if quote else row
+    return next((sep for sep in SEPARATORS if sep in bare), None)

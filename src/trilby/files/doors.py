@@ -80,7 +80,8 @@ def open_source(path: str, **given: Any) -> Source:
     chosen = {option: value for option, value in given.items() if _is_given(option, value)}
     for option in chosen:
         if option not in takes:
-            kinds = " and ".join(k for k, (_, takes) in _READERS.items() if option in takes)
+            *others, last = (k for k, (_, takes) in _READERS.items() if option in takes)
+            kinds = f"{', '.join(others)} and {last}" if others else last
             refuse_options(path, f"{kinds}, not {kind}", **{option: chosen[option]})
     return reader(path, **chosen)
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from ..errors import FileError
+from .cells import column_of, numbers
 from .choosing import choose_columns
 from .opening import open_regular
 from .sequence import Block, Layout, Sink, Source
@@ -88,7 +89,7 @@ class Parquet(Source):
                     f"{self.name}: row {row}: column {self.header[i]}: the value is missing; fill "
                     "it in, or leave such cells out with --skip-missing"
                 )
-            columns.append(column.cast(pa.float64()).to_numpy().astype(self.layout.bits))
+            columns.append(numbers(column.cast(pa.float64())).astype(self.layout.bits))
         values = np.stack(columns, 1)
         if self.skip_missing:
             self.skipped += int(np.isnan(values).sum())
@@ -119,7 +120,7 @@ class ParquetSink(Sink):
             rows = (rows.astype(np.uint32) << 16).view(np.float32)
         columns = [] if self.kept is None else list(self.kept.columns)
         columns = columns or [pa.array([], pa.string())] * len(self.layout.kept)
-        columns += [pa.array(np.ascontiguousarray(rows[:, c])) for c in range(rows.shape[1])]
+        columns += [column_of(rows[:, c]) for c in range(rows.shape[1])]
         self.kept = None
         self.waiting.append(pa.table(columns, self.names))
         if sum(map(len, self.waiting)) >= _GROUP:

@@ -5,7 +5,6 @@ so that a pipe is answered row by row and one block is in memory at a time.
 """
 
 import gzip
-import io
 import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -61,7 +60,7 @@ class Table(Source):
         steps, none = steps or self.layout.steps(), True
         for piece in self.pieces:
             data = self.pieces.bare(piece.data)
-            if not data.strip(b"\r\n"):
+            if data[:1] in (b"", b"\r", b"\n") and not data.strip(b"\r\n"):
                 continue
             values, kept = self.cells.read(piece, data)
             if self.size is not None:
@@ -88,9 +87,11 @@ class Table(Source):
         first = self.pieces.row()
         text = self._text(first) if first else ""
         if not dialect.sep:
-            dialect = dialect._replace(sep=guess(text, dialect.quote))
-            if dialect.sep != ",":
-                self.noted += (f"cells are separated by {SEPARATORS[dialect.sep]}",)
+            found = guess(text, dialect.quote)
+            if found not in (None, ","):
+                self.noted += (f"cells are separated by {SEPARATORS[found]}",)
+            none = ";" if "," in (dialect.decimal, dialect.thousands) else ","  # of one column
+            dialect = dialect._replace(sep=found or none)
         dialect.checked(self.name)
         if first is None:
             wanted = "a header line that names the columns" if dialect.header else "numbers"
@@ -150,7 +151,7 @@ def open_table(
     raw, size = open_regular(path)
     try:
         packed = path.lower().endswith(".gz")
-        file = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+        file = gzip.GzipFile(fileobj=raw) if packed else raw
         return Table(path, file, raw, size, dialect, skip_missing, **choice)
     except BaseException:
         raw.close()

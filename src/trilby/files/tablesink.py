@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow
 
+from .cells import column_of
 from .sequence import Layout, Sink
 from .staged import Staged
 
@@ -22,7 +23,7 @@ class TableSink(Sink):
     ) -> None:
         self.layout, self.sep = layout, sep
         self.below = file
-        self.file: Any = gzip.GzipFile("", "wb", 6, file, 0) if packed else file  # type: ignore[arg-type]
+        self.file: Any = gzip.GzipFile("", "wb", 6, file, 0) if packed else file
         self.kept: Any = None
         head = io.StringIO(newline="")
         names = (*layout.kept, *(layout.columns or [f"c{i}" for i in range(layout.C)]))
@@ -69,12 +70,11 @@ def _decimals(values: np.ndarray) -> pa.Array:
     """[T] as pyarrow writes it, but 2.0 for its 2, so that a reader sees a float."""
     if values.dtype == np.float16:  # pyarrow would write all digits of a float32
         return pa.array(values.astype(str))
-    cells = pa.array(np.ascontiguousarray(values))
+    cells = column_of(values)
     if not (values == np.floor(values)).any():
         return cells
     cells = cells.cast(pa.string())
-    bare = pc.match_substring_regex(cells, r"^-?\d+$")
-    return pc.if_else(bare, pc.binary_join_element_wise(cells, ".0", ""), cells)
+    return pc.replace_substring_regex(cells, pattern=r"^(-?\d+)$", replacement=r"\1.0")
 
 
 def _plain(column: Any) -> Any:
