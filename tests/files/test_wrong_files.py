@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zipfile
 
 import numpy as np
@@ -143,6 +144,15 @@ def test_which_array():
     assert said("x.npz", member="c") == "x.npz: has no array 'c'; choose --member from a, b"
     np.savez("x.npz")
     assert said("x.npz") == "x.npz: holds no arrays; put one in"
+
+
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_without_pyarrow(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    sentence = f"{path}: tables are read and written by pyarrow, which cannot be imported ("
+    assert said(write(path, "a\n1\n")).startswith(sentence)
+    with pytest.raises(FileError, match="pip install pyarrow"), Staged("y" + path) as staged:
+        open_sink("y" + path, staged, Layout((3,), "float64"))
 
 
 def test_an_option_for_another_kind():

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as arrow
 
 from ..errors import FileError
@@ -77,6 +76,8 @@ class Cells:
 
     def _from_text(self, data: bytes) -> pa.Table:
         """As text first: slower, for spaces around NA and for thousands."""
+        import pyarrow.compute as pc  # 30 ms that most tables do not need
+
         table = self._parsed(data, self.text)
         for place in self.mixed:
             cells = pc.utf8_trim_whitespace(table[place])
@@ -164,7 +165,7 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def column_of(values: np.ndarray) -> pa.Array:
-    """The inverse of `numbers`, for floats of any width; for the same reason not `pyarrow.array`."""
+    """The inverse of `numbers`, for floats of any width; not `pyarrow.array`, for that reason."""
     kind = {2: pa.float16(), 4: pa.float32(), 8: pa.float64()}[values.itemsize]
     data = pa.py_buffer(np.ascontiguousarray(values))
     return pa.Array.from_buffers(kind, len(values), [None, data])

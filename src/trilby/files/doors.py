@@ -13,29 +13,43 @@ from .text import Text
 
 
 def _table(path: str, **options: Any) -> Source:
+    _needs_arrow(path)
     from .table import open_table  # imports pyarrow, which an array does not need
 
     return open_table(path, **options)
 
 
 def _parquet(path: str, **options: Any) -> Source:
+    _needs_arrow(path)
     from .parquet import Parquet
 
     return Parquet(path, **options)
 
 
 def _table_sink(file: Any, layout: Layout) -> Sink:
+    path = getattr(file, "path", "-").lower()
+    _needs_arrow(path)
     from .tablesink import TableSink
 
-    path = getattr(file, "path", "").lower()
     tabs = path.endswith((".tsv", ".tsv.gz"))
     return TableSink(file, layout, "\t" if tabs else ",", path.endswith(".gz"))
 
 
 def _parquet_sink(file: Any, layout: Layout) -> Sink:
+    _needs_arrow(file.path)
     from .parquet import ParquetSink
 
     return ParquetSink(file, layout)
+
+
+def _needs_arrow(path: str) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise FileError(
+            f"{path}: tables are read and written by pyarrow, which cannot be imported ({error}); "
+            "pip install pyarrow, or convert the table to a .npy"
+        ) from error
 
 
 _COLUMNS = ("columns", "keep", "index", "all_but", "skip_missing")

@@ -7,7 +7,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as arrow
 
 from .cells import column_of
@@ -73,6 +72,8 @@ def _decimals(values: np.ndarray) -> pa.Array:
     cells = column_of(values)
     if not (values == np.floor(values)).any():
         return cells
+    import pyarrow.compute as pc  # 30 ms that many tables do not need
+
     cells = cells.cast(pa.string())
     return pc.replace_substring_regex(cells, pattern=r"^(-?\d+)$", replacement=r"\1.0")
 
