@@ -251,11 +251,11 @@ def test_a_disk_that_fills_up(out):
         assert file.read() == "old"
 
 
-def peak(path, *options: str) -> int:
+def peak(path, *options: str, out="y.npy") -> int:
     """The peak resident memory of mixing the file at `path`, in MiB."""
     code = (
         "import resource, sys; from trilby.cli import main; "
-        f"code = main(['mix', 'mean', {path!r}, '-o', 'y.npy', *{list(options)!r}]); "
+        f"code = main(['mix', 'mean', {path!r}, '-o', {out!r}, *{list(options)!r}]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10); sys.exit(code)"
     )
     run = subprocess.run(
@@ -267,15 +267,27 @@ def peak(path, *options: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "shape", [(64 << 20,), (1 << 20, 64), (2000, 512, 64), (2, 4 << 20, 8)], ids=str
+    "shape", [(24 << 20,), (384 << 10, 64), (750, 512, 64), (2, 3 << 19, 8)], ids=str
 )
 def test_memory_does_not_grow_with_the_file(shape):
-    array = np.lib.format.open_memmap("x.npy", "w+", "float32", shape)  # 256 MiB of zeros
-    array.flush()
-    del array
-    np.save("small.npy", np.zeros((10, *shape[1:])[: len(shape)] if len(shape) < 3 else (2, 9, 8)))
-    assert peak("x.npy") - peak("small.npy") < 64
+    B, T, *rest = shape if len(shape) == 3 else (1, *shape)
+    small = (B, T // 8, *rest) if B < T else (B // 8, T, *rest)
+    np.save("x.npy", np.zeros(shape, "float32"))  # 96 MiB
+    np.save("small.npy", np.zeros(small[-len(shape) :], "float32"))  # 12 MiB, three blocks
+    assert peak("x.npy") - peak("small.npy") < 21
     os.unlink("y.npy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("out", "most"), [("y.csv", 17), ("y.parquet", 40)])
+def test_memory_does_not_grow_with_the_table(out, most):
+    """All numbers are 128 MiB. pyarrow's pool grows for the first dozens of row groups."""
+    for path, size in (("small.csv", 1 << 19), ("x.csv", 4 << 20)):  # 10 and 80 MiB
+        with open(path, "wb") as file:
+            file.write(b"a,b,c,d\n" + b"1.5,2.25,13.5,4.125\n" * size)
+    options = ["--form", "fused"]
+    assert peak("x.csv", *options, out=out) - peak("small.csv", *options, out=out) < most
+    assert peak(out, *options) < peak("x.csv", *options, out=out) + 17
 
 
 def test_the_command_is_named_without_torch():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,26 +38,35 @@ class Columns:
 
     def mix(self, x: Tensor, form: str | None) -> Tensor:
         """The results [1, T, C] of a block [1, T, C]."""
-        return torch.stack([self._column(c, x[0, :, c], form) for c in range(x.shape[2])], 1)[None]
+        given = x[0].numpy()  # numpy, as threads of torch cost more than such small operations
+        there = ~np.isnan(given)
+        found = np.empty_like(given)
+        for c in range(len(self.last)):
+            found[:, c] = self._column(c, given[:, c], there[:, c], form)
+        return torch.from_numpy(found)[None]
 
     @property
     def state(self) -> Any:
         """The state of each column after the last block: C rows of one channel."""
         return self.parts.filled(self.tensors)
 
-    def _column(self, c: int, x: Tensor, form: str | None) -> Tensor:
-        there = ~x.isnan()
-        found = self.last[c : c + 1, 0].to(x.dtype)  # what is repeated until the first value
-        if bool(there.any()):
-            row = {name: t[c : c + 1] for name, t in self.tensors.items()}
-            state = self.parts.filled(row) if self.begun[c] else None
-            seen = x[there][None, :, None]
-            y, after = self.card(seen, **self.parameters[c], state=state, form=form)
-            for name, new in self.parts.tensors(after).items():
-                self.tensors[name][c : c + 1] = new
-            found = torch.cat([found, y[0, :, 0]])
-            self.begun[c], self.last[c, 0] = True, found[-1]
-        return found[there.cumsum(0)]
+    def _column(self, c: int, x: np.ndarray, there: np.ndarray, form: str | None) -> np.ndarray:
+        before = float(self.last[c, 0])  # is repeated until the first value
+        if not there.any():
+            return np.full_like(x, before)
+        whole = bool(there.all())
+        seen = torch.from_numpy(np.ascontiguousarray(x if whole else x[there]))[None, :, None]
+        state = None
+        if self.begun[c]:
+            state = self.parts.filled({name: t[c : c + 1] for name, t in self.tensors.items()})
+        y, after = self.card(seen, **self.parameters[c], state=state, form=form)
+        for name, new in self.parts.tensors(after).items():
+            self.tensors[name][c : c + 1] = new
+        found = y[0, :, 0].numpy()
+        self.begun[c], self.last[c, 0] = True, float(found[-1])
+        if whole:
+            return found
+        return np.concatenate([np.full_like(found, before, shape=1), found])[there.cumsum()]
 
 
 def channel(card: Mixer[..., Any]) -> str:
