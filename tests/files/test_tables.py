@@ -47,6 +47,8 @@ WAYS = [
     ("a|b\n1.5|2\n3|4\n", {}, "cells are separated by '|'"),
     ('"a;x",b\n1.5,2\n3,4\n', {}, None),
     ("a;b\n1,5;2\n3;4\n", dict(decimal=","), "cells are separated by ';'"),
+    ("1,5;2\n3;4\n", dict(decimal=",", no_header=True), "cells are separated by ';'"),
+    ('"a\nx",b\n1.5,2\n3,4\n', {}, None),
     ("a b\n1.5 2\n3 4\n", dict(sep=" "), None),
     ("a:b\n1.5:2\n3:4\n", dict(sep=":"), None),
     ("1.5,2\n3,4\n", dict(no_header=True), None),
