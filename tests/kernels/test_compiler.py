@@ -195,11 +195,10 @@ def test_the_compiler_may_lack_a_private_name(name, monkeypatch):
     for parent in parents:
         owner = getattr(owner, parent)
     assert fork.inside() is not None
-    with contextlib.suppress(AttributeError):
-        monkeypatch.delattr(owner, last)
-    for base in type(owner).__mro__:  # a method or a property
-        if last in vars(base) and hasattr(owner, last):
-            monkeypatch.delattr(base, last)
+    for place in (owner, *type(owner).__mro__):  # a method, a property or a slot is in a class
+        with contextlib.suppress(AttributeError):  # it holds no names of its own
+            if last in object.__getattribute__(place, "__dict__") and hasattr(owner, last):
+                monkeypatch.delattr(place, last)
     assert fork.inside() is None
 
 
