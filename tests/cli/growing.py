@@ -5,13 +5,18 @@ import sys
 
 
 def growth(mixer: str, small: str, large: str, *options: str, out: str = "y.npy") -> int:
-    """How much the peak of resident memory grows in MiB, from `small` to `large` in one process."""
+    """How much the peak of resident memory grows in MiB, from `small` to `large` in one process.
+
+    The peak is read from /proc: that of `getrusage` begins with the peak of the process that started
+    this one, which hides a growth.
+    """
     code = (
-        "import resource, sys; from trilby.cli import main\n"
+        "from trilby.cli import main\n"
         "peaks = []\n"
         f"for path in {[small, large]!r}:\n"
         f"    assert main(['mix', {mixer!r}, path, '-o', {out!r}, *{list(options)!r}]) == 0\n"
-        "    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)\n"
+        "    status = open('/proc/self/status').read()\n"
+        "    peaks.append(int(status.partition('VmHWM:')[2].split()[0]) >> 10)\n"
         "print(peaks[1] - peaks[0])"
     )
     run = subprocess.run(

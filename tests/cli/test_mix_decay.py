@@ -206,6 +206,7 @@ def test_memory_does_not_grow_with_the_file(form):
         x = {name: torch.zeros(1, length, H, K) for name in "qkv"}
         saved(path, **x, g=torch.zeros(1, length, H))
 
-    zeros(20_000, "x.safetensors")  # 61 MiB, or 64
+    length, most = (40_000, 30) if form == "scan" else (20_000, 12)  # a quarter of the growth
+    zeros(length, "x.safetensors")  # 61 MiB, or 128
     zeros(5_000, "small.safetensors")  # several blocks
-    assert growth("decay", "small.safetensors", "x.safetensors", "--form", form) < 12
+    assert growth("decay", "small.safetensors", "x.safetensors", "--form", form) < most
