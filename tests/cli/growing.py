@@ -7,8 +7,8 @@ import sys
 def growth(mixer: str, small: str, large: str, *options: str, out: str = "y.npy") -> int:
     """How much the peak of resident memory grows in MiB, from `small` to `large` in one process.
 
-    The peak is read from /proc: that of `getrusage` begins with the peak of the process that started
-    this one, which hides a growth.
+    The peak is read from /proc: that of `getrusage` begins with the peak of the process that
+    started this one, which hides a growth.
     """
     code = (
         "from trilby.cli import main\n"
