@@ -36,7 +36,7 @@ def as_time_on_axis_1(array):
 def joined(source, steps):
     """All blocks, back in one [B, T, C] array."""
     rows = {}
-    for part, values in source.blocks(steps):
+    for part, values, _ in source.blocks(steps):
         assert values.shape[0] == part.stop - part.start
         rows.setdefault(part.start, []).append(values)
     return np.concatenate([np.concatenate(rows[b], 1) for b in sorted(rows)])
@@ -46,7 +46,7 @@ def copy(path, out, steps, **reading):
     with open_source(str(path), **reading) as source, Staged(str(out)) as staged:
         sink = open_sink(str(out), staged, source.layout)
         total, rows = 0, None
-        for part, values in source.blocks(steps):
+        for part, values, _ in source.blocks(steps):
             total, rows = (total if part == rows else 0) + values.shape[1], part
             sink.append(values)
         sink.finish(total)
@@ -164,12 +164,12 @@ def test_columns_in_the_order_asked_for(tmp_path):
         assert joined(source, 1).tolist() == [[[2, 1], [4, 3]]]
 
 
-def test_missing_values_are_left_out_when_told_so(tmp_path):
+def test_missing_values_are_nan_when_told_so(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,\n3,4\n\nNA,5\n6,nan\n")
     with open_source(str(tmp_path / "x.csv"), skip_missing=True) as source:
         found = joined(source, 1)
         assert source.skipped == 3
-    np.testing.assert_array_equal(found, [[[3, 4], [6, np.nan]]])
+    np.testing.assert_array_equal(found, [[[1, np.nan], [3, 4], [np.nan, 5], [6, np.nan]]])
 
 
 def test_a_csv_without_rows_is_a_sequence_of_length_0(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zipfile
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_no_permission(kind, monkeypatch):
 
 
 def test_an_unknown_ending():
-    known = ".npy .npz .safetensors .csv .txt"
+    known = ".npy .npz .safetensors .csv .tsv .csv.gz .tsv.gz .parquet .txt"
     assert said("x.bin") == f"x.bin: ends in '.bin', the kinds that can be read are {known}"
     assert said("x") == f"x: has no ending, the kinds that can be read are {known}"
 
@@ -117,7 +118,7 @@ def test_another_type():
     assert "is not a .npy file (it begins with b'\\x89PNG\\r\\n')" in said(write("x.npy", png))
     assert "is not a whole .npz" in said(write("x.npz", png))
     assert "is not a whole .safetensors file; check the type" in said(write("x.safetensors", png))
-    assert "line 0: is not UTF-8 text (invalid start byte)" in said(write("x.csv", png))
+    assert "line 1: is not UTF-8 text (invalid start byte)" in said(write("x.csv", png))
     assert "is not UTF-8 text (byte 0: invalid start byte)" in said(write("x.txt", png))
     broken = struct.pack("<Q", 5) + b"[1,2]"
     assert "its .safetensors header is broken" in said(write("x.safetensors", broken))
@@ -128,7 +129,7 @@ def test_not_a_sequence():
     assert "has shape [1, 2, 3, 4], expected [T], [T, C] or [B, T, C]" in said("x.npy")
     np.save("x.npy", np.float64(3))
     assert "has shape [], expected" in said("x.npy")
-    for dtype in ("int64", "bool", "complex64"):
+    for dtype in ("bool", "complex64", "datetime64[s]"):
         np.save("x.npy", np.zeros(3, dtype))
         assert f"holds {dtype}, expected float64, float32, float16, bfloat16" in said("x.npy")
     save_file({"x": torch.zeros(3, dtype=torch.int32)}, "x.safetensors")
@@ -145,14 +146,24 @@ def test_which_array():
     assert said("x.npz") == "x.npz: holds no arrays; put one in"
 
 
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_without_pyarrow(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    sentence = f"{path}: tables are read and written by pyarrow, which cannot be imported ("
+    assert said(write(path, "a\n1\n")).startswith(sentence)
+    with pytest.raises(FileError, match="pip install pyarrow"), Staged("y" + path) as staged:
+        open_sink("y" + path, staged, Layout((3,), "float64"))
+
+
 def test_an_option_for_another_kind():
     stored("x.npy", X)
     assert said("x.npy", skip_missing=True) == (
-        "x.npy: --skip-missing is for .csv, not .npy; leave it out"
+        "x.npy: --skip-missing is for .csv, .tsv, .csv.gz, .tsv.gz and .parquet, not .npy; "
+        "leave it out"
     )
     assert "--member is for .npz and .safetensors" in said("x.csv", member="a")
     assert "--alphabet is for .txt" in said("x.csv", alphabet="ab")
-    assert "--column is for .csv" in said("x.txt", columns=("a",))
+    assert "--column is for .csv, .tsv" in said("x.txt", columns=("a",))
 
 
 @pytest.mark.parametrize(
@@ -160,14 +171,18 @@ def test_an_option_for_another_kind():
     [
         ("a,b\n1,2\n3\n", "line 3: has 1 cells, the header names 2; mend the line"),
         ("a,b\n1,2,3\n", "line 2: has 3 cells, the header names 2; mend the line"),
-        ("a,b\n1,x y\n", "line 2: column b: 'x y' is not a number; mend it, or choose other"),
+        ("a,b\n1,x y\n", "line 2: column b: 'x y' is not a number; mend it, or keep the"),
         ("a,b\n1,1_0\n", "line 2: column b: '1_0' is not a number"),
         ("a,b\n1,2\n,4\n", "line 3: column a: the value is missing; fill it in, or leave such"),
         ("a,b\n1,NA\n", "line 2: column b: the value is missing"),
-        ("a,b\n1,2\n\n", "line 3: column a: the value is missing"),
+        ("a,b\n1,2\n\n3,\n", "line 4: column b: the value is missing"),
         ("1,2\n3,4\n", "line 1 holds numbers (1, 2), expected a header that names the columns"),
-        ("\n1\n", "is empty, expected a header line that names the columns"),
-        ('a,b\n1,"2\n', "line 2: is not csv (unexpected end of data); check the type"),
+        ("\n1\n", "line 2 holds numbers (1), expected a header that names the columns; add one"),
+        ("\n\n", "is empty, expected a header line that names the columns"),
+        (
+            'a,b\n1,"2\n',
+            'line 2: a quote " that opens here is not closed at the end of the file; close',
+        ),
     ],
 )
 def test_a_csv_that_is_not_numbers(text, sentence):

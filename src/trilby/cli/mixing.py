@@ -7,33 +7,19 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..card import Mixer
-from ..contract import Contract
-from ..errors import FileError, TrilbyError
-from ..files import BITS, IDS, Bundle, Layout, Staged, open_bundle, open_sink, output_kind
+from ..errors import FileError
+from ..files import BITS, IDS, Bundle, Staged, holds_text, open_bundle, open_sink
+from .columns import Columns, channel
+from .planning import Plan, dtype_of, few, planned
 from .progress import watched
 from .statefile import Past, read_state, state_bytes
-
-_HEAVY = ("loop", "matrix", "softmax", "step")
-_HEAVY_STEPS = 1024
-"""Forms whose memory or time grows faster than the block; their default block is short."""
-
-_STATES = 64 << 20
-"""About how many bytes the states of all positions of a block may take, in the form `scan`."""
-
-
-class Plan(NamedTuple):
-    """What is known of a run before the values of a file are read."""
-
-    layout: Layout  # of the result
-    blank: Any  # a state without values
-    parameters: Mapping[str, Any]  # of the mixer, by name
 
 
 def mix_file(
@@ -53,135 +39,141 @@ def mix_file(
     Raises:
         TrilbyError: a wrong input; `out` and `state_out` are not changed.
     """
+    skip = bool(reading.get("skip_missing"))
     try:
-        output_kind(out)
         _apart(path, out, state_in, state_out)
+        if not holds_text(out) and (reading.get("keep") or reading.get("index") is not None):
+            raise FileError(f"{out}: holds numbers alone; write a .csv or a .parquet to keep text")
         past = read_state(state_in, card.name) if state_in else None
         if past and past.columns and path.lower().endswith(".txt") and not reading.get("alphabet"):
             reading["alphabet"] = "".join(past.columns)
         with _stoppable(), open_bundle(path, card.contract.sequences, **reading) as bundle:
-            plan = _planned(card, bundle, parameters or {})
-            steps = _into(
-                card, bundle, plan, out, form=form, past=past, leave=state_out, block=block
-            )
+            plan = planned(card, bundle, parameters or {}, form)
+            run = (_Apart if skip else _Together)(card, bundle, plan, past)
+            _into(run, out, form=form, leave=state_out, block=block or plan.steps)
     except FileError as error:
         raise FileError(f"mix: {error}") from error
-    skipped, shape = bundle.first.skipped, plan.layout.shape
+    shape = plan.layout.shape
     rest = shape[2:] if len(shape) > 2 else (plan.layout.C,)
-    sizes = " x ".join(map(str, (plan.layout.B, steps, *rest)))
-    left = f"; {skipped} rows with missing values left out" if skipped else ""
-    return f"mix: {card.name} of {path}, {sizes} {plan.layout.dtype}, in {out}{left}"
-
-
-def _planned(card: Mixer[..., Any], bundle: Bundle, parameters: Mapping[str, Any]) -> Plan:
-    """Call the mixer on meta tensors: this checks the call and gives the shape of the result."""
-    shapes: dict[str, Any] = {
-        name: torch.empty(bundle.shape(name), dtype=_dtype(source.layout.dtype), device="meta")
-        for name, source in bundle.sources.items()
-    }
-    first = next(iter(shapes.values()))
-    try:
-        given = {
-            name: torch.tensor(value, dtype=first.dtype) if isinstance(value, list) else value
-            for name, value in parameters.items()
-        }
-        on_meta = {n: v.to("meta") if isinstance(v, Tensor) else v for n, v in given.items()}
-        y, state = card(**shapes, **on_meta)
-    except (TrilbyError, ValueError) as error:
-        raise FileError(f"{bundle.name}: {error}") from error
-    if len(bundle.sources) == 1:
-        return Plan(bundle.first.layout, state, given)
-    return Plan(Layout(tuple(y.shape), str(y.dtype).removeprefix("torch.")), state, given)
+    sizes = " x ".join(map(str, (plan.layout.B, run.steps, *rest)))
+    skipped = bundle.first.skipped
+    notes = [f"{skipped} missing values skipped"] * bool(skipped) + list(bundle.first.noted)
+    said = f"mix: {card.name} of {path}, {sizes} {plan.layout.dtype}, in {out}"
+    return "; ".join([said, *notes])
 
 
 def _into(
-    card: Mixer[..., Any],
-    bundle: Bundle,
-    plan: Plan,
-    out: str,
-    *,
-    form: str | None,
-    past: Past | None,
-    leave: str | None,
-    block: int | None,
-) -> int:
-    """Write the output and the state, and put both in place when both are complete; return T."""
-    before = past.fit(card.contract, plan.blank, bundle) if past else None
-    block = block or _steps(card, form, bundle, plan)
+    run: "_Together | _Apart", out: str, *, form: str | None, leave: str | None, block: int
+) -> None:
+    """Write the output and the state, and put both in place when both are complete."""
     with ExitStack() as stack:
         staged = None if out == "-" else stack.enter_context(Staged(out))
         kept = stack.enter_context(Staged(leave)) if leave else None
-        sink = open_sink(out, staged or sys.stdout.buffer, plan.layout)
+        sink = open_sink(out, staged or sys.stdout.buffer, run.plan.layout)
         stack.callback(sink.abort)
-        after = _After(card.contract, plan)
-        for y in _stream(card, bundle, after, before=before, form=form, block=block):
+        beside = holds_text(out)
+        for y, columns in run.stream(form, block):
+            if columns is not None and beside:
+                sink.keep(columns)
             sink.append(_array(y))
-        sink.finish(after.steps)
+        sink.finish(run.steps)
         files = [file for file in (staged, kept) if file]
         if kept:
-            kept.write(state_bytes(card.contract, after.state, plan.layout.columns))
+            names = run.plan.layout.columns
+            kept.write(state_bytes(run.card.contract, run.state, names, run.last))
         for file in files:
             file.seal()
         for file in files:  # the output first: with the old state the command can be run again,
             file.appear()  # with a new state and an old output the input would count twice
-    return after.steps
 
 
-class _After:
-    """The length of the rows after a stream, and the state of each row.
+class _Together:
+    """A stream whose rows have one state each: the length of the rows, and the states after it.
 
     States are copied into tensors made at the beginning. Small tensors that stay alive between the
     large ones of a block would fragment the heap, and memory would grow with the number of rows.
     """
 
-    def __init__(self, contract: Contract, plan: Plan) -> None:
-        self.steps, self.parts, self.parameters = 0, contract.state, plan.parameters
+    last: Tensor | None = None
+
+    def __init__(
+        self, card: Mixer[..., Any], bundle: Bundle, plan: Plan, past: Past | None
+    ) -> None:
+        self.card, self.bundle, self.plan, self.steps = card, bundle, plan, 0
+        self.before = past.fit(card.contract, plan.blank, bundle) if past else None
+        self.parts = card.contract.state
         blank = self.parts.tensors(plan.blank)
-        self.tensors = {name: torch.empty_like(t, device="cpu") for name, t in blank.items()}
+        self.tensors = {name: torch.empty_like(t) for name, t in blank.items()}
 
     @property
     def state(self) -> Any:
         return self.parts.filled(self.tensors)
 
-    def keep(self, rows: slice, state: Any) -> None:
-        for name, new in self.parts.tensors(state).items():
-            self.tensors[name][rows] = new
+    def stream(self, form: str | None, block: int) -> Iterator[tuple[Tensor, Any]]:
+        """The result of every block, in order, and the columns that are kept."""
+        rows, state, last, done = slice(0, 0), None, None, 0
+        with watched(self.bundle) as tick:
+            for part, values, kept in self.bundle.blocks(block):
+                if self.steps == 0 or part != rows:  # a new row, or several
+                    rows, self.steps, last = part, 0, None
+                    state = None if self.before is None else self._cut(self.before, part)
+                if IDS in values:
+                    if _begins(self.bundle.name, values[IDS], last, part.start, self.steps):
+                        state = None  # a state belongs to the first document of a call
+                    last = values[IDS][:, -1:]
+                given = _given(self.bundle, values) | self.plan.parameters
+                chosen = form or few(self.card, self.plan, done, given)
+                y, state = self.card(**given, state=state, form=chosen)
+                self.steps += y.shape[1]
+                done += y.shape[0] * y.shape[1]
+                for name, new in self.parts.tensors(state).items():
+                    self.tensors[name][rows] = new
+                yield y, kept
+                tick()
+
+    def _cut(self, state: Any, rows: slice) -> Any:
+        found = {name: field[rows] for name, field in self.parts.tensors(state).items()}
+        return self.parts.filled(found)
 
 
-def _stream(
-    card: Mixer[..., Any],
-    bundle: Bundle,
-    after: _After,
-    *,
-    before: Any,
-    form: str | None,
-    block: int,
-) -> Iterator[Tensor]:
-    """The result of every block, in order; the states are collected in `after`."""
-    rows, state, last = slice(0, 0), None, None
-    with watched(bundle) as tick:
-        for part, values in bundle.blocks(block):
-            if after.steps == 0 or part != rows:  # a new row, or several
-                rows, after.steps, last = part, 0, None
-                state = None if before is None else _rows(card.contract, before, part)
-            if IDS in values:
-                if _begins(bundle.name, values[IDS], last, part.start, after.steps):
-                    state = None  # a state belongs to the first document of a call
-                last = values[IDS][:, -1:]
-            given = {
-                name: _tensor(array, bundle.sources[name].layout.dtype)
-                for name, array in values.items()
-            }
-            y, state = card(**given, **after.parameters, state=state, form=form)
-            after.steps += y.shape[1]
-            after.keep(rows, state)
-            yield y
-            tick()
+class _Apart:
+    """A stream whose columns have one state each, as `--skip-missing` needs it."""
+
+    def __init__(
+        self, card: Mixer[..., Any], bundle: Bundle, plan: Plan, past: Past | None
+    ) -> None:
+        self.card, self.bundle, self.plan, self.steps = card, bundle, plan, 0
+        C, x = plan.layout.C, torch.zeros((), dtype=dtype_of(plan.layout.dtype))
+        blank = card.contract.state.blank(x, plan.size | {"B": C, channel(card): 1})
+        last = torch.full((C, 1), torch.nan, dtype=torch.float64)
+        if past:
+            blank = past.fit(card.contract, blank, bundle, apart=True)
+            last = last if past.last is None else past.last
+        self.columns = Columns(card, plan.parameters, blank, last)
+
+    @property
+    def state(self) -> Any:
+        return self.columns.state
+
+    @property
+    def last(self) -> Tensor | None:
+        return self.columns.last
+
+    def stream(self, form: str | None, block: int) -> Iterator[tuple[Tensor, Any]]:
+        """As `_Together.stream`."""
+        with watched(self.bundle) as tick:
+            for _, values, kept in self.bundle.blocks(block):
+                given = _given(self.bundle, values)
+                (x,) = given.values()
+                chosen = form or few(self.card, self.plan, self.steps, given | self.plan.parameters)
+                y = self.columns.mix(x, chosen) if x.numel() else x
+                self.steps += x.shape[1]
+                yield y, kept
+                tick()
 
 
-def _rows(contract: Contract, state: Any, rows: slice) -> Any:
-    parts = contract.state
-    return parts.filled({name: field[rows] for name, field in parts.tensors(state).items()})
+def _given(bundle: Bundle, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {name: _tensor(v, bundle.sources[name].layout.dtype) for name, v in values.items()}
 
 
 def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start: int) -> bool:
@@ -200,24 +192,6 @@ def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start
             "decrease along a row, sort the documents or number them anew"
         )
     return last is not None and ids.shape[1] > 0 and bool((last != ids[:, :1]).any())
-
-
-def _steps(card: Mixer[..., Any], form: str | None, bundle: Bundle, plan: Plan) -> int:
-    """The default number of positions in a block."""
-    steps = bundle.steps()
-    if form in _HEAVY:
-        return min(steps, _HEAVY_STEPS)
-    if form == "scan":
-        parts = card.contract.state.tensors(plan.blank).values()
-        state = sum(t[:1].numel() * t.element_size() for t in parts)
-        return max(1, min(steps, _STATES // max(1, state)))
-    return steps
-
-
-def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
-    assert isinstance(found, torch.dtype)
-    return found
 
 
 def _tensor(values: np.ndarray, dtype: str) -> Tensor:

@@ -1,7 +1,7 @@
 """Sequences in files, read and written block by block. It works on arrays, not on mixers."""
 
 from .bundle import IDS, Bundle, open_bundle
-from .doors import open_sink, open_source, output_kind
+from .doors import holds_text, open_sink, open_source, output_kind
 from .sequence import BITS, Block, Layout, Sink, Source
 from .staged import Staged
 
@@ -14,6 +14,7 @@ __all__ = [
     "Sink",
     "Source",
     "Staged",
+    "holds_text",
     "open_bundle",
     "open_sink",
     "open_source",

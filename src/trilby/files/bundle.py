@@ -20,10 +20,12 @@ class Stretch(NamedTuple):
     Attributes:
         rows: which rows of the batch; it either continues one row or holds whole ones.
         values: argument -> `[rows, steps, ...]` in the numpy dtype of its layout.
+        kept: a pyarrow.Table of the columns that are copied, if there are any.
     """
 
     rows: slice
     values: dict[str, np.ndarray]
+    kept: Any = None
 
 
 class Bundle:
@@ -76,7 +78,7 @@ class Bundle:
                 name: part.values.reshape(*part.values.shape[:2], *self.tails[name])
                 for name, part in zip(self.sources, parts, strict=True)
             }
-            yield Stretch(parts[0].rows, values)
+            yield Stretch(parts[0].rows, values, parts[0].kept)
 
     def __enter__(self) -> Self:
         return self

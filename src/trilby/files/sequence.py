@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Layout:
             if it is unknown before the end.
         dtype: a key of `BITS` or of `WHOLE`.
         columns: names of the channels, if the file has them.
+        kept: names of the columns that are copied to the output as they are.
 
     >>> Layout((5, 2), "float32").T
     5
@@ -47,6 +48,7 @@ class Layout:
     shape: tuple[int | None, ...]
     dtype: str
     columns: tuple[str, ...] | None = None
+    kept: tuple[str, ...] = ()
 
     @property
     def B(self) -> int:
@@ -80,10 +82,12 @@ class Block(NamedTuple):
     Attributes:
         rows: which rows of the batch; a block either continues one row or holds whole ones.
         values: `[rows, steps, C]` in the numpy dtype of the layout.
+        kept: a pyarrow.Table of the columns `kept` of the layout, if there are any.
     """
 
     rows: slice
     values: np.ndarray
+    kept: Any = None
 
 
 class Source(ABC):
@@ -94,7 +98,8 @@ class Source(ABC):
         layout: shape, dtype and columns.
         size: how many bytes there are to read; None if unknown.
         done: how many bytes have been read.
-        skipped: how many rows with missing values were left out.
+        skipped: how many missing values were skipped.
+        noted: sentences about what was not asked for, such as a separator that was guessed.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Source(ABC):
     size: int | None
     done: int = 0
     skipped: int = 0
+    noted: tuple[str, ...] = ()
 
     @abstractmethod
     def blocks(self, steps: int | None = None) -> Iterator[Block]:
@@ -124,6 +130,10 @@ class Source(ABC):
 class Sink(ABC):
     """A writer of a sequence, block by block in the order of the file."""
 
+    def keep(self, kept: Any) -> None:
+        """Take the kept columns of the next block, a pyarrow.Table; tables only."""
+        raise NotImplementedError(f"{type(self).__name__} holds numbers alone")
+
     @abstractmethod
     def append(self, values: np.ndarray) -> None:
         """Write the next `[rows, steps, C]` values, in the numpy dtype of the layout."""
@@ -136,12 +146,21 @@ class Sink(ABC):
         """Release everything that the sink holds, except the file."""
 
 
-def sequence(name: str, shape: tuple[int, ...], dtype: str) -> Layout:
-    """The layout of an array; raises FileError if it is not a sequence."""
+def sequence(name: str, shape: tuple[int, ...], dtype: str, integers: bool = False) -> Layout:
+    """The layout of an array; raises FileError if it is not a sequence.
+
+    Args:
+        name: the path, for errors.
+        shape: of the array.
+        dtype: its name, as numpy writes it.
+        integers: whether integers of any size may be read, as float64.
+    """
     if len(shape) not in (1, 2, 3):
         raise FileError(
             f"{name}: has shape {list(shape)}, expected [T], [T, C] or [B, T, C]; reshape it"
         )
+    if integers and dtype.removeprefix("u") in ("int8", "int16", "int32", "int64"):
+        return Layout(shape, "float64")
     if dtype not in BITS:
         raise FileError(f"{name}: holds {dtype}, expected {', '.join(BITS)}; convert it first")
     return Layout(shape, dtype)

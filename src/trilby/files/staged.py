@@ -67,6 +67,10 @@ class Staged:
         except OSError as error:
             raise self.stopped(error) from error
 
+    @property
+    def closed(self) -> bool:
+        return self.file.closed
+
     def seal(self) -> None:
         """Flush every byte to the disk, still under the temporary name."""
         try:

@@ -42,6 +42,8 @@ class Stored(Source):
         self.name, self.file, self.start, self.layout = name, file, start, layout
         self.stored, self.fortran = stored, fortran
         self.size = prod(n or 0 for n in layout.shape) * stored.itemsize
+        if stored.kind in "iu" and layout.dtype == "float64":
+            self.noted = (f"{stored.name} was read as float64",)
 
     def blocks(self, steps: int | None = None) -> Iterator[Block]:
         B, T, C = self.layout.B, self.layout.T or 0, self.layout.C
@@ -229,7 +231,7 @@ def unbroken(name: str) -> Iterator[None]:
 
 def _stored(name: str, file: IO[bytes], size: int, spool: bool = False) -> Stored:
     header = _npy_header(name, file)
-    layout = sequence(name, header.shape, header.dtype.newbyteorder("=").name)
+    layout = sequence(name, header.shape, header.dtype.newbyteorder("=").name, integers=True)
     _whole(name, layout, header.dtype.itemsize, size - header.start, size - header.start)
     fortran = header.fortran and len(header.shape) > 1
     if fortran and len(header.shape) == 3:

@@ -1,172 +1,158 @@
-"""Sequences as tables: csv with a header line, one line per position, one column per channel."""
+"""Sequences as tables: a csv with one line per position and one column per channel.
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+pyarrow reads the cells and writes them. What is here cuts the bytes into whole rows as they arrive,
+so that a pipe is answered row by row and one block is in memory at a time.
+"""
+
+import gzip
+import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import FileError
+from .cells import Cells
+from .choosing import choose_columns
+from .dialect import SEPARATORS, Dialect, guess, letter
 from .opening import open_regular
-from .sequence import Block, Layout, Sink, Source
-
-MISSING = frozenset({"", "na", "n/a", "null", "none"})
-"""Cells without a value, in any case. `nan` and `inf` are numbers."""
+from .pieces import Piece, Pieces
+from .sequence import Block, Layout, Source
 
 
 class Table(Source):
-    """A csv as `[T, C]` float64; T is known only at the end."""
+    """A csv as `[T, C]` float64; T is known only at the end.
+
+    Args:
+        name: the path, for errors.
+        file: what is read, decompressed.
+        raw: the file itself, whose place is the progress.
+        size: bytes of the file; None for standard input.
+        dialect: how it is written; a `sep` of "" is guessed from the first row.
+        skip_missing: whether cells without a value are nan, or an error.
+        choice: the options of `choose_columns`.
+    """
 
     def __init__(
         self,
         name: str,
-        file: BinaryIO,
+        file: Any,
+        raw: BinaryIO,
         size: int | None,
-        columns: Sequence[str] = (),
-        skip_missing: bool = False,
+        dialect: Dialect,
+        skip_missing: bool,
+        **choice: Any,
     ) -> None:
-        self.name, self.file, self.size, self.skip_missing = name, file, size, skip_missing
-        self.text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-        self.reader = csv.reader(self._lines(), strict=True)
-        self.header = self._header()
-        self.taken = self._taken(columns)
-        chosen = tuple(self.header[i] for i in self.taken)
-        self.layout = Layout((None, len(chosen)), "float64", chosen)
+        self.name, self.file, self.raw, self.size = name, file, raw, size
+        quote, comment = dialect.quote.encode(), dialect.comment.encode()
+        self.pieces = Pieces(name, file, quote, comment)
+        dialect, header = self._begun(dialect)
+        unnamed = [i for i, column in enumerate(header) if not column]
+        chosen = choose_columns(name, header, unnamed, **choice)
+        self.noted += chosen.noted
+        self.cells = Cells(name, header, dialect, chosen, skip_missing)
+        self.skip_missing = skip_missing
+        columns = tuple(header[i] for i in chosen.mixed)
+        kept = tuple(header[i] for i in chosen.kept)
+        self.layout = Layout((None, len(columns)), "float64", columns, kept)
 
     def blocks(self, steps: int | None = None) -> Iterator[Block]:
-        steps = steps or self.layout.steps()
-        held: list[list[float]] = []
-        first = True
-        for row in self._rows():
-            held.append(row)
-            if len(held) == steps:
-                yield self._block(held)
-                held, first = [], False
-        if held or first:
-            yield self._block(held)
+        steps, none = steps or self.layout.steps(), True
+        for piece in self.pieces:
+            data = self.pieces.bare(piece.data)
+            if data[:1] in (b"", b"\r", b"\n") and not data.strip(b"\r\n"):
+                continue
+            values, kept = self.cells.read(piece, data)
+            if self.size is not None:
+                self.done = self.raw.tell()
+            for t in range(0, len(values), steps):
+                part = slice(t, t + steps)
+                yield self._block(values[part], kept[part])
+                none = False
+        if none:
+            yield self._block(np.empty((0, self.layout.C)), None)
 
     def close(self) -> None:
-        self.text.detach()
         if self.size is not None:  # never close standard input
             self.file.close()
+            self.raw.close()
 
-    def _lines(self) -> Iterator[str]:
-        for line in self.text:
-            self.done += len(line)  # characters, close enough to bytes for a progress bar
-            yield line
+    def _block(self, values: np.ndarray, kept: Any) -> Block:
+        if self.skip_missing:
+            self.skipped += int(np.isnan(values).sum())
+        return Block(slice(0, 1), values[None], kept if self.layout.kept else None)
 
-    def _next(self) -> list[str] | None:
-        """The next row of cells; None at the end."""
-        try:
-            return next(self.reader, None)
-        except csv.Error as error:
-            raise self._at(f"is not csv ({error}); check the type") from error
-        except UnicodeDecodeError as error:
-            raise self._at(f"is not UTF-8 text ({error.reason}); check the type") from error
-
-    def _header(self) -> list[str]:
-        header = self._next()
-        if not header:
-            raise FileError(f"{self.name}: is empty, expected a header line that names the columns")
-        if all(_is_number(cell) for cell in header):
+    def _begun(self, dialect: Dialect) -> tuple[Dialect, list[str]]:
+        """The dialect with its separator, and the names of the columns."""
+        first = self.pieces.row()
+        text = self._text(first) if first else ""
+        if not dialect.sep:
+            found = guess(text, dialect.quote)
+            if found not in (None, ","):
+                self.noted += (f"cells are separated by {SEPARATORS[found]}",)
+            none = ";" if "," in (dialect.decimal, dialect.thousands) else ","  # of one column
+            dialect = dialect._replace(sep=found or none)
+        dialect.checked(self.name)
+        if first is None:
+            wanted = "a header line that names the columns" if dialect.header else "numbers"
+            raise FileError(f"{self.name}: is empty, expected {wanted}")
+        header = dialect.cells(text)
+        if not dialect.header:
+            self.pieces.back(first)
+            return dialect, [f"c{i}" for i in range(len(header))]
+        if all(dialect.number.match(cell) for cell in header):
             raise FileError(
-                f"{self.name}: line 1 holds numbers ({', '.join(header[:3])}), expected a header "
-                "that names the columns; add one"
+                f"{self.name}: line {first.line} holds numbers ({', '.join(header[:3])}), expected "
+                "a header that names the columns; add one, or pass --no-header"
             )
-        return [cell.strip() for cell in header]
+        return dialect, header
 
-    def _taken(self, columns: Sequence[str]) -> list[int]:
-        listed = ", ".join(self.header)
-        for column in columns:
-            found = self.header.count(column)
-            if found != 1:
-                many = f"{found} columns" if found else "no column"
-                raise FileError(f"{self.name}: has {many} {column!r}; its header is {listed}")
-        return [self.header.index(c) for c in columns] or list(range(len(self.header)))
-
-    def _rows(self) -> Iterator[list[float]]:
-        while (row := self._next()) is not None:
-            if row and len(row) != len(self.header):
-                raise self._at(
-                    f"has {len(row)} cells, the header names {len(self.header)}; mend the line"
-                )
-            cells = [row[i] for i in self.taken] if row else [""] * len(self.taken)
-            try:
-                values = [float(cell) for cell in cells]
-            except ValueError:
-                self._explain(cells)
-                self.skipped += 1
-                continue
-            if "_" in "".join(cells):  # float() reads 1_0 as ten, which no csv means
-                self._explain(cells)
-            yield values
-
-    def _explain(self, cells: list[str]) -> None:
-        """Return if the row may be skipped; otherwise raise an error that says why."""
-        missing = [cell.strip().lower() in MISSING for cell in cells]
-        for i, cell, gone in zip(self.taken, cells, missing, strict=True):
-            if not gone and not _is_number(cell):
-                raise self._at(
-                    f"column {self.header[i]}: {cell[:40]!r} is not a number; mend it, or choose "
-                    "other columns with --column"
-                )
-            if gone and not self.skip_missing:
-                raise self._at(
-                    f"column {self.header[i]}: the value is missing; fill it in, or leave such "
-                    "lines out with --skip-missing"
-                )
-
-    def _block(self, held: list[list[float]]) -> Block:
-        values = np.array(held, dtype=np.float64).reshape(1, len(held), self.layout.C)
-        return Block(slice(0, 1), values)
-
-    def _at(self, trouble: str) -> FileError:
-        return FileError(f"{self.name}: line {self.reader.line_num}: {trouble}")
+    def _text(self, first: Piece) -> str:
+        data = first.data
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise FileError(f"{self.name}: is UTF-16 text, expected UTF-8; save it as UTF-8")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise FileError(
+                f"{self.name}: line {first.line}: is not UTF-8 text ({error.reason}); check the "
+                "type"
+            ) from error
 
 
-class TableSink(Sink):
-    """A csv with the shortest decimals that read back as the same number of the dtype."""
+def open_table(
+    path: str,
+    *,
+    sep: str | None = None,
+    quote: str = '"',
+    decimal: str = ".",
+    thousands: str = "",
+    comment: str = "",
+    no_header: bool = False,
+    skip_missing: bool = False,
+    **choice: Any,
+) -> Table:
+    """Open a csv, compressed if it ends in .gz, or standard input if `path` is `-`.
 
-    def __init__(self, file: Any, layout: Layout) -> None:
-        self.layout = layout
-        self.text = io.StringIO(newline="")
-        self.file, self.writer = file, csv.writer(self.text, lineterminator="\n")
-        self.writer.writerow(layout.columns or [f"c{i}" for i in range(layout.C)])
-
-    def append(self, values: np.ndarray) -> None:
-        rows = values[0]
-        if self.layout.dtype == "bfloat16":  # the upper half of a float32
-            rows = (rows.astype(np.uint32) << 16).view(np.float32)
-        if rows.dtype == np.float64:
-            self.writer.writerows(rows.tolist())  # csv writes repr, the shortest that reads back
-        else:
-            self.writer.writerows(rows.astype(str).tolist())
-        self._pass_on()
-
-    def finish(self, steps: int) -> None:  # noqa: ARG002  # a csv does not say its length
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        self.file.write(self.text.getvalue().encode())
-        self.file.flush()
-        self.text.seek(0)
-        self.text.truncate()
-
-
-def open_table(path: str, columns: Sequence[str] = (), skip_missing: bool = False) -> Table:
-    """Open a csv file: all columns, or the given ones in their order."""
-    file, size = open_regular(path)
+    Args:
+        path: of the file. A .tsv has tabs, any other a separator that is guessed.
+        sep, quote, decimal, thousands, comment, no_header: as for `Dialect`.
+        skip_missing: read cells without a value as nan; without it they are an error.
+        choice: the options of `choose_columns`.
+    """
+    tabs = path.lower().endswith((".tsv", ".tsv.gz"))
+    between = letter(sep) if sep is not None else "\t" if tabs else ""
+    dialect = Dialect(between, quote, decimal, thousands, comment, not no_header)
+    if sep is not None:
+        dialect.checked(path)
+    if path == "-":
+        stream = sys.stdin.buffer
+        return Table("standard input", stream, stream, None, dialect, skip_missing, **choice)
+    raw, size = open_regular(path)
     try:
-        return Table(path, file, size, columns, skip_missing)
+        packed = path.lower().endswith(".gz")
+        file = gzip.GzipFile(fileobj=raw) if packed else raw
+        return Table(path, file, raw, size, dialect, skip_missing, **choice)
     except BaseException:
-        file.close()
+        raw.close()
         raise
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
