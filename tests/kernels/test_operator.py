@@ -14,7 +14,9 @@ from trilby.errors import CallError, KernelError
 from trilby.kernels.ops import OPERATORS, devices, operator
 from trilby.kernels.ops.operator import Operator
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+pytestmark = pytest.mark.filterwarnings(  # of torch's checker, about itself
+    "ignore:`torch.jit.script` is deprecated", "ignore:The .grad attribute of a Tensor that is not"
+)
 
 
 def kernels(name, **functions):

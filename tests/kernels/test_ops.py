@@ -43,7 +43,9 @@ SAMPLES = {  # an operator without a line here fails its tests
 }
 QUICK = ("test_schema", "test_autograd_registration", "test_faketensor")
 EVERY = pytest.mark.parametrize("operator", ops.OPERATORS, ids=lambda o: o.schema.name)
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+pytestmark = pytest.mark.filterwarnings(  # of torch's checker, about itself
+    "ignore:`torch.jit.script` is deprecated", "ignore:The .grad attribute of a Tensor that is not"
+)
 
 
 def samples(operator, dtype, grad=False):
