@@ -100,8 +100,9 @@ def test_check_show_same_and_bench_of_a_file(capsys):
     assert main(["show", FILE, "-T", "3"]) == 0
     assert "The first of its triangles, one for each C, T = 3" in capsys.readouterr().out
     assert main(["same", f"{FILE}.loop", f"{FILE}.chunk"]) == 0
+    assert "the same function" in capsys.readouterr().out
     assert main(["bench", FILE, "--shape", "1,8,2", "--rounds", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out.split("\n", 1)[1])
+    told = json.loads(capsys.readouterr().out)
     assert told["mixer"] == "conv"
 
 

@@ -91,7 +91,7 @@ def _gradients(
     if not outputs or not to:
         return {}
     total = torch.stack([t.double().sum() for t in outputs]).sum()
-    found = gradients_of(total, [t for _, t in to], owned)
+    found = gradients_of(total, [t for _, t in to], owned, keep=False)
     return {name: g for (name, _), g in zip(to, found, strict=True)}
 
 
