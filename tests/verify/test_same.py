@@ -1,7 +1,5 @@
 """What `same` takes, says and compares; denials are in test_denials.py."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -172,22 +170,13 @@ def test_an_argument_that_cannot_be_copied():
     assert "Linear or an argument cannot be copied (TypeError: " in str(verdict)
 
 
-def _seconds(call):
-    """The least CPU time of three calls: other work on the machine does not count."""
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
+@pytest.mark.parametrize("shape", [(4, 8, 2), (1, 1000, 1000)])
+def test_a_size_does_not_change_how_often_each_is_called(shape):
+    """What an answer costs is said in calls. Seen to fail with 16 probes where there are 8."""
+    calls = []
 
+    def counted(f):
+        return lambda given: calls.append(f) or f(given)
 
-def test_the_notebook_takes_milliseconds_and_a_million_numbers_two_seconds():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert _seconds(lambda: same(mean.matrix, mean.scan, x)) < 0.02
-        big = drawn(0, 1, 1000, 1000)
-        assert _seconds(lambda: same(mean.scan, mean.fused, big)) < 2
-    finally:
-        torch.set_num_threads(threads)
+    assert same(counted(mean.scan), counted(mean.fused), drawn(0, *shape))
+    assert (calls.count(mean.scan), calls.count(mean.fused)) == (11, 2)
