@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
     from .mixers.decay import MIXER as decay
+    from .mixers.delta import MIXER as delta
     from .mixers.ema import MIXER as ema
     from .mixers.mean import MIXER as mean
     from .shapes import value_checks
@@ -38,6 +39,7 @@ _BEHIND = {
     "check": ("verify", "check"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
+    "delta": ("mixers.delta", "MIXER"),
     "ema": ("mixers.ema", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "memory": ("kernels.machine.memory", "memory"),
@@ -59,6 +61,7 @@ __all__ = [
     "check",
     "data",
     "decay",
+    "delta",
     "ema",
     "mean",
     "memory",

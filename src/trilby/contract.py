@@ -295,7 +295,8 @@ class Contract:
             beside(where, first, **{name: tensor})
         groups(where, **{
             a.name: given[i].shape[axes.index(self.shared)]  # type: ignore[attr-defined]
-            for i, (a, axes, _) in enumerate(self._takes) if self.shared in axes
+            for i, (a, axes, _) in enumerate(self._takes)
+            if self.shared in axes and isinstance(given[i], Tensor)
         })  # fmt: skip
         raise AssertionError(f"{where}: the contract refuses a call and cannot say why")
 

@@ -4,9 +4,9 @@ from types import ModuleType
 from typing import Any
 
 from ..card import Mixer
-from . import decay, ema, mean
+from . import decay, delta, ema, mean
 
-_MODULES = (mean, decay, ema)
+_MODULES = (mean, decay, ema, delta)
 
 MIXERS: dict[str, Mixer[..., Any]] = {module.MIXER.name: module.MIXER for module in _MODULES}
 

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from ...env import no_compiler
+from . import delta_rule as _delta_rule
 from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
+from .delta_rule import delta_rule
 from .fading_memory import fading_memory
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
@@ -15,6 +17,7 @@ from .prefix_mean import prefix_mean, prefix_mean_backward
 __all__ = [
     "DEVICES",
     "OPERATORS",
+    "delta_rule",
     "fading_memory",
     "form",
     "obstacle",
@@ -27,6 +30,8 @@ OPERATORS: tuple[Operator, ...] = (
     _prefix_mean.BACKWARD,
     _fading_memory.FORWARD,
     _fading_memory.BACKWARD,
+    _delta_rule.FORWARD,
+    _delta_rule.BACKWARD,
 )
 """Every operator; a new one is a line here."""
 

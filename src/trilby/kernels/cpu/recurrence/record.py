@@ -18,6 +18,7 @@ from .sequences import (
     along_of,
     down_of,
     shape_of,
+    share_of,
     shares_of,
     single_of,
     state_of,
@@ -61,6 +62,11 @@ def single() -> Any:
 def shares() -> Any:
     """Two numbers for each position, head and block of columns; they have no place."""
     return Entry(NUMBER, shares_of, lambda _span, _size, _shape: 0)
+
+
+def share() -> Any:
+    """A number for each position, head and block of columns; they have no place."""
+    return Entry(NUMBER, share_of, lambda _span, _size, _shape: 0)
 
 
 def state() -> Any:

@@ -127,6 +127,11 @@ def shares_of(like, told, b, h, heads, shape):
 
 
 @inner()
+def share_of(like, told, b, h, heads, shape):
+    return part_of(like, told, b, h, heads, shape.left // shape.lanes, shape.blocks, 0)
+
+
+@inner()
 def state_of(like, told, b, h, heads, shape):
     address, batch, head, down, step, _ = told
     return StatePart(row(address, like, b * batch + h * head + shape.left * step), down, step)

@@ -1,0 +1,1 @@
+"""The delta rule: `launch` has the operators, `forward` and `backward` the programs."""
