@@ -108,6 +108,7 @@ class Contract:
         self.arguments = {n: _argument(name, n, kinds) for n, kinds in arguments.items()}
         self.sequences = tuple(a.name for a in self.arguments.values() if a.sequence)
         self.parameters = tuple(n for n in arguments if n not in self.sequences)
+        self.needed = tuple(n for n in self.sequences if not self.arguments[n].optional)
         if not self.sequences:
             raise CallError(f"{name}: no argument has an axis T; declare a sequence, x='B T C'")
         self.values = values or self.sequences[0]

@@ -124,6 +124,9 @@ def test_what_is_no_tensor(mixer, name, pattern):
         refused(mixer, DtypeError,
                 f"{name} is {what}, expected a tensor [{pattern}]; convert it first, "
                 f"e.g. torch.as_tensor({name})", **{name: x})  # fmt: skip
+    if mixer.contract.arguments[name].optional:
+        mixer(**given(mixer, **{name: None}))
+        return
     refused(mixer, DtypeError,
             f"{name} is None, expected a tensor [{pattern}]; give one", **{name: None})  # fmt: skip
 

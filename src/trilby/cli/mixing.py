@@ -47,7 +47,9 @@ def mix_file(
         past = read_state(state_in, card.name) if state_in else None
         if past and past.columns and path.lower().endswith(".txt") and not reading.get("alphabet"):
             reading["alphabet"] = "".join(past.columns)
-        with _stoppable(), open_bundle(path, card.contract.sequences, **reading) as bundle:
+        needed = card.contract.needed
+        optional = [name for name in card.contract.sequences if name not in needed]
+        with _stoppable(), open_bundle(path, needed, optional, **reading) as bundle:
             plan = planned(card, bundle, parameters or {}, form)
             run = (_Apart if skip else _Together)(card, bundle, plan, past)
             _into(run, out, form=form, leave=state_out, block=block or plan.steps)

@@ -88,19 +88,22 @@ class Bundle:
             source.close()
 
 
-def open_bundle(path: str, names: Sequence[str], **options: Any) -> Bundle:
+def open_bundle(
+    path: str, names: Sequence[str], optional: Sequence[str] = (), **options: Any
+) -> Bundle:
     """Open the sequences in `path` for the arguments `names` of a call.
 
     Args:
         path: for one name, any file that `open_source` reads; for several, a .safetensors with a
             tensor `[B, T, ...]` for each, and optionally `documents` [B, T].
-        names: the arguments, in their order.
+        names: the arguments that are needed, in their order.
+        optional: further ones that may be there, if there are several.
         options: those of `open_source`, which are for one name only.
 
     Raises:
         FileError: the file is not of the type of its name, or an argument is missing.
     """
-    if len(names) == 1:
+    if len(names) + len(optional) == 1:
         return Bundle(path, {names[0]: open_source(path, **options)})
     listed = ", ".join(names)
     where = "standard input" if path == "-" else path
@@ -110,6 +113,6 @@ def open_bundle(path: str, names: Sequence[str], **options: Any) -> Bundle:
             "tensor [B, T, ...] of each name"
         )
     refuse_options(path, f"one sequence, not for {listed}", **options)
-    found = open_tensors(path, names, IDS)
+    found = open_tensors(path, names, optional, IDS)
     tails = {name: tail for name, (_, tail) in found.items()}
     return Bundle(path, {name: source for name, (source, _) in found.items()}, tails)

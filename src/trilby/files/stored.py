@@ -151,9 +151,9 @@ def open_safetensors(path: str, member: str | None = None) -> Stored:
 
 
 def open_tensors(
-    path: str, names: Sequence[str], ids: str
+    path: str, names: Sequence[str], optional: Sequence[str], ids: str
 ) -> dict[str, tuple[Stored, tuple[int, ...]]]:
-    """Open the tensors `names` of a .safetensors file, and `ids` if it is there.
+    """Open the tensors `names` of a .safetensors file, and those of `optional` and `ids` if there.
 
     Returns:
         name -> its reader as `[B, T, C]`, and the axes that are flattened to C.
@@ -161,16 +161,17 @@ def open_tensors(
     file, size = open_regular(path)
     with file:
         start, entries = _entries(path, file, size)
-    held, listed = ", ".join(entries) or "nothing", f"{', '.join(names)} and optionally {ids}"
+    more = *optional, ids
+    held, listed = ", ".join(entries) or "nothing", f"{', '.join(names)} and optionally {', '.join(more)}"
     for name in names:
         if name not in entries:
             raise FileError(f"{path}: has no tensor {name!r} among {held}; give {listed}")
     for name in entries:
-        if name not in (*names, ids):
+        if name not in (*names, *more):
             raise FileError(f"{path}: holds {name!r} besides {listed}; leave it out")
     found = {}
     with ExitStack() as stack:
-        for name in (name for name in (*names, ids) if name in entries):
+        for name in (name for name in (*names, *more) if name in entries):
             where, entry = f"{path}[{name}]", entries[name]
             layout = _argument(where, entry, whole=name == ids)
             placed = _placed(where, open_regular(path)[0], size - start, start, entry, layout)
