@@ -123,6 +123,8 @@ class Mixer(Generic[P, R]):
         best: `best(x)` -> the name of the form that a call without `form=` takes.
         weights: the mixer as a triangle, same arguments as a form -> `Weights`.
         draw: `draw(B=, T=, ..., seed=, dtype=)` -> a valid argument tuple, time on axis 1.
+        inplace: what `advance` calls first: the same arguments and a state -> y, the state changed
+            in place; or None, and nothing done, where it cannot. None: there is no such kernel.
 
     Raises:
         CallError: the arguments of the loop are not those of the contract.
@@ -134,6 +136,7 @@ class Mixer(Generic[P, R]):
     best: Callable[..., str]
     weights: Callable[P, Weights]
     draw: Callable[..., tuple[Any, ...]]
+    inplace: Callable[..., Tensor | None] | None = None
 
     _takes: Mapping[str, Mapping[str, inspect.Parameter]] = field(init=False)  # form by form
     _counts: Mapping[str, tuple[int, int]] = field(init=False)  # form by form, see `_counts`
@@ -199,6 +202,37 @@ class Mixer(Generic[P, R]):
         way = self.form(form)
         self._fit(form, arguments, keywords)
         return way(*arguments, **keywords)
+
+    def advance(self, *arguments: Any, state: Any) -> Tensor:
+        """One call of a stream that keeps its state in one place: y, and `state` is overwritten.
+
+        Without gradients and tracing, a mixer with a kernel for it writes each number of the state
+        where it was read, so that a decoder makes no memory for it; it looks at the contract once
+        for each shape. Otherwise this is the plain call, and a copy of its state into `state`.
+
+        Args:
+            arguments: as of the loop, without documents.
+            state: of an earlier call, or `contract.empty(*arguments)`; contiguous is fastest.
+
+        Raises:
+            As the plain call; the state is not changed then.
+
+        >>> one, state = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+        >>> half = torch.full((1, 1, 1), 0.5)
+        >>> [trilby.delta.advance(one, one, one, half, state=state).item() for _ in range(3)]
+        [0.5, 0.75, 0.875]
+        >>> state.item()
+        0.875
+        """
+        if self.inplace and (y := self.inplace(*arguments, state=state)) is not None:
+            return y
+        tensors = self.contract.state.tensors
+        before = {name: t.clone() for name, t in tensors(state).items()}  # a graph keeps it
+        result: Any = self(*arguments, state=self.contract.state.filled(before))
+        y, after = result
+        for one, new in zip(tensors(state).values(), tensors(after).values(), strict=True):
+            one.copy_(new)
+        return y
 
     def drawn(self, *, B: int, T: int, C: int, **how: Any) -> tuple[Any, ...]:
         """`draw`, with C for every size but B and T: channels, or heads, keys and values.
@@ -271,8 +305,8 @@ class Mixer(Generic[P, R]):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (self.contract, self.forms, self.absent, self.best, self.weights, self.draw)
-        return type(self), fields
+        names = ("contract", "forms", "absent", "best", "weights", "draw", "inplace")
+        return type(self), tuple(getattr(self, name) for name in names)
 
     def _fit(self, form: str | None, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Raise a CallError unless the form, or without one every form, takes these arguments."""

@@ -1,4 +1,4 @@
-"""The operators of the delta rule: threads, scratch memory, gradients with a graph, short vectors."""
+"""The operators of the delta rule: threads, scratch memory, graphs of gradients, short vectors."""
 
 import os
 import subprocess

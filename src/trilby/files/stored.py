@@ -162,7 +162,10 @@ def open_tensors(
     with file:
         start, entries = _entries(path, file, size)
     more = *optional, ids
-    held, listed = ", ".join(entries) or "nothing", f"{', '.join(names)} and optionally {', '.join(more)}"
+    held, listed = (
+        ", ".join(entries) or "nothing",
+        f"{', '.join(names)} and optionally {', '.join(more)}",
+    )
     for name in names:
         if name not in entries:
             raise FileError(f"{path}: has no tensor {name!r} among {held}; give {listed}")

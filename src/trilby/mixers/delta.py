@@ -223,6 +223,25 @@ def fused(
     return ops.delta_rule(q, k, v, beta, g, h)
 
 
+def _inplace(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None, *, state: State
+) -> Tensor | None:
+    """y, and the state overwritten; None where the kernel has to be called as an operator."""
+    given = (q, k, v, beta, state) if g is None else (q, k, v, beta, g, state)
+    if not ops.direct(*given):
+        return None
+    key = tuple((x.shape, x.dtype) for x in given)
+    if key not in _KNOWN:
+        _checked("delta.advance", q, k, v, beta, g, state, None)
+        _KNOWN.add(key)
+    g = torch.zeros_like(beta) if g is None else g
+    return ops.delta_rule_inplace(q, k, v, beta, g, state)
+
+
+_KNOWN = set[tuple[object, ...]]()
+"""The shapes and dtypes that `_inplace` has seen; a decoder has one for each size of a batch."""
+
+
 def weights(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None,
@@ -319,4 +338,5 @@ MIXER = Mixer(
     best=_best,
     weights=weights,
     draw=draw,
+    inplace=_inplace,
 )

@@ -30,6 +30,15 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: 
     return FORWARD(q, k, v, beta, g, state)
 
 
+def delta_rule_inplace(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: Tensor
+) -> Tensor:
+    """y of the same, and `state` overwritten; no operator of torch: where `direct` says so."""
+    from ..cpu.delta_rule.launch import delta_rule_inplace as launched
+
+    return launched(q, k, v, beta, g, state)
+
+
 def _in_torch(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: Tensor) -> Pair:
     """The same in torch operations, which have derivatives of any order in both modes."""
     *sequences, h = grouped(state, q, k, v, beta, g)

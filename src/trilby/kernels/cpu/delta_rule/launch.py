@@ -34,6 +34,19 @@ def delta_rule(
     return y, after
 
 
+def delta_rule_inplace(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: Tensor
+) -> Tensor:
+    """y, and each number of the state written where it was read."""
+    B, H, _, V = state.shape
+    y = fresh(v, (B, v.shape[1], H, V))
+    if not q.shape[1] or not state.numel():
+        return y.zero_()
+    tensors = (q, k, v, gates(beta, state), gates(g, state), state, state, y, state)
+    launch(FORWARD, tensors, (q, y, state), size_of(state, v.shape[1], H), forward_places)
+    return y
+
+
 def delta_rule_backward(
     dy: Tensor, dstate: Tensor, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor,
     state: Tensor,
