@@ -46,6 +46,16 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "decay-growth": ("fading", "growth"),
         },
     ),
+    "delta": (
+        "Figures of delta",
+        {
+            "delta": ("correcting", "forward"),
+            "delta-backward": ("correcting", "backward"),
+            "delta-token": ("correcting", "token"),
+            "delta-bfloat16": ("correcting", "brain"),
+            "delta-growth": ("correcting", "growth"),
+        },
+    ),
 }
 TABLES = {name: where for _, tables in MIXERS.values() for name, where in tables.items()}
 

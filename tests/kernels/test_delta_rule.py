@@ -11,6 +11,7 @@ import trilby
 from trilby.kernels import ops
 from trilby.kernels.cpu.delta_rule import launch as delta
 from trilby.kernels.cpu.recurrence import launch
+from trilby.kernels.machine import compiler
 from trilby.verify.precision.allowance import allowances
 
 OPERATORS = {o.schema.name: o.plain for o in ops.OPERATORS}
@@ -106,6 +107,13 @@ def test_a_write_between_two_places_is_found(way, monkeypatch):
     given = arguments(torch.float32, T=128)
     with pytest.raises(RuntimeError, match="wrote beyond place"):
         BACKWARD(*FORWARD(*given), *given)
+
+
+def test_kernels_outside_of_the_package_are_compiled_again_when_the_language_changes(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("from trilby.kernels.cpu.recurrence.record import down, record\n")
+    names = {file.name for file in compiler.files(mine)}
+    assert {"mine.py", "record.py", "sequences.py", "elements.py"} <= names
 
 
 SMALL_MACHINE = """
