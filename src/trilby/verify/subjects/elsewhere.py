@@ -44,15 +44,17 @@ def looks_elsewhere(user: UserModule, law: str) -> str:
                     "if axis 2 is time, pass time_axis=2"
                 )
         if law == "isolated" and not any(_reads(user, 1)):
-            if _reads(user, 0) == (True, False):
+            rows = _reads(user, 0)
+            if rows == (True, False):
                 return (
                     "rows read earlier rows only, and positions read no others; "
                     "axis 0 looks like time: pass time_axis=0"
                 )
-            return (
-                "rows read each other, and positions read no others; "
-                "if axis 0 is time, pass time_axis=0"
-            )
+            if any(rows):
+                return (
+                    "rows read each other, and positions read no others; "
+                    "if axis 0 is time, pass time_axis=0"
+                )
     return ""
 
 

@@ -35,7 +35,9 @@ def embedded(
         first = layout.axis(given[0].ndim) == 0  # else time is on axis 1, as in the tokens
         leaf = (made.transpose(0, 1) if first else made).detach().requires_grad_()
         entered.append(("embedding of the tokens", leaf))
-        return (leaf.transpose(0, 1) if first else leaf).clone()  # the module may change what it was given in place
+        return (
+            leaf.transpose(0, 1) if first else leaf
+        ).clone()  # the module may change what it was given in place
 
     found = [m for m in module.modules() if isinstance(m, nn.Embedding)]
     handles = [m.register_forward_hook(hook) for m in found]

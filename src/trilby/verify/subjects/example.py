@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...streaming import Carry
 from ..copies.owning import Owning
+from ..process import seed, undisturbed
 from ..sizes import Setting
 from .drawing import alike
 from .following import Follower, Ledger, along, marks, repeated
@@ -130,9 +131,7 @@ class Example:
         values = along(self.followers, own, self.ledger, sequences[-1])
         return [(f.path, v) for f, v in zip(self.followers, values, strict=True)]
 
-    def settled(
-        self, sequences: tuple[Tensor, ...]
-    ) -> tuple["Example", tuple[Tensor, ...]]:
+    def settled(self, sequences: tuple[Tensor, ...]) -> tuple["Example", tuple[Tensor, ...]]:
         """The example with what goes along with these rows as fixed arguments, and no marks."""
         if not self.followers:
             return self, sequences
@@ -173,7 +172,10 @@ class Example:
 
     def _from_drawer(self, setting: Setting) -> list[Tensor]:
         assert self.drawer is not None
-        made = replace(self, **_given(self.drawer(setting.B, setting.T, setting.seed)))
+        with undisturbed():  # a function that ignores the seed draws other values all the same
+            seed(setting.seed)
+            given = arguments(self.drawer(setting.B, setting.T, setting.seed))
+        made = replace(self, args=given[0], kwargs=given[1])
         drawn = [made.sequence(i) for i in range(len(self.paths))]
         if self.followers and self.ledger is not None:
             values = [torch.as_tensor(made.value(f.path)) for f in self.followers]
@@ -200,11 +202,6 @@ def arguments(made: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(made, tuple | list):
         return tuple(made), {}
     return (made,), {}
-
-
-def _given(made: Any) -> dict[str, Any]:
-    args, kwargs = arguments(made)
-    return dict(args=args, kwargs=kwargs)
 
 
 def signature(subject: Any) -> Mapping[str, inspect.Parameter]:

@@ -40,11 +40,12 @@ class Layout:
 
     def judged(self, value: Any) -> Any:
         """`[B, T, ...]` of real numbers; what is no array, or has no two axes, is left as it is."""
-        x = torch.as_tensor(value) if isinstance(value, np.ndarray | np.generic) else value
-        if not isinstance(x, Tensor) or x.ndim < 2:
-            return x
-        at = self.axis(x.ndim)
-        x = x.transpose(0, 1) if at == 0 else x.movedim(at, 1)
+        if isinstance(value, np.ndarray):  # one that is turned round has no tensor
+            value = torch.as_tensor(np.ascontiguousarray(value))
+        if not isinstance(value, Tensor) or value.ndim < 2:
+            return value
+        at = self.axis(value.ndim)
+        x = value.transpose(0, 1) if at == 0 else value.movedim(at, 1)
         return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
     def given(self, x: Tensor) -> Any:
@@ -75,7 +76,7 @@ class Layout:
         'f(x).movedim(2, 1)'
         """
         at = self.axis(rank)
-        call = f"torch.as_tensor({call})" if self.numpy else call
+        call = f"torch.as_tensor({call}.copy())" if self.numpy else call
         call += "" if at == 1 else ".transpose(0, 1)" if at == 0 else f".movedim({at}, 1)"
         return f"torch.view_as_real({call})" if self.complex else call
 

@@ -136,7 +136,9 @@ def _try(found: UserModule, read: list[Example]) -> None:
     found.lengths = tuple(sorted({T, *_lengths(found, subject)}))
     others = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     for dtype in others[:1] if found.large else others:
-        if dtype != found.dtype:
+        if dtype.itemsize == 2 and any(layout.complex for layout in found.example.layouts):
+            found.refused_dtypes[dtype] = "complex numbers of half precision are not tried"
+        elif dtype != found.dtype:
             try:
                 found.at(Setting(T, B, dtype=dtype))
             except Exception as error:

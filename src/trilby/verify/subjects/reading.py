@@ -113,7 +113,9 @@ def _with_followers(
             shape = larger[t.path].value.shape if t.path in larger else ()
             axes = [a for a, (m, n) in enumerate(zip(t.value.shape, shape, strict=False))
                     if (m, n) == (B, more)]  # fmt: skip
-            found += [Follower(t.path, a, t.name, not isinstance(t.value, Tensor)) for a in axes[:1]]
+            found += [
+                Follower(t.path, a, t.name, not isinstance(t.value, Tensor)) for a in axes[:1]
+            ]
         yield replace(own, followers=tuple(found), ledger=Ledger() if found else None)
         return
     candidates = [(t.path, t.name, t.value) for t in rest]
