@@ -43,8 +43,8 @@ class Script:
     setting: Setting
     found: Finding
     picked: str
-    result: Layout = Layout()
-    rank: int = 3
+    result: Layout
+    rank: int
 
     @property
     def kind(self) -> str:

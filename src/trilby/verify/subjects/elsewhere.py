@@ -20,7 +20,6 @@ def accepted_elsewhere(user: UserModule) -> str:
     """The end of an error where the example is refused, but is taken with time on another axis."""
     if user.example.time != 1 or user.example.drawer is not None:
         return ""
-    B, T = user.example.size
     for axis in (2, 0):
         if not _long_enough(user, axis):
             continue
@@ -37,12 +36,11 @@ def looks_elsewhere(user: UserModule, law: str) -> str:
     if user.example.time != 1:
         return ""
     with suppress(Exception):
-        if law == "causal" and user.lengths == user.example.size[1:] and _long_enough(user, 2):
-            if user.example.drawer is None and _takes(user, _reread(user.example, 2)):
-                return (
-                    "it takes other sizes of axis 2 and none of axis 1; "
-                    "if axis 2 is time, pass time_axis=2"
-                )
+        if law == "causal" and _only_one_length(user) and _takes(user, _reread(user.example, 2)):
+            return (
+                "it takes other sizes of axis 2 and none of axis 1; "
+                "if axis 2 is time, pass time_axis=2"
+            )
         if law == "isolated" and not any(_reads(user, 1)):
             rows = _reads(user, 0)
             if rows == (True, False):
@@ -69,6 +67,12 @@ def nothing_along_time(user: UserModule) -> list[str]:
                 "if axis 2 is time, pass time_axis=2"
             ]
     return []
+
+
+def _only_one_length(user: UserModule) -> bool:
+    """Whether it takes no other length than that of its example."""
+    alone = user.lengths == user.example.size[1:] and user.example.drawer is None
+    return alone and _long_enough(user, 2)
 
 
 def _long_enough(user: UserModule, axis: int) -> bool:

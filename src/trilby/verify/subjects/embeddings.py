@@ -16,8 +16,9 @@ def embedded(
     """Within, what an embedding of these very tokens gives out comes from a leaf with a gradient.
 
     Yields a list that fills with (name, leaf [B, T, C]) as the module runs; empty without an
-    embedding, and where the inputs are no tokens. `inputs`: what the call is given. An embedding of positions that is handed the tokens for their
-    number alone, and gives out [T, C], is none of tokens.
+    embedding, and where the inputs are no tokens. `inputs`: what the call is given. An embedding
+    of positions that is handed the tokens for their number alone, and gives out [T, C], is none of
+    tokens.
     """
     entered: list[tuple[str, Tensor]] = []
     tokens = [(x, layout) for x, layout in inputs if _whole(x)]

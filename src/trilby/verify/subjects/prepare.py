@@ -30,13 +30,14 @@ TIMES = 3  # a call counts as slow if it is so each time: the first of a length 
 LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 66, 130, 300)
 
 
-def prepared(target: Any, example: Any, asked: Asked) -> UserModule:
+def prepared(target: Any, example: Any, asked: Asked | None = None) -> UserModule:
     """Read a subject and its example, and try them.
 
     Raises:
         CallError: no subject, no example, a keyword of another kind, a module without values, or
             one that refuses its own example; the module's own error is quoted.
     """
+    asked = asked or Asked()
     given, (target, name) = target, _subject(target)
     made = target is not given
     include(target)

@@ -162,12 +162,10 @@ def _fixed(
     args, kwargs = call
     places = {name: i for i, name in _names(subject, len(args)).items()}
     several = (asked.fixed,) if isinstance(asked.fixed, str | int) else tuple(asked.fixed)
-    found = []
+    found: list[Path] = []
     for name in several:
         inside = [t.path for t in tensors if t.name == name]
-        if isinstance(name, int) and 0 <= name < len(args):
-            found.append((name,))
-        elif name in kwargs:
+        if name in kwargs or (isinstance(name, int) and 0 <= name < len(args)):
             found.append((name,))
         elif name in places:
             found.append((places[str(name)],))
