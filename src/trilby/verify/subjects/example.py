@@ -33,6 +33,13 @@ class Pad:
         return int(self.token == 0)
 
 
+class _Drawn:
+    """The sequences of the latest settings. A copy of an example has them too: it is no tensor."""
+
+    def __init__(self) -> None:
+        self.latest: dict[Setting, tuple[Tensor, ...]] = {}
+
+
 @dataclass(frozen=True)
 class Example:
     """The arguments of one call, and the sequence that is picked from its result.
@@ -68,7 +75,7 @@ class Example:
     pad: Pad | None = None
     real: Callable[[Tensor], Tensor] | None = None
     extra: dict[str, Any] = field(default_factory=dict)  # keywords of one probe
-    drawn: dict[Setting, tuple[Tensor, ...]] = field(default_factory=dict)  # the latest
+    drawn: _Drawn = field(default_factory=_Drawn)
 
     def sequence(self, i: int) -> Tensor:
         """Sequence i of the example, `[B, T, ...]`."""
@@ -149,11 +156,12 @@ class Example:
         They are kept for a while and must not be written into. Where tensors follow the rows, the
         last one is the marks of the rows.
         """
-        if setting not in self.drawn:
-            if len(self.drawn) >= KEPT:
-                self.drawn.clear()
-            self.drawn[setting] = self._drawn(setting)
-        return self.drawn[setting]
+        latest = self.drawn.latest
+        if setting not in latest:
+            if len(latest) >= KEPT:
+                latest.clear()
+            latest[setting] = self._drawn(setting)
+        return latest[setting]
 
     def _drawn(self, setting: Setting) -> tuple[Tensor, ...]:
         made = self._from_drawer(setting) if self.drawer is not None else self._from_own(setting)
