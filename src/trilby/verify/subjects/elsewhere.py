@@ -84,7 +84,7 @@ def _long_enough(user: UserModule, axis: int) -> bool:
 def _reread(example: Example, axis: int) -> Example:
     """The example as it is, its time on another axis."""
     layouts = tuple(replace(layout, time=axis) for layout in example.layouts)
-    return replace(example, layouts=layouts, time=axis, drawn={})
+    return example.anew(layouts=layouts, time=axis)
 
 
 def _turned(example: Example, axis: int) -> Example:
@@ -97,7 +97,7 @@ def _turned(example: Example, axis: int) -> Example:
             kwargs = placed(kwargs, path, value)
         else:
             args = placed(args, path, value)
-    return replace(other, args=tuple(args), kwargs=kwargs)
+    return other.anew(args=tuple(args), kwargs=kwargs)
 
 
 def _takes(user: UserModule, example: Example) -> bool:

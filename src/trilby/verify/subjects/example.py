@@ -143,8 +143,12 @@ class Example:
         if not self.followers:
             return self, sequences
         args, kwargs = self._with(self._along(sequences))
-        settled = replace(self, args=tuple(args), kwargs=kwargs, followers=(), drawn={})
+        settled = self.anew(args=tuple(args), kwargs=kwargs, followers=())
         return settled, sequences[:-1]
+
+    def anew(self, **fields: Any) -> "Example":
+        """The same with other fields, and nothing drawn yet."""
+        return replace(self, **fields, drawn=_Drawn())
 
     def with_keywords(self, **keywords: Any) -> "Example":
         """The same with more keywords, or others."""

@@ -1,7 +1,7 @@
 """Read an example: which arguments are sequences, and which go along with the rows."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -116,11 +116,11 @@ def _with_followers(
             found += [
                 Follower(t.path, a, t.name, not isinstance(t.value, Tensor)) for a in axes[:1]
             ]
-        yield replace(own, followers=tuple(found), ledger=Ledger() if found else None)
+        yield own.anew(followers=tuple(found), ledger=Ledger() if found else None)
         return
     candidates = [(t.path, t.name, t.value) for t in rest]
     for way in ways(candidates, first.shape[0], own.time == 0):
-        yield replace(own, followers=way, ledger=Ledger() if own.drawer and way else None)
+        yield own.anew(followers=way, ledger=Ledger() if own.drawer and way else None)
 
 
 def _tensors(subject: Any, call: tuple[Any, dict[str, Any]], asked: Asked) -> Iterator[_One]:
