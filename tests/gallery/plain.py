@@ -6,12 +6,13 @@ with what it saw, in the words of the labels where it can tell.
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tests.gallery.turned import turned
 from trilby.gallery import Exhibit
 
 EXACT = torch.float64
@@ -21,15 +22,26 @@ NEAR = 1e-9  # float64: rounding is 1e-15, and the mildest fault of the gallery 
 
 @dataclass(frozen=True)
 class Given:
-    """Arguments of a call; tensors [B, T, ...] are sequences."""
+    """Arguments of a call; tensors [B, T, ...] are sequences, those of `along` go with the rows."""
 
     args: tuple[Any, ...]
     keywords: dict[str, Any]
+    along: dict[str, Tensor] = field(default_factory=dict)
 
     def each(self, change: Callable[[Tensor], Any]) -> "Given":
         """The same with every tensor changed."""
         able = lambda t: change(t) if isinstance(t, Tensor) else t
-        return Given(tuple(map(able, self.args)), {k: able(t) for k, t in self.keywords.items()})
+        args, keywords = map(able, self.args), {k: able(t) for k, t in self.keywords.items()}
+        return Given(tuple(args), keywords, self.along)
+
+    def every(self, change: Callable[[Tensor], Tensor]) -> "Given":
+        """The same with every tensor changed, also those that go with the rows."""
+        return replace(self.each(change), along={k: change(t) for k, t in self.along.items()})
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """All keywords of the call."""
+        return self.keywords | self.along
 
     def tensors(self) -> list[Tensor]:
         """All tensors, in order."""
@@ -37,7 +49,7 @@ class Given:
 
     def to(self, dtype: torch.dtype) -> "Given":
         """Floating tensors in another dtype."""
-        return self.each(lambda t: t.to(dtype) if t.is_floating_point() else t)
+        return self.every(lambda t: t.to(dtype) if t.is_floating_point() else t)
 
     def cut(self, start: int, stop: int) -> "Given":
         """Some positions."""
@@ -45,7 +57,7 @@ class Given:
 
     def rows(self, start: int, stop: int) -> "Given":
         """Some rows of the batch."""
-        return self.each(lambda t: t[start:stop])
+        return self.every(lambda t: t[start:stop])
 
     def redrawn(self, rows: slice, spots: slice, seed: int, size: float = 1.0) -> "Given":
         """Other values at some places, from among those that there are."""
@@ -57,21 +69,24 @@ class Given:
             mixed[rows, spots] = other[rows, spots] * (size if t.is_floating_point() else 1)
             return mixed
 
-        return self.each(again)
+        whole = spots == slice(None)
+        return self.every(again) if whole else self.each(again)
 
 
 def given(exhibit: Exhibit) -> Given:
     """What its label says it is called with."""
     drawn = exhibit.example()
     if isinstance(drawn, dict):
-        return Given((), drawn)
+        fixed = exhibit.how.get("fixed", ())
+        along = {name: t for name, t in drawn.items() if name in fixed}
+        return Given((), {k: t for k, t in drawn.items() if k not in along}, along)
     return Given(drawn if isinstance(drawn, tuple) else (drawn,), {})
 
 
 def run(module: nn.Module, what: Given, seed: int = 0, **more: Any) -> Tensor:
     """The sequence that comes out, random numbers pinned."""
     torch.manual_seed(seed)
-    return picked(module(*what.args, **what.keywords, **more)).clone()
+    return picked(module(*what.args, **what.named, **more)).clone()
 
 
 def picked(result: Any) -> Tensor:
@@ -105,7 +120,7 @@ def shaken(module: nn.Module) -> nn.Module:
 def masks(exhibit: Exhibit, what: Given) -> list[dict[str, Any]]:
     """No padding mask, and one of ones where it takes one."""
     name = exhibit.how.get("padding")
-    if name is None or name in what.keywords:
+    if not isinstance(name, str) or name in what.keywords:
         return [{}]
     return [{}, {name: torch.ones(what.tensors()[0].shape[:2])}]
 
@@ -113,7 +128,7 @@ def masks(exhibit: Exhibit, what: Given) -> list[dict[str, Any]]:
 def repeats(exhibit: Exhibit) -> str:
     module, what = exhibit.make().eval(), given(exhibit)
     copies = [t.clone() for t in what.tensors()]
-    call = lambda w: picked(module(*w.args, **w.keywords))
+    call = lambda w: picked(module(*w.args, **w.named))
     with torch.no_grad():
         state = torch.get_rng_state()
         kept = call(what)
@@ -245,6 +260,8 @@ def padding(exhibit: Exhibit) -> str:
     if name is None:
         return ""
     module, x = exact(exhibit), given(exhibit).to(EXACT).tensors()[0]
+    if isinstance(name, int):
+        return _by_token(module, x, name)
     with torch.no_grad():
         whole = run(module, Given((x,), {}))
         if gap(run(module, Given((x,), {name: torch.ones(x.shape[:2])})), whole) > NEAR:
@@ -262,6 +279,20 @@ def padding(exhibit: Exhibit) -> str:
                 if not y.isfinite().all() or _spoiled(module, both, {name: mask}, real):
                     return "not finite"
                 if gap(y[0, real], whole[0]) > NEAR:
+                    return "padding"
+    return ""
+
+
+def _by_token(module: nn.Module, ids: Tensor, pad: int) -> str:
+    """A token that is a pad, at either side of one row."""
+    with torch.no_grad():
+        whole = run(module, Given((ids,), {}))[0]
+        for pads in (1, 3, 8):
+            more = torch.full((1, pads), pad)
+            left, right = torch.cat([more, ids[:1]], 1), torch.cat([ids[:1], more], 1)
+            for row, real in ((left, slice(pads, None)), (right, slice(0, 16))):
+                beside = torch.cat([row, torch.cat([ids[1:], ids[1:, :pads]], 1)])
+                if gap(run(module, Given((beside,), {}))[0, real], whole) > NEAR:
                     return "padding"
     return ""
 
@@ -348,6 +379,7 @@ def _at_large_scores(exhibit: Exhibit) -> str:
 
 
 def compiles(exhibit: Exhibit) -> str:
+    exhibit = turned(exhibit)
     module, what = exact(exhibit), given(exhibit).to(EXACT)
     x = what.tensors()[0]
     if exhibit.kind == "operator":
@@ -361,7 +393,11 @@ def compiles(exhibit: Exhibit) -> str:
         return "compiled differs" if gap(run(compiled, what), run(module, what)) > NEAR else ""
 
 
-PROBES: dict[str, Callable[[Exhibit], str]] = dict(
+def _turned(probe: Callable[[Exhibit], str]) -> Callable[[Exhibit], str]:
+    return lambda exhibit: probe(turned(exhibit))
+
+
+_PROBES: dict[str, Callable[[Exhibit], str]] = dict(
     repeats=repeats,
     causal=causal,
     resumes=resumes,
@@ -372,3 +408,4 @@ PROBES: dict[str, Callable[[Exhibit], str]] = dict(
     sound=sound,
     compiles=compiles,
 )
+PROBES = {law: _turned(probe) for law, probe in _PROBES.items()}
