@@ -90,6 +90,7 @@ def read_example(subject: Any, given: Any, asked: Asked) -> list[Example]:
             "one call, e.g. torch.randn(2, 16, 8), or a function (B, T, seed) that draws them"
         )
     first = growing[0]
+    _fits(first, larger, asked.time_axis)
     sequences = [t for t in growing if _alike(t, first, larger)]
     rest = [t for t in tensors if t not in sequences]
     own = Example(
@@ -145,6 +146,24 @@ def _grows(t: _One, larger: dict[Path, _One]) -> bool:
     if t.path not in larger or not larger[t.path].long:
         return False
     return all(m != n for m, n in zip(t.shape[:2], larger[t.path].shape[:2], strict=True))
+
+
+def _fits(t: _One, larger: dict[Path, _One], axis: int) -> None:
+    """Raise a CallError where time is on an axis that is none, or that does not grow with T."""
+    rank = t.value.ndim
+    if not -rank <= axis < max(rank, 3):
+        raise CallError(
+            f"check: time_axis is {axis}, but {t.name} has the axes 0 to {rank - 1}; choose one"
+        )
+    if t.path not in larger or t.shape[:2] == SMALL:
+        return
+    pairs = [*zip(t.value.shape, larger[t.path].value.shape, strict=False)]
+    at = pairs.index((SMALL[1], LARGE[1])) if (SMALL[1], LARGE[1]) in pairs else 1
+    if at != 1:
+        raise CallError(
+            f"check: {t.name} as the function draws it has T on axis {at}; if that is time, pass "
+            f"time_axis={at}"
+        )
 
 
 def _alike(t: _One, first: _One, larger: dict[Path, _One]) -> bool:
