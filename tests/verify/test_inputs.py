@@ -7,6 +7,9 @@ from torch import nn
 
 import trilby
 from trilby.errors import CallError
+from trilby.verify.sizes import Setting
+from trilby.verify.subjects.prepare import prepared
+from trilby.verify.subjects.reading import Asked
 
 
 def x(*shape, dtype=torch.float32):
@@ -88,6 +91,7 @@ RIGHT = [
     (remembers, (x(), memory()), {}),
     (remembers, dict(x=x(), memory=memory(16)), dict(fixed=("memory",))),
     (remembers, (x(), memory(16)), dict(fixed=1)),
+    (remembers, lambda B, T, _seed: (torch.randn(B, T, 8), torch.randn(B, 16, 8)), {}),
     (up_to, drawn, {}),
     (from_past, (x(), (torch.randn(1, 2, 8), 3)), {}),
     (from_past, (x(), (torch.randn(2, 2, 8), 3)), {}),  # of which axis is the batch?
@@ -160,8 +164,18 @@ def test_tokens_on_another_axis_have_a_gradient_at_their_embedding():
 def test_rounding_is_asked_of_what_goes_along_too():
     """A thousand times a number that goes along: rounding that number moves the sine as far."""
     phased = lambda x, phase: x.cumsum(1) / 100 + (phase[:, None] * 0.1 * 1e4).sin()
-    report = judged(phased, (x(), torch.rand(2, 8)), laws=["sound"])
-    assert report, str(report)
+    for example in (
+        (x(), torch.rand(2, 8)),
+        lambda B, T, _s: (torch.randn(B, T, 8), torch.rand(B, 8)),
+    ):
+        report = judged(phased, example, laws=["sound"])
+        assert report, str(report)
+
+
+def test_no_pad_is_drawn_where_none_is_meant():
+    user = prepared(Padded(), torch.randint(0, 2, (2, 16)), Asked(padding=0))
+    [ids] = user.example.draw(Setting(66, 2))
+    assert bool((ids == 1).all())
 
 
 @pytest.mark.parametrize(

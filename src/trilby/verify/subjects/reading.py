@@ -91,7 +91,7 @@ def read_example(subject: Any, given: Any, asked: Asked) -> list[Example]:
         )
     first = growing[0]
     _fits(first, larger, asked.time_axis)
-    sequences = [t for t in growing if _alike(t, first, larger)]
+    sequences = [t for t in growing if t.shape[:2] == first.shape[:2]]
     rest = [t for t in tensors if t not in sequences]
     own = Example(
         args, {k: v for k, v in kwargs.items() if k not in asked.masks},
@@ -164,14 +164,6 @@ def _fits(t: _One, larger: dict[Path, _One], axis: int) -> None:
             f"check: {t.name} as the function draws it has T on axis {at}; if that is time, pass "
             f"time_axis={at}"
         )
-
-
-def _alike(t: _One, first: _One, larger: dict[Path, _One]) -> bool:
-    """Whether it has the B and the T of the first one, in each size that was drawn."""
-    if t.shape[:2] != first.shape[:2]:
-        return False
-    both = t.path in larger and first.path in larger
-    return not both or larger[t.path].shape[:2] == larger[first.path].shape[:2]
 
 
 def _fixed(
