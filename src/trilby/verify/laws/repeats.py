@@ -68,6 +68,8 @@ def _called(subject: Subject, setting: Setting, given: Any) -> Any:
     if setting.mode == "train":
         seed()
     with torch.no_grad(), subject.within():
+        if given[1] is None:
+            subject.ended(len(given[0][0]))
         return subject.call(*given)
 
 
@@ -139,10 +141,15 @@ def _module_settings(effort: str, user: UserModule) -> list[Setting]:
 
 
 def _reproduce(script: Script) -> list[str]:
-    """The same call twice."""
+    """The same call twice; a state inside the module is emptied before each."""
+    print_ = "print((a - b).abs().max())  # 0 if it repeats"
+    if script.user.example.carry is not None and script.carry.inside:
+        emptied = script.carry.opening(script.target, script.setting.B)
+        calls = [[*emptied, f"{name} = {script.call()}"] for name in "ab"]
+        return [*script.carry.before, *calls[0], *calls[1], print_]
     return [
         f"a, b = {script.call()}, {script.call()}",
-        "print((a - b).abs().max())  # 0 if it repeats",
+        print_,
     ]
 
 
