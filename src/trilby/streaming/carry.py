@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 import torch
@@ -73,16 +74,21 @@ class Loop:
     Attributes:
         start, stop, n: numbers of positions.
         one: after the first piece the positions go one by one.
+        pieces: the lengths of uneven pieces, in place of n; empty: they are even.
     """
 
     stop: int
     n: int
     start: int = 0
     one: bool = False
+    pieces: tuple[int, ...] = ()
 
     @property
     def header(self) -> str:
         """The line that begins the loop."""
+        if self.pieces:
+            ends = list(accumulate(self.pieces, initial=self.start))
+            return f"for t, u in {list(pairwise(ends))}:"
         if self.one:
             firsts = f"[{self.start}, *range({self.start + self.n}, {self.stop})]"
             return f"for t, u in zip({firsts}, range({self.start + self.n}, {self.stop + 1})):"
@@ -91,7 +97,7 @@ class Loop:
     @property
     def end(self) -> str:
         """The position after the last one of a piece."""
-        return "u" if self.one else f"t + {self.n}"
+        return "u" if self.one or self.pieces else f"t + {self.n}"
 
     @property
     def at(self) -> str:
@@ -170,7 +176,8 @@ class Carry:
 
     def following(self, writer: Writer, loop: Loop, more: str = "") -> list[str]:
         """Python that goes on, and collects the results in `parts`."""
-        return self.loop(writer, replace(loop, one=loop.one or self.one), more)
+        one = loop.one or (self.one and not loop.pieces)
+        return self.loop(writer, replace(loop, one=one), more)
 
     def one_by_one(self) -> "Carry":
         """The same where a call that continues takes one position only."""

@@ -63,6 +63,9 @@ def by_methods(
         n = (exactly or over.n) if wide else 1
         axis = f"[:, t:t + {n}]" if wide or keep_time else "[:, t]"
         name = chunk if wide else step
+        if wide and over.pieces and step is None:
+            return [over.header, f"    y, past = f.{chunk}({write.listed(over.at)}past)",
+                    "    parts.append(y)"]  # fmt: skip
         return [
             f"for t in range({over.start}, {over.stop}, {n}):",
             *([f"    u = t + {n}"] if over.one and more else []),

@@ -205,10 +205,9 @@ def _reproduce(script: Script) -> list[str]:
     """Whole, and piece after piece."""
     if script.witness.edit:
         return edited_lines(script)
-    n = max(script.witness.pieces[0], 1) if script.witness.pieces else 1
     print_ = "print((a - torch.cat(parts, 1)).abs().max())  # rounding, if it resumes"
     again = 2 if script.witness.start == EMPTIED else 1
-    stream = script.stream(n) * again
+    stream = script.stream(script.witness.pieces or (1,) * script.setting.T) * again
     return [*script.carry.before, f"a = {script.call()}", *stream, print_]
 
 

@@ -21,6 +21,7 @@ from ..subjects.module_subject import ModuleSubject
 from ..subjects.user_module import UserModule
 
 MOST = 64  # numbers of a fixed argument that are written out
+MANY = 8  # pieces of a stream that are written out
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,12 @@ class Script:
         """The sequences, each cut by `at` and followed by a comma."""
         return "".join(f"{name}{at}, " for name in self.names)
 
-    def stream(self, n: int) -> list[str]:
-        """Lines that collect what f gives in pieces of n positions in the list `parts`."""
-        return self.carry.lines(self, Loop(self.setting.T, n))
+    def stream(self, pieces: tuple[int, ...]) -> list[str]:
+        """Lines that collect what f gives in pieces of these lengths in the list `parts`."""
+        n = pieces[0]
+        even = {*pieces[:-1]} == {n} and pieces[-1] <= n
+        loop = Loop(self.setting.T, n, pieces=() if even or len(pieces) > MANY else pieces)
+        return self.carry.lines(self, loop)
 
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""
