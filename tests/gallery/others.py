@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import trilby
-from tests.gallery.plain import Given, given, picked
+from tests.gallery.plain import Given, given, picked, restart
 from trilby.gallery import GALLERY, LAWS, Exhibit
 
 FOUND, CONTENT, NO, NEAR = "found", "", "-", "near"
@@ -110,7 +110,9 @@ def _battery(exhibit: Exhibit) -> Iterator[Callable[[], Any]]:
             yield lambda keys=keys: pt.assert_padding_invariant(exhibit.make().eval(), x, **keys)
     if "carry" in exhibit.how:
         stream, start = _streamed(exhibit, module)
+        keywords = exhibit.how["carry"][1]
         sizes = (1,) if exhibit.how["carry"][0] == "by_methods" else (1, 7, 32)
+        sizes = (keywords["exactly"],) if "exactly" in keywords else sizes
         full = lambda x: picked(module(x))
         yield lambda: pt.assert_streaming_equivalent(
             full, stream, what.tensors()[0], init_state=start, chunk_sizes=sizes
@@ -122,6 +124,11 @@ def _streamed(exhibit: Exhibit, module: Any) -> tuple[Callable[..., Any], Callab
     how, keywords = exhibit.how["carry"]
     if how == "by_cache":
         return lambda x, c: (module(x, cache=c), c), getattr(module, keywords["start"])
+    if how == "by_module":
+        return lambda x, s: (module(x), s), lambda: restart(module, keywords["reset"], 2)
+    if how == "by_methods" and (keywords.get("exactly") or keywords.get("keep_time")):
+        way = module.chunk if keywords.get("exactly") else module.step
+        return way, lambda: module.init_state(2)
     if how == "by_methods":
 
         def one(x: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -28,7 +28,7 @@ class Kept:
         self.held = held
 
     def __deepcopy__(self, _memo: Any) -> "Kept":
-        return self  # nobody writes into it: it is copied when it is put into the module
+        return self  # it is not written into: a copy of it is put into the module
 
     def cast(self, dtype: torch.dtype) -> "Kept":
         """The same with real numbers in another dtype."""

@@ -20,7 +20,7 @@ from .law import Law
 from .mixer_sizes import in_float64
 from .module_sizes import LENGTHS, WIDE, at_lengths, in_modes, own
 
-EMPTIED = "an emptied state"
+EMPTIED, LEFT = "an emptied state", "state not emptied"
 FAR = 2**24  # where a float32 counter stops counting
 
 
@@ -51,7 +51,8 @@ def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
             found = found.at(start=name, pieces=lengths)
             if found.broken:
                 cause = _cause if subject.state_is_contract else _observed
-                yield replace(found, kind=cause(subject, setting, lengths))
+                kind = LEFT if name == EMPTIED else cause(subject, setting, lengths)
+                yield replace(found, kind=kind)
             yield found
     if not subject.state_is_contract:
         yield from edited(subject, setting)

@@ -116,6 +116,8 @@ class ModuleSubject(Subject):
         """Nothing, and a past; nothing alone where it cannot continue, which `resumes` reports."""
         if setting.mode == "masked" or self.masked_only:
             return [None]  # a mask is as long as the past and the sequence, which none here is
+        if setting.T % self.multiple:
+            return [None]
         try:
             past = self.past(setting)
         except Exception:
@@ -244,14 +246,11 @@ class ModuleSubject(Subject):
             return None
         return self._cast(carry.again(self.target, self.past(setting), setting.B))
 
-    def ended(self, B: int) -> None:
-        """What is called between two sequences by who keeps the state inside the module."""
+    def ended(self) -> None:
+        """A state inside the module is not kept; that it can be emptied is for `resumes` to say."""
         carry = self.user.example.carry
         if carry is not None and carry.inside:
-            if carry.again is None:
-                self.undo()
-            else:
-                carry.begin(self.target, B)
+            self.undo()
 
     @property
     def multiple(self) -> int:

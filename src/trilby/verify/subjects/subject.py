@@ -144,8 +144,8 @@ class Subject:
         """The first state of a second stream, if that is not the one of the first; else None."""
         return None
 
-    def ended(self, _B: int) -> None:
-        """Called between two sequences: empties a state that is kept in the subject."""
+    def ended(self) -> None:
+        """Called between two sequences: empties a state that the user said is kept inside."""
 
     @property
     def multiple(self) -> int:
