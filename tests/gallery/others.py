@@ -110,8 +110,8 @@ def _battery(exhibit: Exhibit) -> Iterator[Callable[[], Any]]:
             yield lambda keys=keys: pt.assert_padding_invariant(exhibit.make().eval(), x, **keys)
     if "carry" in exhibit.how:
         stream, start = _streamed(exhibit, module)
-        keywords = exhibit.how["carry"][1]
-        sizes = (1,) if exhibit.how["carry"][0] == "by_methods" else (1, 7, 32)
+        how, keywords = exhibit.how["carry"]
+        sizes = (1,) if how == "by_methods" and "chunk" not in keywords else (1, 7, 32)
         sizes = (keywords["exactly"],) if "exactly" in keywords else sizes
         full = lambda x: picked(module(x))
         yield lambda: pt.assert_streaming_equivalent(
@@ -125,10 +125,14 @@ def _streamed(exhibit: Exhibit, module: Any) -> tuple[Callable[..., Any], Callab
     if how == "by_cache":
         return lambda x, c: (module(x, cache=c), c), getattr(module, keywords["start"])
     if how == "by_module":
-        return lambda x, s: (module(x), s), lambda: restart(module, keywords["reset"], 2)
-    if how == "by_methods" and (keywords.get("exactly") or keywords.get("keep_time")):
-        way = module.chunk if keywords.get("exactly") else module.step
-        return way, lambda: module.init_state(2)
+        other: Any = exhibit.make().eval()  # the module itself gives the whole
+        return lambda x, s: (other(x), s), lambda: restart(other, keywords["reset"], 2)
+    if how == "by_methods" and "chunk" in keywords:
+        several = getattr(module, keywords["chunk"])
+        one = several if "exactly" in keywords else module.step
+        return lambda x, s: (one if x.shape[1] == 1 else several)(x, s), lambda: module.init_state(
+            2
+        )
     if how == "by_methods":
 
         def one(x: Tensor, state: Any) -> tuple[Tensor, Any]:
