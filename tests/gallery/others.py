@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 import trilby
-from tests.gallery.plain import Given, given, picked, restart
+from tests.gallery.plain import Given, given, picked
+from tests.gallery.plain_streams import restart
 from trilby.gallery import GALLERY, LAWS, Exhibit
 
 FOUND, CONTENT, NO, NEAR = "found", "", "-", "near"

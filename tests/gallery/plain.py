@@ -5,14 +5,14 @@ with what it saw, in the words of the labels where it can tell.
 """
 
 import copy
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tests.gallery.plain_streams import continued, edited, joined
 from trilby.gallery import Exhibit
 
 EXACT = torch.float64
@@ -198,68 +198,10 @@ def resumes(exhibit: Exhibit) -> str:
             for _ in range(2):  # a state inside the module is emptied in between
                 if gap(torch.cat(list(joined(exhibit, module, what, lengths)), 1), whole) > NEAR:
                     return "pieces differ"
-    return _edited(exhibit, module, what.tensors()[0]) if how == "by_cache" else ""
-
-
-def _edited(exhibit: Exhibit, module: Any, x: Tensor) -> str:
-    """A cache that is cropped, or whose rows are swapped, against one that was made so."""
-    new = getattr(module, exhibit.how["carry"][1]["start"])
-    module.requires_grad_(False)
-    edits = dict(crop=(6, x), reorder_cache=(torch.tensor([1, 0]), x.flip(0)))
-    for method, (value, rows) in edits.items():
-        edited, plain = new(), new()
-        if hasattr(edited, method):
-            module(x[:, : 10 if method == "crop" else 6], cache=edited)
-            getattr(edited, method)(value)
-            module(rows[:, :6], cache=plain)
-            tail = rows[:, 6:].flip(1)
-            if gap(module(tail, cache=edited), module(tail, cache=plain)) > NEAR:
+        for method, a, b in edited(exhibit, module, what.tensors()[0]) if how == "by_cache" else ():
+            if gap(a, b) > NEAR:
                 return f"{method} differs"
     return ""
-
-
-def joined(exhibit: Exhibit, module: Any, what: Given, lengths: Any) -> Iterator[Tensor]:
-    """Piece after piece, by the way that the label tells."""
-    how, keywords = exhibit.how["carry"]
-    start, state = 0, None
-    if how == "by_cache":
-        state = getattr(module, keywords["start"])()
-    elif how == "by_methods":
-        state = module.init_state(what.tensors()[0].shape[0])
-    elif how == "by_module":
-        restart(module, keywords["reset"], len(what.tensors()[0]))
-    for length in lengths:
-        piece = what.cut(start, start + length)
-        start += length
-        if how == "by_module":
-            yield module(*piece.args)
-        elif how == "by_methods" and (keywords.get("exactly") or keywords.get("keep_time")):
-            x = piece.tensors()[0]
-            name = keywords["chunk"] if length > 1 else "step"
-            for part in x.split(keywords.get("exactly", length), 1):
-                y, state = getattr(module, name)(part, state)
-                yield y
-        elif how == "by_methods":
-            steps = []
-            for t in range(length):
-                y, state = module.step(piece.tensors()[0][:, t], state)
-                steps.append(y)
-            yield torch.stack(steps, 1)
-        elif how == "by_cache":
-            yield module(*piece.args, cache=state)
-        elif how == "by_past":
-            result = module(*piece.args, past_key_values=state, use_cache=True)
-            state = result.past_key_values
-            yield result.logits
-        else:
-            y, state = module(*piece.args, state=state)
-            yield y
-
-
-def restart(module: Any, reset: str, B: int) -> None:
-    """Call a method with B, if it takes it."""
-    way = getattr(module, reset)
-    way(B) if inspect.signature(way).parameters else way()
 
 
 def isolated(exhibit: Exhibit) -> str:
@@ -300,26 +242,9 @@ def padding(exhibit: Exhibit) -> str:
                     return "not finite"
                 if gap(y[0, real], whole[0]) > NEAR:
                     return "padding"
-                if "carry" in exhibit.how and _continued(exhibit, module, both, mask) > NEAR:
+                if "carry" in exhibit.how and gap(*continued(exhibit, module, both, mask)) > NEAR:
                     return "padding in a stream"
     return ""
-
-
-def _continued(exhibit: Exhibit, module: Any, both: Tensor, mask: Tensor) -> float:
-    """A prompt with pads and four more positions, one by one; against row 0 alone."""
-    name, by_cache = exhibit.how["padding"], exhibit.how["carry"][0] == "by_cache"
-    real, tail = mask[0].bool(), both[:, :4].clone()
-    outs = []
-    for x, m in ((both, mask), (both[:1, real], mask[:1, real])):
-        state, more = (module.empty() if by_cache else None), m
-        for piece in (x, *tail[: len(x)].split(1, 1)):
-            more = m if piece is x else torch.cat([more, torch.ones(len(x), 1)], 1)
-            if by_cache:
-                y = module(piece, cache=state, **{name: more})
-            else:
-                y, state = module(piece, state=state, **{name: more})
-        outs.append(y[0])
-    return gap(*outs)
 
 
 def _spoiled(module: nn.Module, x: Tensor, more: dict[str, Any], real: slice) -> bool:

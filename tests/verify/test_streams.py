@@ -12,7 +12,7 @@ from trilby.cli.target import PAST
 from trilby.errors import CallError
 from trilby.gallery.blocks import CachedAttention, CarriedScan, Keys, Scan, clock, recur
 from trilby.gallery.streams import EditedKeys
-from trilby.streaming import by_cache, by_methods, by_module, by_past, by_prefix
+from trilby.streaming import by_cache, by_methods, by_module, by_past, by_prefix, by_state
 
 X = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
 
@@ -302,3 +302,36 @@ def test_the_cache_of_a_library_is_edited(method, monkeypatch):
     monkeypatch.setattr(transformers.DynamicCache, method, lambda *_: None)
     kind = "crop wrong" if method == "crop" else ("rows wrong", "raises")
     assert judged(model, carry, **how).kind in kind
+
+
+class Masked(CarriedScan):
+    """A recurrence whose mask is that of the call, or the last of all positions so far."""
+
+    def __init__(self, piece, fault=""):
+        super().__init__()
+        self.piece, self.fault = piece, fault
+
+    def forward(self, x, state=None, mask=None):
+        a, b = self.parts(x)
+        if mask is not None:
+            if self.piece and mask.shape[1] != x.shape[1]:
+                raise ValueError("a mask of the call is expected")
+            real = (mask[:, : x.shape[1]] if self.fault == "first" else mask[:, -x.shape[1] :]) > 0
+            a, b = torch.where(real[..., None], a, 1), b * real[..., None]
+        h, last = recur(a, b, self.zeros(x) if state is None else state)
+        return self.out(h), last
+
+
+@pytest.mark.parametrize("piece", [False, True])
+def test_a_padded_prompt_is_continued_with_either_mask(piece):
+    verdict = judged(Masked(piece), by_state(), "padding", padding="mask")
+    assert verdict, verdict.sentence
+    assert "no prefill" not in verdict.sentence
+
+
+def test_the_mask_of_other_positions_is_named_and_shown(capsys):
+    module = Masked(False, "first")  # a token after the prompt gets the mask of the first ones
+    verdict = judged(module, by_state(), "padding", padding="mask")
+    assert verdict.kind == "padding in a stream"
+    assert "after a prompt with" in verdict.sentence
+    assert shown(verdict, module, capsys) > 1e-4
