@@ -1,4 +1,4 @@
-"""Streams of exhibits in plain torch: in pieces, after an edit of the cache, after a padded prompt."""
+"""Streams of exhibits in plain torch: in pieces, with an edited cache, after a padded prompt."""
 
 import inspect
 from collections.abc import Iterator
