@@ -21,14 +21,16 @@ from . import (
     sound_attention,
     sound_casts,
     sound_mixers,
+    sound_streams,
     states,
     statistics,
+    streams,
 )
 from .exhibit import LAWS, Exhibit
 
 _FAMILIES = (
-    repeats, paths, masks, statistics, routing, convolutions, chunks, caches, states, batches,
-    padding, packing, gradients, numerics, inputs,
+    repeats, paths, masks, statistics, routing, convolutions, chunks, caches, states, streams,
+    batches, padding, packing, gradients, numerics, inputs,
 )  # fmt: skip
 _LABELLED = [exhibit for family in _FAMILIES for exhibit in family.EXHIBITS]
 
@@ -43,6 +45,7 @@ SOUND: dict[str, Exhibit] = {
         sound_attention.EXHIBITS,
         sound_mixers.EXHIBITS,
         sound_casts.EXHIBITS,
+        sound_streams.EXHIBITS,
         inputs.RIGHT,
     )
     for exhibit in exhibits

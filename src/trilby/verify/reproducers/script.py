@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...streaming import Carry, Loop
 from ..comparing.finding import Finding
 from ..comparing.witness import Witness
 from ..copies.owning import Owning
@@ -24,6 +25,7 @@ from ..subjects.user_module import UserModule
 
 MOST = 64  # numbers of a fixed argument that are written out
 FEW = 16  # numbers that are written out of what goes along with the rows
+MANY = 8  # pieces of a stream that are written out
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Script:
         user: the user's module.
         setting: where the law is broken.
         found: how it is broken.
-        picked: Python that follows a call to pick the sequence from its result.
+        pick: Python that follows a call to pick the sequence from its result, as it lies there.
         result: how that sequence lies.
         rank: how many axes it has, those of the call.
     """
@@ -42,7 +44,7 @@ class Script:
     user: UserModule
     setting: Setting
     found: Finding
-    picked: str
+    pick: str
     result: Layout
     rank: int
 
@@ -84,7 +86,12 @@ class Script:
 
     def read(self, result: str) -> str:
         """The sequence [B, T, ...] that is picked from a result."""
-        return self.result.judged_in_python(f"{result}{self.picked}", self.rank)
+        return self.result.judged_in_python(f"{result}{self.pick}", self.rank)
+
+    @property
+    def picked(self) -> str:
+        """Python that follows a call to pick the sequence [B, T, ...] from its result."""
+        return self.read("")
 
     def rewrite(self, where: str) -> list[str]:
         """Lines that rewrite a part of every sequence, and what goes along with whole rows."""
@@ -104,20 +111,36 @@ class Script:
             lines.append(f"{part} = torch.{fresh}")
         return lines
 
-    def stream(self, n: int) -> list[str]:
-        """Lines that collect what f gives in pieces of n positions in the list `parts`."""
-        carry = self.user.example.carry
-        assert carry is not None
+    @property
+    def target(self) -> Any:
+        """What f is."""
+        return self.user.target
 
-        def piece(given: str | None, at: str = "", of: str = "", pick: bool = False) -> str:
-            if of:
-                return self.read(of)
-            if given is None:
-                return "".join(f"{name}{at}, " for name in self.names)
-            called = f"f({self._arguments(f'[:, t:t + {n}]', given)})"
-            return self.read(called) if pick else called
+    @property
+    def rows(self) -> int:
+        """B."""
+        return self.setting.B
 
-        return carry.lines(piece, self.setting.T, n, self.setting.B)
+    @property
+    def carry(self) -> Carry:
+        """How state is kept between calls."""
+        assert self.user.example.carry is not None
+        return self.user.example.carry
+
+    def invocation(self, at: str, *given: str) -> str:
+        """A call of a stream, without what picks its sequence."""
+        return f"f({self._arguments(at, *filter(None, given))})"
+
+    def listed(self, at: str) -> str:
+        """The sequences, each cut by `at` and followed by a comma."""
+        return "".join(f"{name}{at}, " for name in self.names)
+
+    def stream(self, pieces: tuple[int, ...]) -> list[str]:
+        """Lines that collect what f gives in pieces of these lengths in the list `parts`."""
+        n = pieces[0]
+        even = {*pieces[:-1]} == {n} and pieces[-1] <= n
+        loop = Loop(self.setting.T, n, pieces=() if even or len(pieces) > MANY else pieces)
+        return self.carry.lines(self, loop)
 
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""

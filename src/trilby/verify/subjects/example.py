@@ -92,6 +92,12 @@ class Example:
         return tuple(p[0] if len(p) == 1 else p for p in self.paths)
 
     @property
+    def plain(self) -> bool:
+        """Whether each sequence is an argument, and is a tensor of real numbers [B, T, ...]."""
+        whole = all(len(path) == 1 for path in self.paths)
+        return whole and all(layout == Layout() for layout in self.layouts)
+
+    @property
     def numpy(self) -> bool:
         """Whether the call takes numpy arrays, through which no gradient goes."""
         return any(layout.numpy for layout in self.layouts)

@@ -47,6 +47,11 @@ def prepared(target: Any, example: Any, asked: Asked | None = None) -> UserModul
     target = owning(target, name)
     _present(target, name)
     read = read_example(target, example, asked)
+    if asked.carry is not None and "()" in asked.carry.told and not read[0].plain:
+        raise CallError(
+            f"check: carry={asked.carry.told} hands over parts of sequences [B, T, ...], and those "
+            f"of {name} lie otherwise; wrap its methods"
+        )
     padding = asked.padding if isinstance(asked.padding, str) else None
     found = UserModule(name, target, read[0], padding, asked.documents)
     found.uncopied, found.from_factory = _why_uncopied(target), made
