@@ -7,6 +7,7 @@ from torch import nn
 
 import trilby
 from trilby.errors import CallError
+from trilby.streaming import by_methods, by_state
 from trilby.verify.sizes import Setting
 from trilby.verify.subjects.prepare import prepared
 from trilby.verify.subjects.reading import Asked
@@ -82,6 +83,18 @@ class Padded(nn.Module):
         return (self.embed(ids) * real).cumsum(1) / real.cumsum(1).clamp(min=1)
 
 
+class Summed(nn.Module):
+    """A running sum of [B, C, T] with a state; `bug` loses it. A memory goes along."""
+
+    def __init__(self, bug=False):
+        super().__init__()
+        self.bug = bug
+
+    def forward(self, x, memory, state=None):
+        y = x.cumsum(-1) + (0 if state is None or self.bug else state)
+        return y + memory.sum(1)[..., None], y[..., -1:]
+
+
 def judged(subject, example, **how):
     how = dict(effort="quick", laws=["causal", "isolated", "sound"]) | how
     return trilby.check(subject, example, **how)
@@ -104,6 +117,7 @@ RIGHT = [
     (TimeFirst(), torch.randint(0, 9, (16, 2)), dict(time_axis=0)),
     (nn.GRU(8, 8), x(16, 2, 8), dict(time_axis=0, laws=["isolated"])),
     (Padded(), torch.randint(0, 9, (2, 16)), dict(padding=0, laws=["padding", "causal"])),
+    (Summed(), (x(2, 8, 16), memory()), dict(time_axis=2, carry=by_state(), laws=["resumes"])),
 ]
 
 
@@ -125,6 +139,8 @@ WRONG = [
     (lambda x: x.flip(1).abs() + x, x(dtype=torch.complex64), {}, "causal", "leak"),
     (Convolved(1), x(2, 8, 16), dict(time_axis=2), "causal", "leak"),
     (TimeFirst(1), torch.randint(0, 9, (16, 2)), dict(time_axis=0), "causal", "leak"),
+    (Summed(True), (x(2, 8, 16), memory()),
+     dict(time_axis=2, carry=by_state(), laws=["resumes"]), "resumes", "state lost"),
     (Padded(True), torch.randint(0, 9, (2, 16)), dict(padding=0, laws=["padding"]),
      "padding", "padding"),
 ]  # fmt: skip
@@ -215,6 +231,8 @@ def test_a_note_where_nothing_is_read_along_time_and_all_along_another_axis():
         (remembers, (x(), memory()), dict(fixed=("memry",)),
          "fixed names 'memry', but the call of remembers has no such argument among x, memory"),
         (Padded(), x(), dict(padding=0), "padding is 0, a token, but no sequence of the example"),
+        (Convolved(), x(2, 8, 16), dict(time_axis=2, carry=by_methods()),
+         "carry=step() hands over parts of sequences [B, T, ...], and those of Convolved.forward"),
         (Padded(), x(), dict(padding=True), "padding is True, expected the keyword of a mask"),
         (Convolved(), x(), dict(time_axis="T"), "time_axis is 'T', expected an axis, e.g. 2"),
         (Convolved(), x(), dict(time_axis=5), "time_axis is 5, but x has the axes 0 to 2"),

@@ -33,6 +33,4 @@ def laid(target: Any, example: Example, sequences: tuple[Tensor, ...]) -> Call:
         args, kwargs = example.filled(sequences)
         return Call(target, args, kwargs, example.slots, example.read)
     n = len(example.paths)
-    return Laid(
-        target, [*sequences[:n]], {}, tuple(range(n)), example.read, example, sequences[n:]
-    )
+    return Laid(target, [*sequences[:n]], {}, tuple(range(n)), example.read, example, sequences[n:])
