@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..shapes import finest
 from .fade import fade, faded
 
 
@@ -84,14 +85,17 @@ def chunked(
 ) -> tuple[list[Tensor], Tensor]:
     """Chunks of `size` positions one after the other: their outputs, and the state after the last.
 
+    Inside it is float64 where the device has it: what is written cancels what it erases, and small
+    gradients would lose their digits, the more the longer a chunk is.
+
     Args:
         see: `seen`, or what takes its place for other gates.
         sequences: q, k, v, beta, g as of `grouped`, time on axis 3.
         h: the state before them, as of `grouped`.
     """
-    y = []
+    y, dtype, h = [], h.dtype, h.to(finest(h.device))
     for start in range(0, sequences[0].shape[3], size):
-        q, k, v, beta, g = (x[:, :, :, start : start + size] for x in sequences)
+        q, k, v, beta, g = (x[:, :, :, start : start + size].to(h.dtype) for x in sequences)
         now, h = renewed(see(q, k, g), v, beta, h)
-        y.append(now)
-    return y, h
+        y.append(now.to(dtype))
+    return y, h.to(dtype)

@@ -27,7 +27,9 @@ first document of a row when a call begins, and to the last one when it ends. Tw
 the state equal one call.
 
 Everything is computed in float32, and in float64 for float64. The state has the same dtype.
-Autocast has no effect. The decay comes first: a position reads, erases and writes what is left.
+`matrix` and `chunk` are float64 inside where the device has it: between the positions of a triangle
+what is written cancels what it erases, and float32 would lose small gradients. Autocast has no
+effect. The decay comes first: a position reads, erases and writes what is left.
 `g = -inf` is a reset: the past has exactly no effect. Nothing is clamped: g may be above 0, and
 beta may be anything. With keys of length 1 a beta from 0 to 2 keeps the memory bounded (above 1 it
 overshoots: the eigenvalue 1 - beta is negative); what grows is infinite beyond the largest number
@@ -48,13 +50,13 @@ import torch
 from torch import Tensor
 
 from ..algebra import scan as prefixes
-from ..algebra.delta import chunked, erased, renewed, seen
+from ..algebra.delta import chunked, erased, seen
 from ..algebra.groups import grouped, ungrouped
 from ..card import Mixer, Weights
 from ..contract import WIDE, Contract
 from ..errors import FormError, ShapeError
 from ..kernels import ops
-from ..shapes import unmixed
+from ..shapes import finest, unmixed
 
 State = Tensor
 """The memory after a position: [B, H, K, V], float64 for float64 sequences, else float32."""
@@ -131,12 +133,10 @@ def matrix(
 
     Cost: time O(B H T^2 (K + V)), memory O(B H T^2).
     """
-    q_, k_, v_, beta_, g_, h = _start("delta.matrix", q, k, v, beta, g, state, documents)
-    if not q.shape[1]:
-        return ungrouped([], v, h)
+    *sequences, h = _start("delta.matrix", q, k, v, beta, g, state, documents)
     with unmixed(q):
-        y, h = renewed(seen(q_, k_, g_), v_, beta_, h)
-    return ungrouped([y], v, h)
+        y, h = chunked(seen, sequences, h, max(1, q.shape[1]))  # all positions are one chunk
+    return ungrouped(y, v, h)
 
 
 def scan(
@@ -274,7 +274,9 @@ def weights(
     if not q.shape[1]:
         none = v.new_zeros(h.shape[0], h.shape[1] * h.shape[2], 0, 0)
         return Weights(none, ungrouped([], v, h)[0])
-    one = torch.eye(q.shape[1], dtype=h.dtype, device=h.device)
+    fine = finest(h.device)
+    q_, k_, beta_, g_, h = (x.to(fine) for x in (q_, k_, beta_, g_, h))
+    one = torch.eye(q.shape[1], dtype=fine, device=h.device)
     with unmixed(q):
         at = seen(q_, k_, g_)
         wei = (at.qk @ erased(at, beta_, one)).expand(*h.shape[:3], -1, -1)
