@@ -55,15 +55,15 @@ def _gradient(inputs: Some, seeds: Some) -> Some:
 
 def _gradients(dy: Tensor, dstate: Tensor, *inputs: Tensor) -> Some:
     """The gradients in torch operations, which have gradients themselves."""
-    _, back = vjp(_in_torch, *inputs)
+    back = vjp(_in_torch, *inputs)[1]
     return back((dy, dstate))
 
 
 def _tangent(given: Some, tangents: Some) -> Pair:
     """What the results move by: the gradient is linear in its seeds, and this is its transpose."""
     moved = [torch.zeros_like(x) if d is None else d for x, d in zip(given, tangents, strict=True)]
-    results, back = vjp(_in_torch, *given)
-    _, forth = vjp(back, tuple(torch.zeros_like(x) for x in results))
+    results, back = vjp(_in_torch, *given)[:2]
+    forth = vjp(back, tuple(torch.zeros_like(x) for x in results))[1]
     return forth(tuple(moved))[0]
 
 
@@ -79,7 +79,7 @@ def _backward_fake(_dy: Tensor, _dstate: Tensor, *inputs: Tensor) -> Some:
 
 
 def _backward_gradient(inputs: Some, seeds: Some) -> Some:
-    _, back = vjp(_gradients, *inputs)
+    back = vjp(_gradients, *inputs)[1]
     return back(tuple(seeds))
 
 
