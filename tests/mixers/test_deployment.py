@@ -228,6 +228,36 @@ def test_without_a_compiler_torch_runs_and_says_so_once(mixer, monkeypatch):
     assert torch.equal(compiled(*given), y)
 
 
+def test_a_check_does_not_judge_a_form_that_cannot_run_here(monkeypatch):
+    monkeypatch.setattr(ops, "NO_COMPILER", "numba is not installed: pip install numba")
+    few = dict(laws=["repeats", "resumes"], effort="quick")
+    report = trilby.check(trilby.mean, forms=["step", "fused"], **few)
+    assert {(v.subject, v.outcome) for v in report} == {
+        ("mean.step", "holds"), ("mean.fused", "not run")
+    }  # fmt: skip
+    (line,) = (line for line in str(report).splitlines() if "mean.fused" in line)
+    why = "mean.fused: x needs a kernel, and numba is not installed: pip install numba"
+    assert line.startswith(f"mean.fused skipped: it cannot run here: {why}")
+    assert not trilby.check(trilby.mean, forms=["fused"], **few)
+
+    def broken(x, state=None, documents=None):
+        raise ValueError("a fault")
+
+    monkeypatch.setitem(trilby.mean.forms, "step", broken)
+    (verdict, _) = trilby.check(trilby.mean, forms=["step"], **few)
+    assert (verdict.outcome, verdict.kind) == ("broken", "raises")
+
+
+@pytest.mark.parametrize("T", [1, 3])
+@pytest.mark.parametrize("name", trilby.mean.forms)
+def test_a_count_that_was_not_looked_at_gives_numbers_and_no_error(name, T, monkeypatch):
+    monkeypatch.setattr("trilby.shapes.READ", ("elsewhere",))
+    state = trilby.mixers.mean.State(torch.ones(1, 2, dtype=torch.float64), torch.tensor([-1]))
+    y, after = trilby.mean(torch.ones(1, T, 2), state, form=name)
+    assert not y[:, 0].isfinite().any()  # 2 / 0
+    assert after.count.tolist() == [T - 1]
+
+
 def test_an_operator_says_why_its_kernel_cannot_run(monkeypatch):
     from trilby.env import no_compiler
     from trilby.kernels.ops.operator import _launch

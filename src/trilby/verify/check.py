@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 import torch
 
 from ..card import Mixer
-from ..errors import CallError
+from ..errors import CallError, FormError, KernelError
 from ..shown.progress import Progress, progress
 from ..streaming import Carry
 from .comparing.finding import Finding
@@ -25,6 +25,7 @@ from .subjects.module_subject import ModuleSubject
 from .subjects.prepare import prepared
 from .subjects.subject import Subject
 from .subjects.user_module import UserModule
+from .wording import joined_lines
 
 LATE = ("compiles",)  # tried on a module at effort "thorough", or by name: compiling takes seconds
 
@@ -80,8 +81,10 @@ def check(
         CallError: no such law or effort, or a subject or example that cannot be called; the
             module's own error is quoted. FormError: no such form.
 
-    What a form raises is a broken law of that form. A module is copied; one that cannot be copied,
-    or that a function reaches, is put back after every call. Unwrap DDP and FSDP first.
+    What a form raises is a broken law of that form; only one that cannot run on this machine at all
+    (`fused` where there is no compiler) is not judged, and the report says why. A module is copied;
+    one that cannot be copied, or that a function reaches, is put back after every call. Unwrap DDP
+    and FSDP first.
     One check runs at a time. Random generators are seeded, and put back at the end: what other
     threads draw from them meanwhile repeats. Device generators are left alone unless in use.
     Cost: for most small modules 1 s quick, 3 s default, 20 s thorough, for some two or three times
@@ -178,7 +181,7 @@ def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
     ways = list(mixer.forms) if forms is None else list(forms)
     for way in ways:
         mixer.form(way)  # a FormError if there is none
-    subjects = list(mixer_forms(mixer, ways))
+    subjects = [_able(mixer, *pair) for pair in zip(ways, mixer_forms(mixer, ways), strict=True)]
     run.left = sum(len(run.asked(subject)) for subject in subjects)
     for way, subject in zip(ways, subjects, strict=True):
         for law in run.asked(subject):
@@ -187,6 +190,18 @@ def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
             again = f'import trilby\n\nprint({call}, effort="{run.effort}"))'
             run.verdicts[-1] = replace(run.verdicts[-1], reproducer=again)
     return run.report(mixer.name)
+
+
+def _able(mixer: Mixer, way: str, subject: Subject) -> Subject:
+    """The form; if it says that it cannot run on this machine, no law can be run on it."""
+    try:
+        mixer.forms[way](*mixer.drawn(B=1, T=2, C=1))
+    except (FormError, KernelError) as error:
+        why = f"it cannot run here: {joined_lines(error, 300)}"
+        return replace(subject, unable=dict.fromkeys(LAWS, why))
+    except Exception:
+        pass  # a fault, which the laws find
+    return subject
 
 
 def _module(user: UserModule, run: _Run) -> Report:

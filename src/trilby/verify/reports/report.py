@@ -176,7 +176,13 @@ class Report:
 
     def _unrun(self) -> Iterator[Line]:
         """What was not run, and why."""
-        for (law, reason), names in self._skipped().items():
+        idle = self._idle()
+        for name, reason in idle.items():
+            yield line(Span(f"{name} skipped", "dim"), f": {reason}")
+        for (law, reason), every in self._skipped().items():
+            names = [name for name in every if name not in idle]
+            if not names:
+                continue
             whole = len(names) == len(self._subjects()) > FEW
             of = f" (all {len(names)})" if whole else f" ({_short(names)})"
             of = of if len(self._subjects()) > 1 else ""
@@ -193,6 +199,16 @@ class Report:
 
     def _subjects(self) -> list[str]:
         return list(dict.fromkeys(v.subject for v in self.verdicts))
+
+    def _idle(self) -> dict[str, str]:
+        """The subjects on which no law was run for one reason, and the reason."""
+        found: dict[str, str] = {}
+        for name in self._subjects() if len(self._subjects()) > 1 else ():
+            of = [v for v in self.verdicts if v.subject == name]
+            reasons = {v.sentence if v.outcome == "not run" else "" for v in of}
+            if len(of) > 1 and len(reasons) == 1 and "" not in reasons:
+                found[name] = reasons.pop()
+        return found
 
     def _skipped(self) -> dict[tuple[str, str], list[str]]:
         """(law, reason) -> the subjects on which it was not run."""
