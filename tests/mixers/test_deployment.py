@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import threading
 import warnings
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 import trilby
 from tests.mixers.sweep import EVERY, FORMS, FUSED, drawn, fields, floats, like, past
 from trilby.contract import Contract
-from trilby.errors import DocumentError, FormError, KernelError, StateError
+from trilby.errors import CallError, DocumentError, FormError, KernelError, StateError
 from trilby.kernels import ops
 
 WAITED_FOR = ("_local_scalar_dense", "nonzero", "masked_select", "equal")
@@ -149,6 +150,23 @@ def test_a_device_without_float64(mixer, form, dtype, monkeypatch):
 
 def _as(state, dtype):
     return like(state, [t.to(dtype) if t.is_floating_point() else t for t in fields(state)])
+
+
+def test_a_module_on_a_device_without_float64_is_judged_as_a_copy_on_the_cpu(monkeypatch):
+    monkeypatch.setattr("trilby.shapes.COARSE", ("cpu",))
+    model, x = torch.nn.Linear(3, 3), torch.randn(2, 9, 3)
+    few = dict(laws=["causal"], effort="quick")
+    report = trilby.check(model, x, **few)
+    assert report.ok
+    assert "a copy on the CPU was judged, as cpu has no float64" in report.limits
+    assert trilby.check(model, lambda B, T, seed: torch.randn(B, T, 3), **few).ok
+    with pytest.raises(CallError, match="uses a module on cpu, which has no float64; move the"):
+        trilby.check(lambda x: model(x)[:], x, **few)
+    with pytest.raises(CallError, match="same: something is on cpu, which has no float64 to"):
+        trilby.same(model, model, x)
+    model.lock = threading.Lock()
+    with pytest.raises(CallError, match=r"and cannot be copied \(TypeError.*; move the module and"):
+        trilby.check(model, x, **few)
 
 
 class Looks(TorchDispatchMode):

@@ -129,7 +129,7 @@ def read_example(
     Raises:
         CallError: no tensor with a batch and a time axis.
     """
-    made = given(2, 16, 0) if _draws(given) else given
+    made = given(2, 16, 0) if draws(given) else given
     args, kwargs = arguments(made)
     tensors: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
     tensors = [(k, v) for k, v in tensors if isinstance(v, Tensor) and k not in extra]
@@ -141,7 +141,7 @@ def read_example(
         )
     slots = tuple(k for k, v in tensors if v.shape[:2] == lead)
     names = tuple(_names(subject, len(args)).get(k, str(k)) for k in slots)
-    drawer = given if _draws(given) else None
+    drawer = given if draws(given) else None
     fixed = {k: v for k, v in kwargs.items() if k not in extra}
     return Example(args, fixed, slots, names, _picker(output), drawer, carry, vocabulary)
 
@@ -155,7 +155,8 @@ def arguments(made: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (made,), {}
 
 
-def _draws(given: Any) -> bool:
+def draws(given: Any) -> bool:
+    """Whether an example is a function (B, T, seed) that draws the arguments."""
     return callable(given) and not isinstance(given, Tensor | nn.Module)
 
 

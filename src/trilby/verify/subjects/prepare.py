@@ -18,6 +18,7 @@ from ..copies.owning import owning
 from ..process import include
 from ..sizes import Setting
 from ..wording import described, first_line, label
+from .cpu_copy import cpu_copy
 from .example import read_example, signature
 from .module_subject import ModuleSubject
 from .subject import all_real
@@ -53,13 +54,14 @@ def prepared(
         raise CallError(
             f"check: carry is {what(carry)}, expected e.g. by_state('state') of trilby.streaming"
         )
+    target, example, moved = cpu_copy(target, example, name)
     target = owning(target, name)
     _present(target, name)
     extra = tuple(k for k in (padding, documents) if k)
     read = read_example(
         target, example, output=output, carry=carry, vocabulary=vocabulary, extra=extra
     )
-    found = UserModule(name, target, read, padding, documents)
+    found = UserModule(name, target, read, padding, documents, moved=moved)
     found.uncopied, found.from_factory = _why_uncopied(target), made
     _try(found)
     return found

@@ -51,6 +51,7 @@ class UserModule:
         refused_dtypes: dtype -> the exception that it raised.
         uncopied: why it cannot be copied and is put back after each call; empty if it can.
         from_factory: whether a class or a factory without arguments made it.
+        moved: why it is a copy on the CPU; empty if it is not.
         mask: the dtype in which it takes a mask.
     """
 
@@ -66,6 +67,7 @@ class UserModule:
     mask: torch.dtype = torch.bool
     uncopied: str = ""
     from_factory: bool = False
+    moved: str = ""
     _bound: dict[Any, ModuleSubject] = field(default_factory=dict)
     _own: Snapshot | None = None
     _wide: Within | None = None
@@ -270,7 +272,8 @@ class UserModule:
 
     def limits(self) -> list[str]:
         """What it refused, and what was not tried, for the report."""
-        lines = [f"{short(d)}: {why}" for d, why in self.refused_dtypes.items()]
+        lines = [self.moved] * bool(self.moved)
+        lines += [f"{short(d)}: {why}" for d, why in self.refused_dtypes.items()]
         if self.uncopied and isinstance(self.target, nn.Module):
             lines.append(
                 f"it cannot be copied, {self.uncopied}; it is run itself and put back, {ITSELF}"
