@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 from ...errors import CallError
 from ..copies.devices import without_float64
 from ..wording import first_line
-from .example import draws
+from .reading import draws
 
 
 def cpu_copy(target: Any, example: Any, name: str) -> tuple[Any, Any, str]:
