@@ -42,7 +42,7 @@ FORMATS = ("table", "github")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.check/1.")
 @click.pass_context
 def check(ctx: click.Context, target: str, **said: Any) -> None:
-    """Verify TARGET: test it against every law. Exit 1 if a law is broken.
+    """Verify TARGET: test it against every law. Exit 1 if a law is broken or sizes are left out.
 
     TARGET is a mixer (mean), gallery:NAME, package.module:name, path/to/file.py:name (a class, a
     factory or a function), or hf:DIRECTORY, a checkpoint on disk. Loading a module or a file runs
@@ -143,9 +143,14 @@ def _exhibit(name: str) -> Any:
 
 
 def _annotated(report: Any) -> str:
-    """GitHub workflow commands: an error for each broken law, and a notice with the result."""
+    """GitHub workflow commands: an error for each law that is broken or was not tried throughout.
+
+    Then a notice with the result.
+    """
     lines = [f"::error title={v.law}::{v.sentence}" for v in report.failed()]
+    lines += [f"::error title={v.law}::not tried throughout, {v.cut}" for v in report.unfinished()]
     state = "holds" if report else "is broken or was not tested"
+    state = "was not tested at all sizes" if report.unfinished() and not report.failed() else state
     return "\n".join([*lines, f"::notice title=trilby check::{report.mixer} {state}"])
 
 
@@ -161,6 +166,8 @@ def _write(path: Path, report: Any) -> None:
         if verdict.outcome == "broken":
             failed = ElementTree.SubElement(case, "failure", message=verdict.sentence)
             failed.text = verdict.reproducer
-        if verdict.outcome == "not run":
+        if verdict.cut and verdict.outcome != "broken":  # the law is not known to be broken
+            ElementTree.SubElement(case, "error", message=verdict.cut)
+        elif verdict.outcome == "not run":
             ElementTree.SubElement(case, "skipped", message=verdict.sentence)
     path.write_bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))

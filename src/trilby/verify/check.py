@@ -26,6 +26,7 @@ from .subjects.prepare import prepared
 from .subjects.subject import Subject
 from .subjects.user_module import UserModule
 
+QUICKER = "for ok give a quicker example, e.g. of fewer rows"
 LATE = ("compiles",)  # tried on a module at effort "thorough", or by name: compiling takes seconds
 
 
@@ -74,7 +75,8 @@ def check(
         vocabulary: how many tokens there are; None: one more than the largest of the example.
 
     Returns:
-        A report that is true where every law that was run holds, and at least one was run.
+        A report that is true where every law that was run holds, at all the sizes that its page
+        promises, and at least one was run. Where time did not allow all of them it says so.
 
     Raises:
         CallError: no such law or effort, or a subject or example that cannot be called; the
@@ -160,7 +162,7 @@ class _Run:
         self.shown.say(f"check: {law} on {subject.name}, {left}")
         self.left -= 1
         verdict = judge(subject, LAWS[law], settings, self.clock, explain)
-        if verdict.ok and cut:
+        if verdict.outcome == "holds" and cut:
             verdict = replace(verdict, cut="; ".join(filter(None, (verdict.cut, cut))))
         if law in self.waived and verdict.outcome == "broken":
             sentence = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
@@ -205,12 +207,18 @@ def _module(user: UserModule, run: _Run) -> Report:
 
 
 def _cut(law: str, effort: str, user: UserModule) -> str:
-    """Which lengths a law would have tried if a call were quicker; empty if it tried them all."""
+    """Which lengths a law would have tried if a call were quicker, and why; empty if all of them.
+
+    A length that the module refuses is not among them.
+    """
     if not user.left_out:
         return ""
     able = replace(user, lengths=tuple(sorted({*user.lengths, *user.left_out})))
     missing = {s.T for s in LAWS[law].module_settings(effort, able)} - {*user.lengths}
-    return f"T {' '.join(map(str, sorted(missing)))} left out" if missing else ""
+    if not missing:
+        return ""
+    why = next(iter(user.left_out.values()))
+    return f"T {' '.join(map(str, sorted(missing)))} {why}; {QUICKER}"
 
 
 def _explained(user: UserModule, subject: ModuleSubject) -> Explain:

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 
 import torch
 
@@ -12,12 +13,12 @@ from .comparing.finding import Finding, NotRun
 from .comparing.witness import Witness
 from .laws import Law
 from .reports.verdict import Verdict
-from .sizes import Setting, smaller
+from .sizes import SPLIT, Setting, smaller
 from .subjects.subject import Subject
 from .wording import first_line, joined_lines
 
+LONGER = "for ok give a longer seconds="
 NOT_HERE = "and not in the dtype that it runs in"
-SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
 
 
 Shown = Callable[[Law, Setting, Finding], str]
@@ -79,7 +80,8 @@ def judge(
     if not done and clock.limit is None:
         return _not_run(subject, law, "there was nothing to compare")
     if not done:
-        return _not_run(subject, law, f"the time limit of {clock.limit:g} s was reached")
+        reached = f"the time limit of {clock.limit:g} s was reached"
+        return replace(_not_run(subject, law, reached), cut=f"not tried, {reached}; {LONGER}")
     return _held(subject, law, settings[:done], settings[done:], found)
 
 
@@ -109,7 +111,7 @@ def _held(
         if one.note:
             units[one.note] = max(units.get(one.note, 0.0), one.units)
     notes = [f"{note}, {most:.2g} units" if most else note for note, most in units.items()]
-    cut = f"the time limit left {len(left)} sizes, from {left[0]}" if left else ""
+    cut = f"the time limit left {len(left)} sizes, from {left[0]}; {LONGER}" if left else ""
     notes += [cut] if cut else []
     counted = f"holds in {len(found)} comparisons at {len(settings)} sizes"
     return Verdict(

@@ -13,7 +13,7 @@ OUTCOMES = ("holds", "broken", "not run")
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """One law applied to one subject. True only where the law was run and holds.
+    """One law applied to one subject. True only where it holds at all sizes that were to be tried.
 
     Attributes:
         subject: what was judged, e.g. "mean.chunk".
@@ -28,7 +28,7 @@ class Verdict:
         detail: lines that a report shows below the sentence: the measured triangle of a leak.
         notes: what a reader should know beside the sentence; where nothing is broken it has them
             too.
-        cut: which sizes that the law's page promises were not tried; empty if all of them were.
+        cut: which sizes that the law's page promises were not tried, and why; empty if all were.
         witness: where the fault shows, as data; empty unless a law is broken.
 
     >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))
@@ -56,8 +56,8 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the law was run and holds."""
-        return self.outcome == "holds"
+        """Whether the law holds, and was tried at all sizes that its page promises."""
+        return self.outcome == "holds" and not self.cut
 
     @property
     def mark(self) -> str:
