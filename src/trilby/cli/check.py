@@ -13,6 +13,7 @@ from .target import drawn, loaded, usual
 from .words import unknown
 
 FORMATS = ("table", "github")
+OF_MODULES = ("output", "padding", "documents", "lookahead")
 
 
 @click.command()
@@ -30,6 +31,9 @@ FORMATS = ("table", "github")
 @click.option("--output", help="Name of the output that is the sequence.")
 @click.option("--padding", help="Keyword of the padding mask [B, T].")
 @click.option("--documents", help="Keyword of the packed documents.")
+@click.option(
+    "--lookahead", type=click.IntRange(0), help="How many later positions an output may read."
+)
 @click.option("--state", help="Keyword of a state that is passed in and returned.")
 @click.option("--past", help="Keyword of a cache, e.g. past_key_values.")
 @click.option(
@@ -107,7 +111,7 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
     if target.startswith("gallery:"):
         exhibit = _exhibit(target.removeprefix("gallery:"))
         return judge(exhibit.make(), exhibit.example(), **common, **exhibit.asked())
-    how = {k: said[k] for k in ("output", "padding", "documents") if said[k] is not None}
+    how = {k: said[k] for k in OF_MODULES if said[k] is not None}
     if said["tokens"] is not None:
         how["vocabulary"] = said["tokens"]
     how |= _carried(said)
@@ -120,6 +124,9 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
 def _judged_mixer(mixer: Any, said: dict[str, Any], common: dict[str, Any]) -> Any:
     from ..verify import check as judge
 
+    given = [name for name in (*OF_MODULES, "tokens", "state", "past") if said[name] is not None]
+    if given:
+        raise click.UsageError(f"--{given[0]} is for modules; leave it out")
     chosen = [form_of(mixer, name) for name in said["forms"]] or list(mixer.forms)
     return judge(mixer, forms=chosen, **common)
 

@@ -38,6 +38,7 @@ class ModuleOptions(TypedDict, total=False):
     padding: str | None
     documents: str | None
     vocabulary: int | None
+    lookahead: int
 
 
 def check(
@@ -73,6 +74,7 @@ def check(
         documents: the keyword of packed documents: `cu_seqlens`, `position_ids`, or any other
             that takes ids `[B, T]`.
         vocabulary: how many tokens there are; None: one more than the largest of the example.
+        lookahead: how many later positions an output may read; y[t] may use x[0..t + lookahead].
 
     Returns:
         A report that is true where every law that was run holds, at all the sizes that its page

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from ..kernels.machine import team
 from .comparing.finding import Finding, NotRun
+from .comparing.growth import Case, growth
 from .comparing.witness import Witness
 from .laws import Law
 from .reports.verdict import Verdict
@@ -68,8 +70,9 @@ def judge(
                     done += 1
                     break
                 if one.broken:
-                    worst = _smallest(subject, law, setting, one, clock)
-                    return _broken(subject, law, *worst, explain)
+                    least = _smallest(subject, law, setting, one, clock)
+                    verdict = _broken(subject, law, *least, explain)
+                    return _measured(verdict, subject, law, settings, (setting, one), least, clock)
                 found.append(one)
                 if clock.over():
                     break
@@ -177,6 +180,26 @@ def _broken(
         subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
         "  ".join(parts), again, detail, notes, found.witness,
     )  # fmt: skip
+
+
+def _measured(
+    verdict: Verdict,
+    subject: Subject,
+    law: Law,
+    settings: list[Setting],
+    first: Case,
+    least: Case,
+    clock: Clock,
+) -> Verdict:
+    """The verdict with the size of the fault at other lengths, or a note why there is none."""
+    if not law.grows:
+        return verdict
+    try:
+        probe = partial(probed, subject, law)
+        return replace(verdict, growth=growth(probe, settings, first, least, clock.over))
+    except Exception as error:
+        note = f"it is not known how the fault grows, measuring it raises {first_line(error)}"
+        return replace(verdict, notes=(*verdict.notes, note))
 
 
 def _explained(

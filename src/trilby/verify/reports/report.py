@@ -132,6 +132,7 @@ class Report:
         rows = [[row[0], *(_worded(cell) for cell in row[1:])] for row in self._rows()]
         broken = [
             html.sentence(f"{v.law}: {v.sentence}", v.mark)
+            + html.text([line(v.grown)] if v.grown else [])
             + html.text(line(row) for row in v.detail.splitlines() if v in self.first())
             + html.folded("the lines that show it", html.text(map(line, v.reproducer.splitlines())))
             for v in self.failed()
@@ -183,6 +184,8 @@ class Report:
         for verdict in self.failed():
             after = "" if verdict in first else "  then "
             yield line(after, Span(verdict.law, verdict.mark), f": {verdict.sentence}")
+            if verdict.grown:
+                yield line(f"    {verdict.grown}")
             if verdict in first:
                 yield from (line(f"    {row}") for row in verdict.detail.splitlines())
 

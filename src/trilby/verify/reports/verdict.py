@@ -6,6 +6,7 @@ from typing import Any
 
 from ...shown import html
 from ...shown.lines import brief, line
+from ..comparing.growth import Growth, spelled
 from ..comparing.witness import NOWHERE, Witness
 
 OUTCOMES = ("holds", "broken", "not run")
@@ -30,6 +31,9 @@ class Verdict:
             too.
         cut: which sizes that the law's page promises were not tried, and why; empty if all were.
         witness: where the fault shows, as data; empty unless a law is broken.
+        growth: of a broken law, how large the fault is at a few lengths: (T, size) pairs, the size
+            in the unit of the output (of the gradient, where the fault is in it). The sentence is
+            about the smallest case, which need not be the worst.
 
     >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))
     False
@@ -48,6 +52,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     witness: Witness = NOWHERE
     cut: str = ""
+    growth: Growth = ()
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -66,6 +71,15 @@ class Verdict:
             return "leak" if "leak" in self.kind else "broken"
         return "ok" if self.ok else "skip"
 
+    @property
+    def grown(self) -> str:
+        """The largest breach and how it grows with T; empty where no other length is known.
+
+        >>> Verdict("demo", "causal", "broken", growth=((2, 0.5), (66, 4.0))).grown
+        'largest 4 at T=66; 0.5, 4 at T=2, 66'
+        """
+        return spelled(self.growth)
+
     def __bool__(self) -> bool:
         return self.ok
 
@@ -83,6 +97,7 @@ class Verdict:
         return html.box(
             html.sentence(self.sentence, self.mark),
             html.facts({name: value for name, value in known.items() if value}),
+            html.text([line(self.grown)] if self.grown else []),
             html.text(map(line, self.detail.splitlines())),
             html.folded(
                 "the lines that show it", html.text(map(line, self.reproducer.splitlines()))
@@ -94,6 +109,7 @@ class Verdict:
         known: dict[str, Any] = {"ok": self.ok}
         known |= {field.name: getattr(self, field.name) for field in fields(self)}
         known |= {"notes": list(self.notes), "witness": self.witness.as_dict()}
+        known |= {"growth": [list(pair) for pair in self.growth]}
         return {name: _writable(value) for name, value in known.items()}
 
 

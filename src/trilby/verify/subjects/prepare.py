@@ -38,6 +38,7 @@ def prepared(
     padding: str | None = None,
     documents: str | None = None,
     vocabulary: int | None = None,
+    lookahead: int = 0,
 ) -> UserModule:
     """Read a subject and its example, and try them.
 
@@ -54,13 +55,18 @@ def prepared(
         raise CallError(
             f"check: carry is {what(carry)}, expected e.g. by_state('state') of trilby.streaming"
         )
+    if type(lookahead) is not int or lookahead < 0:
+        raise CallError(
+            f"check: lookahead is {lookahead!r}, expected how many later positions an output may "
+            "read, 0 or more"
+        )
     target = owning(target, name)
     _present(target, name)
     extra = tuple(k for k in (padding, documents) if k)
     read = read_example(
         target, example, output=output, carry=carry, vocabulary=vocabulary, extra=extra
     )
-    found = UserModule(name, target, read, padding, documents)
+    found = UserModule(name, target, read, padding, documents, lookahead)
     found.uncopied, found.from_factory = _why_uncopied(target), made
     _try(found)
     return found

@@ -45,6 +45,7 @@ class UserModule:
         target: the user's own; it is never run if it can be copied.
         example: its arguments, and what is picked from its result.
         padding, documents: the keywords of a mask and of documents, or None.
+        lookahead: how many later positions an output may read.
         lengths: the T that it takes, of those that were tried.
         refused_lengths: T -> the exception that it raised.
         left_out: T -> why it was not tried, though it might be taken.
@@ -59,6 +60,7 @@ class UserModule:
     example: Example
     padding: str | None = None
     documents: str | None = None
+    lookahead: int = 0
     lengths: tuple[int, ...] = ()
     refused_lengths: dict[int, str] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
@@ -252,6 +254,11 @@ class UserModule:
             unable["sound"] = f"its float64 twin would be a copy, and {self.uncopied}"
         if self.example.carry is None:
             unable["resumes"] = "pass carry=... to say how state is kept between calls"
+        if self.lookahead:
+            unable["resumes"] = (
+                f"with lookahead={self.lookahead} a stream gives its outputs late, and how is not "
+                "defined"
+            )
         if self.padding is None:
             unable["padding"] = "pass padding=... to name the keyword of the mask"
         if self.documents is None:
