@@ -119,7 +119,7 @@ def test_a_stream_is_not_judged():
 
 @pytest.mark.parametrize("wrong", [-1, 1.0, True, "2"])
 def test_what_is_no_lookahead_is_refused(wrong):
-    with pytest.raises(CallError, match="check: lookahead is .*, expected how many later"):
+    with pytest.raises(CallError, match=r"check: lookahead is .*, expected how many later"):
         trilby.check(Ahead(1), x(), lookahead=wrong)
 
 

@@ -12,7 +12,6 @@ from .exhibit import Exhibit
 from .routing import EXPERTS, Experts
 from .states import STATE
 
-
 AHEAD = 2
 
 
@@ -131,6 +130,15 @@ class StraightThrough(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         rounded = (8 * x).round() / 8
+        return super().forward(x + (rounded - x).detach())
+
+
+class ScaledStraightThrough(Scan):
+    """Positions are rounded to 8 bits by their own largest value, which the gradient ignores."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = 127 / x.abs().amax(-1, keepdim=True).clamp(min=1e-5)
+        rounded = (x * scale).round().clamp(-128, 127) / scale
         return super().forward(x + (rounded - x).detach())
 
 
@@ -268,8 +276,8 @@ EXHIBITS = (
         StraightThrough,
         "gates",
         _seen("Oneflow-Inc/oneflow/issues/8649"),
-        how=dict(waive=dict(differentiates="the gradient of rounding is passed straight through")),
     ),
+    Exhibit(ScaledStraightThrough, "gates", _seen("kyegomez/BitNet/issues/51")),
     Exhibit(FrozenBatchNorm, "statistics", _seen("pytorch/pytorch/issues/66073")),
     Exhibit(CarriedGru, "rounding", _seen("huggingface/transformers/pull/31939"), how=STATE),
     Exhibit(

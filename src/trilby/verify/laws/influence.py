@@ -44,7 +44,9 @@ class Influence:
         lines.append("   ".join(f"{title:<{len(head)}}" for title in titles).rstrip())
         lines.append("   ".join([head] * len(grids)))
         for i, t in enumerate(places):
-            cells = [" ".join(_cell(grid, i, s, self.ahead) for s in range(len(grid))) for grid in grids]
+            cells = [
+                " ".join(_cell(grid, i, s, self.ahead) for s in range(len(grid))) for grid in grids
+            ]
             lines.append("   ".join(f"{t:4d} {row}" for row in cells))
         return lines + ([f"it enters in {self.enters}"] if self.enters else [])
 
