@@ -104,7 +104,7 @@ class Clipped(torch.autograd.Function):
 
 
 class GradientBeyondTheClip(Scan):
-    """A straight-through gradient also flows to values that lie beyond the range and are clipped."""
+    """A straight-through gradient also flows to values that are clipped."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(Clipped.apply(x))

@@ -1,8 +1,8 @@
 """Straight-through estimators: a value that moves in steps, with a gradient as if it did not.
 
-`x + (q(x) - x).detach()` has the value of `q(x)` and the gradient of `x`, on purpose. Such a gradient
-is no slope of the function. It is that of another one, which can be run: the same code, in which
-what is detached together with rounded values stays where it is, or in which rounding is left out.
+`x + (q(x) - x).detach()` has the value of `q(x)` and the gradient of `x`, on purpose. Such a
+gradient is no slope of the function. It is that of another one, which can be run: the same code, in
+which what is detached beside rounded values stays where it is, or in which rounding is left out.
 """
 
 from collections.abc import Callable

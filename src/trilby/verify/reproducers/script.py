@@ -1,10 +1,10 @@
-"""A reproducer that needs torch alone: at most fifteen lines that show a broken law.
+"""A reproducer that needs torch and the module alone: lines that show a broken law.
 
 The lines that make the module and its arguments are the same for all laws and are written here;
 the lines that show the fault are written by the law, in its own file.
 """
 
-import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,11 @@ from ..copies.owning import Owning
 from ..sizes import Setting
 from ..subjects.module_subject import ModuleSubject
 from ..subjects.user_module import UserModule
+from .arguments import Unwritten
+from .source import Source
 
 MOST = 64  # numbers of a fixed argument that are written out
+PLAIN = ("import ", "from ", "f = ", "torch.nn.utils.")  # lines that need no function around them
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,8 @@ class Script:
 
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""
-        lines = ["import torch", *self._origin(), "torch.manual_seed(0)"]
-        if isinstance(self.user.target, Owning):
-            mode = self.setting.mode or "eval"
-            lines.append(f"# the modules that f reaches: in {self.setting.dtype}, mode {mode}")
+        lines = ["import torch", "torch.manual_seed(0)", *self._origin()]
         dtype = f", dtype={self.setting.dtype}" if self.setting.dtype != torch.float32 else ""
-        if self.module:
-            mode = "train" if self.setting.mode == "train" else "eval"
-            cast = f".to({self.setting.dtype})" if dtype else ""
-            lines.append(f"f = f.{mode}(){cast}")
-            if self.setting.mode == "redrawn":
-                lines.append("for p in f.parameters(): p.data += 0.5 * torch.randn_like(p)")
         for i, name in enumerate(self.names):
             trailing = self.user.example.sequence(i).shape[2:]
             sizes = ", ".join(map(str, [self.setting.B, self.setting.T, *trailing]))
@@ -121,20 +115,63 @@ class Script:
         return lines
 
     def _origin(self) -> list[str]:
-        """How f is had: imported, made by its class, or named in a comment."""
+        """How f is had, with the modules in it in the dtype and the mode of the setting.
+
+        It is imported or made again, in a function if that takes names of its own. What cannot be
+        written is `...`, and a comment says what belongs there.
+        """
         target: Any = self.user.target
-        made: Any = type(target) if self.module else getattr(target, "way", target)
-        home, name = getattr(made, "__module__", ""), getattr(made, "__qualname__", "")
-        found: Any = sys.modules.get(home)
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if home in ("", "__main__", "builtins") or found is not made:
-            return [f"f = ...  # {self.user.name.removesuffix('.forward')}, as it was given"]
-        top = f"from {home} import {name.partition('.')[0]}"
-        if not self.module:
-            return [top, f"f = {name}"]
-        given = "  # with the arguments and the weights that yours has"
-        return [top, f"f = {name}(){'' if self.user.from_factory else given}"]
+        way = target.way if isinstance(target, Owning) else getattr(target, "way", target)
+        source = Source()
+        try:
+            made = self._made(source, target if self.module else way)
+        except Unwritten as what:
+            return [f"f = ...  # fill in {self._name}: {what} cannot be written", *self._ready("f")]
+        fill = f"  # fill in {source.missing}" if source.missing else ""
+        if all(row.startswith(PLAIN) for row in source.lines):
+            lines = source.lines if made == "f" else [*source.lines, f"f = {made}"]
+            at = next(i for i, row in enumerate(lines) if row.startswith("f = "))
+            lines[at] += fill
+            if made == "f" or not source.modules:
+                return [*lines, *(self._ready("f") if made == "f" else self._unseen())]
+        inside = textwrap.indent("\n".join(source.lines), "    ").splitlines()
+        back = f"    return {made}, [{', '.join(source.modules)}]"
+        return ["def make():", *inside, back, f"f, reached = make(){fill}", *self._ready("reached")]
+
+    @property
+    def _name(self) -> str:
+        return self.user.name.removesuffix(".forward")
+
+    def _made(self, source: Source, way: Any) -> str:
+        """The expression of f: made by the class or function that the user gave, or made again."""
+        if self.user.factory is None:
+            return source.expression(way, "f" if self.module else "")
+        call = f"{source.expression(self.user.factory)}()"
+        source.lines.append(f"f = {call}")
+        source.modules += ["f"] if self.module else []
+        return "f"
+
+    def _unseen(self) -> list[str]:
+        """What to say of a function that is imported, and the modules that it reaches with it."""
+        mode = self.setting.mode or "eval"
+        told = f"# the modules that f reaches: in {self.setting.dtype}, mode {mode}"
+        return [told] if isinstance(self.user.target, Owning) else []
+
+    def _ready(self, name: str) -> list[str]:
+        """The lines that put f, or the modules in it, into the dtype and the mode."""
+        modules = isinstance(self.user.target, nn.Module)
+        if not modules or not name:
+            return []
+        mode = "train" if self.setting.mode == "train" else "eval"
+        cast = f".to({self.setting.dtype})" if self.setting.dtype != torch.float32 else ""
+        each = f"[{name}]" if name == "f" else name
+        lines = [f"for m in {each}: m.{mode}(){cast}"]
+        if name == "f":
+            lines = [f"f = f.{mode}(){cast}"]
+        if self.setting.mode == "redrawn":
+            all_of = f"for m in {each} for p in m.parameters()"
+            lines.append(f"for p in [p {all_of}]: p.data += 0.5 * torch.randn_like(p)")
+        return lines
 
     def _vocabulary(self, i: int) -> int:
         """One more than the largest token."""

@@ -67,7 +67,7 @@ def prepared(
         target, example, output=output, carry=carry, vocabulary=vocabulary, extra=extra
     )
     found = UserModule(name, target, read, padding, documents, lookahead)
-    found.uncopied, found.from_factory = _why_uncopied(target), made
+    found.uncopied, found.factory = _why_uncopied(target), given if made else None
     _try(found)
     return found
 

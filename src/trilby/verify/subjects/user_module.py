@@ -51,7 +51,7 @@ class UserModule:
         left_out: T -> why it was not tried, though it might be taken.
         refused_dtypes: dtype -> the exception that it raised.
         uncopied: why it cannot be copied and is put back after each call; empty if it can.
-        from_factory: whether a class or a factory without arguments made it.
+        factory: the class or the function without arguments that made it; None: it was given.
         mask: the dtype in which it takes a mask.
     """
 
@@ -67,7 +67,7 @@ class UserModule:
     refused_dtypes: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
     uncopied: str = ""
-    from_factory: bool = False
+    factory: Any = None
     _bound: dict[Any, ModuleSubject] = field(default_factory=dict)
     _own: Snapshot | None = None
     _wide: Within | None = None
