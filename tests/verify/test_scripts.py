@@ -86,7 +86,7 @@ def old(layer):
 
 WAYS = {
     "an instance": Shift(4),
-    "a lambda": lambda x: model(x),
+    "a lambda": lambda x: model(x) + 1,
     "a lambda with a layer": lambda x, layer=model: layer.other(x),
     "a closure": closed(),
     "a method": Shift(4).other,

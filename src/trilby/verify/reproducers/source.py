@@ -16,7 +16,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from .arguments import Unwritten, arguments, value
@@ -46,7 +46,8 @@ class Source:
         if isinstance(thing, partial):
             given = [self.expression(v) for v in thing.args]
             given += [f"{k}={self.expression(v)}" for k, v in thing.keywords.items()]
-            return f"__import__('functools').partial({', '.join([self.expression(thing.func), *given])})"
+            self.lines += [] if "import functools" in self.lines else ["import functools"]
+            return f"functools.partial({', '.join([self.expression(thing.func), *given])})"
         if isinstance(thing, MethodType):
             return f"{self.expression(thing.__self__, 'owner')}.{thing.__name__}"
         if isinstance(thing, FunctionType) and thing.__name__ == "<lambda>":
@@ -133,7 +134,7 @@ class Source:
                 self._bound(base.__name__, base)
 
     def _captured(self, way: FunctionType) -> None:
-        """What a function finds in its closure, its defaults apart, and among the names of its file."""
+        """What a function finds in its closure, and among the names of its file."""
         for name, cell in zip(way.__code__.co_freevars, way.__closure__ or (), strict=True):
             if name != "__class__":
                 self._bound(name, cell.cell_contents)
@@ -182,9 +183,12 @@ def _of_torch(kind: type, thing: nn.Module) -> str:
 def _wrapped(name: str, thing: nn.Module) -> Iterator[str]:
     """The lines that normalise weights again, by torch's own ways."""
     utils = "torch.nn.utils"
-    for hook in thing._forward_pre_hooks.values():
+    hooks: list[Any] = [*thing._forward_pre_hooks.values()]
+    for hook in hooks:
         if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
-            way = {"WeightNorm": "weight_norm", "SpectralNorm": "spectral_norm"}[type(hook).__name__]
+            way = {"WeightNorm": "weight_norm", "SpectralNorm": "spectral_norm"}[
+                type(hook).__name__
+            ]
             yield f"{utils}.{way}({name}, {hook.name!r}, dim={hook.dim!r})"
     for key, parts in getattr(thing, "parametrizations", {}).items():
         for part in parts:
