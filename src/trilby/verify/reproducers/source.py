@@ -175,7 +175,8 @@ def _of_torch(kind: type, thing: nn.Module) -> str:
         other = eval(text, {"torch": torch})
     except Exception as error:
         raise Unwritten(f"the arguments of {kind.__name__}") from error
-    if not any(True for _ in thing.children()) and other.extra_repr() == thing.extra_repr():
+    inside = [name for name, _ in thing.named_children() if name != "parametrizations"]
+    if not inside and other.extra_repr() == thing.extra_repr():
         return text
     raise Unwritten(f"the arguments of {kind.__name__}")
 
