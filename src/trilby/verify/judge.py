@@ -83,8 +83,7 @@ def judge(
     if not done and clock.limit is None:
         return _not_run(subject, law, "there was nothing to compare")
     if not done:
-        reached = f"the time limit of {clock.limit:g} s was reached"
-        return replace(_not_run(subject, law, reached), cut=f"not tried, {reached}; {LONGER}")
+        return _out_of_time(subject, law, f"the time limit of {clock.limit:g} s was reached")
     return _held(subject, law, settings[:done], settings[done:], found)
 
 
@@ -100,6 +99,10 @@ def _confirmed(subject: Subject, law: Law, setting: Setting, found: Finding) -> 
 
 def _not_run(subject: Subject, law: Law, reason: str) -> Verdict:
     return Verdict(subject.name, law.name, "not run", sentence=reason)
+
+
+def _out_of_time(subject: Subject, law: Law, reached: str) -> Verdict:
+    return replace(_not_run(subject, law, reached), cut=f"not tried, {reached}; {LONGER}")
 
 
 def _held(

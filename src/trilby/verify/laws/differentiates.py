@@ -50,7 +50,7 @@ def _at_a_point(subject: Subject, setting: Setting) -> Iterator[Finding]:
         kept = [(path, t) for path, t in plain if path in dict(recorded)]
         yield compare("forward", recorded, kept, judged.logic, ", as it is without gradients")
         near = _Near(graph, setting)
-        stepped = False
+        stepped = near.in_steps
         for path, _ in recorded:
             for found in _from(near, path):
                 stepped = stepped or found.note in (STRAIGHT, DISCRETE)
@@ -83,6 +83,13 @@ class _Near:
         with torch.no_grad(), Steps() as found:
             self.graph.call(here)
         return found
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the call rounds, or detaches what comes from a choice."""
+        with suppress(Exception):  # what a mode of torch cannot see through
+            return bool(self.steps.rounded or self.steps.held)
+        return False
 
     def at(self, path: str, i: int, k: int, direction: Tensor, h: float, way: str = "") -> float:
         """That sum where tensor i has moved by h along its direction number k.
