@@ -16,6 +16,7 @@ from torch import Tensor
 
 import trilby
 from tests.gallery.plain import Given, given, picked
+from tests.gallery.plain_streams import restart
 from trilby.gallery import GALLERY, LAWS, Exhibit
 
 FOUND, CONTENT, NO, NEAR = "found", "", "-", "near"
@@ -111,7 +112,9 @@ def _battery(exhibit: Exhibit) -> Iterator[Callable[[], Any]]:
             yield lambda keys=keys: pt.assert_padding_invariant(exhibit.make().eval(), x, **keys)
     if "carry" in exhibit.how:
         stream, start = _streamed(exhibit, module)
-        sizes = (1,) if exhibit.how["carry"][0] == "by_methods" else (1, 7, 32)
+        how, keywords = exhibit.how["carry"]
+        sizes = (1,) if how == "by_methods" and "chunk" not in keywords else (1, 7, 32)
+        sizes = (keywords["exactly"],) if "exactly" in keywords else sizes
         full = lambda x: picked(module(x))
         yield lambda: pt.assert_streaming_equivalent(
             full, stream, what.tensors()[0], init_state=start, chunk_sizes=sizes
@@ -123,6 +126,15 @@ def _streamed(exhibit: Exhibit, module: Any) -> tuple[Callable[..., Any], Callab
     how, keywords = exhibit.how["carry"]
     if how == "by_cache":
         return lambda x, c: (module(x, cache=c), c), getattr(module, keywords["start"])
+    if how == "by_module":
+        other: Any = exhibit.make().eval()  # the module itself gives the whole
+        return lambda x, s: (other(x), s), lambda: restart(other, keywords["reset"], 2)
+    if how == "by_methods" and "chunk" in keywords:
+        several = getattr(module, keywords["chunk"])
+        one = several if "exactly" in keywords else module.step
+        return lambda x, s: (one if x.shape[1] == 1 else several)(x, s), lambda: module.init_state(
+            2
+        )
     if how == "by_methods":
 
         def one(x: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .carrying import WAYS, carried, carry_options
 from .names import EFFORTS, form_of, mixer_of
 from .screen import Screen, print_json
 from .target import drawn, loaded, usual
@@ -34,8 +35,7 @@ OF_MODULES = ("output", "padding", "documents", "lookahead")
 @click.option(
     "--lookahead", type=click.IntRange(0), help="How many later positions an output may read."
 )
-@click.option("--state", help="Keyword of a state that is passed in and returned.")
-@click.option("--past", help="Keyword of a cache, e.g. past_key_values.")
+@carry_options
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
@@ -114,7 +114,7 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
     how = {k: said[k] for k in OF_MODULES if said[k] is not None}
     if said["tokens"] is not None:
         how["vocabulary"] = said["tokens"]
-    how |= _carried(said)
+    how |= carried(said)
     if target.startswith("hf:"):
         how = {**usual(subject), **how}
     example = drawn(said["example"], how.get("vocabulary"))
@@ -124,21 +124,11 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
 def _judged_mixer(mixer: Any, said: dict[str, Any], common: dict[str, Any]) -> Any:
     from ..verify import check as judge
 
-    given = [name for name in (*OF_MODULES, "tokens", "state", "past") if said[name] is not None]
+    given = [name for name in (*OF_MODULES, "tokens", *WAYS) if said[name] not in (None, False)]
     if given:
         raise click.UsageError(f"--{given[0]} is for modules; leave it out")
     chosen = [form_of(mixer, name) for name in said["forms"]] or list(mixer.forms)
     return judge(mixer, forms=chosen, **common)
-
-
-def _carried(said: dict[str, Any]) -> dict[str, Any]:
-    from ..streaming import by_past, by_state
-
-    if said["state"] is not None and said["past"] is not None:
-        raise click.UsageError("--state and --past are both given; choose one")
-    if said["state"] is not None:
-        return {"carry": by_state(said["state"])}
-    return {"carry": by_past(said["past"])} if said["past"] is not None else {}
 
 
 def _exhibit(name: str) -> Any:

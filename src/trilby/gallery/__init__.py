@@ -20,14 +20,16 @@ from . import (
     sound_attention,
     sound_casts,
     sound_mixers,
+    sound_streams,
     states,
     statistics,
+    streams,
 )
 from .exhibit import LAWS, Exhibit
 
 _FAMILIES = (
-    repeats, paths, masks, statistics, routing, convolutions, chunks, caches, states, batches,
-    padding, packing, gradients, numerics,
+    repeats, paths, masks, statistics, routing, convolutions, chunks, caches, states, streams,
+    batches, padding, packing, gradients, numerics,
 )  # fmt: skip
 _LABELLED = [exhibit for family in _FAMILIES for exhibit in family.EXHIBITS]
 
@@ -38,7 +40,7 @@ WRONG: dict[str, Exhibit] = {
 
 SOUND: dict[str, Exhibit] = {
     exhibit.name: exhibit
-    for family in (sound_attention, sound_mixers, sound_casts)
+    for family in (sound_attention, sound_mixers, sound_casts, sound_streams)
     for exhibit in family.EXHIBITS
 }
 """Name -> exhibit that breaks no law."""

@@ -68,8 +68,8 @@ def check(
         seconds: a time limit, read between probes; the report says what was left out.
         output: what picks the sequence `[B, T, ...]` from the result: a name, an index, a
             function. None: the tensor, `logits`, `last_hidden_state`, or the first item.
-        carry: how state is kept between calls: `by_state`, `by_cache`, `by_past` or `by_methods`
-            of `trilby.streaming`.
+        carry: how state is kept between calls: `by_state`, `by_cache`, `by_past`, `by_methods`,
+            `by_module` or `by_prefix` of `trilby.streaming`.
         padding: the keyword of a mask `[B, T]`, true where a position is real.
         documents: the keyword of packed documents: `cu_seqlens`, `position_ids`, or any other
             that takes ids `[B, T]`.

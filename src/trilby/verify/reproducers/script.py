@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...streaming import Carry, Loop
 from ..comparing.finding import Finding
 from ..comparing.witness import Witness
 from ..copies.owning import Owning
@@ -23,6 +24,7 @@ from .source import Source
 
 MOST = 64  # numbers of a fixed argument that are written out
 PLAIN = ("import ", "from ", "f = ", "torch.nn.utils.")  # lines that need no function around them
+MANY = 8  # pieces of a stream that are written out
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,36 @@ class Script:
             for i, name in enumerate(self.names)
         ]
 
-    def stream(self, n: int) -> list[str]:
-        """Lines that collect what f gives in pieces of n positions in the list `parts`."""
-        carry = self.user.example.carry
-        assert carry is not None
+    @property
+    def target(self) -> Any:
+        """What f is."""
+        return self.user.target
 
-        def piece(given: str | None, at: str = "", of: str = "", pick: bool = False) -> str:
-            if of:
-                return f"{of}{self.picked}"
-            if given is None:
-                return "".join(f"{name}{at}, " for name in self.names)
-            called = f"f({self._arguments(f'[:, t:t + {n}]', given)})"
-            return called + (self.picked if pick else "")
+    @property
+    def rows(self) -> int:
+        """B."""
+        return self.setting.B
 
-        return carry.lines(piece, self.setting.T, n, self.setting.B)
+    @property
+    def carry(self) -> Carry:
+        """How state is kept between calls."""
+        assert self.user.example.carry is not None
+        return self.user.example.carry
+
+    def invocation(self, at: str, *given: str) -> str:
+        """A call of a stream, without what picks its sequence."""
+        return f"f({self._arguments(at, *filter(None, given))})"
+
+    def listed(self, at: str) -> str:
+        """The sequences, each cut by `at` and followed by a comma."""
+        return "".join(f"{name}{at}, " for name in self.names)
+
+    def stream(self, pieces: tuple[int, ...]) -> list[str]:
+        """Lines that collect what f gives in pieces of these lengths in the list `parts`."""
+        n = pieces[0]
+        even = {*pieces[:-1]} == {n} and pieces[-1] <= n
+        loop = Loop(self.setting.T, n, pieces=() if even or len(pieces) > MANY else pieces)
+        return self.carry.lines(self, loop)
 
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""

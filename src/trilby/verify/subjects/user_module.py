@@ -102,7 +102,9 @@ class UserModule:
         """
         given: dict[str, Any] = {str(self.padding): lambda x: mask(x).to(self.mask)}
         if POSITIONS in signature(self.target):
-            given[POSITIONS] = lambda x: (mask(x).long().cumsum(1) - 1).clamp(min=0)
+            whole = example.carry is not None and example.carry.prefix
+            counted = lambda x: (mask(x).long().cumsum(1) - 1).clamp(min=0)
+            given[POSITIONS] = lambda x: counted(x)[:, 0 if whole else -x.shape[1] :]
         return example.with_keywords(**given)
 
     def with_documents(self, example: Example, lengths: tuple[int, ...]) -> Example:
@@ -207,11 +209,14 @@ class UserModule:
     def _snapshot(self, target: Any, mode: str) -> Snapshot:
         """What puts a copy back; where none is made, one snapshot that knows how it came."""
         own = _all(modules_of(self.target))
+        carry = self.example.carry
+        keeps = carry is not None and carry.inside and isinstance(target, nn.Module)
+        inside = target if keeps else None
         if target is not self.target:
             kept = _all(modules_of(target))
-            return Snapshot(kept, own if mode != "redrawn" else kept)
+            return Snapshot(kept, own if mode != "redrawn" else kept, inside)
         if self._own is None:
-            self._own = Snapshot(own, own)
+            self._own = Snapshot(own, own, inside)
         return self._own
 
     def _subject(
