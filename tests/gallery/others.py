@@ -79,7 +79,7 @@ def gradient_certificate(exhibit: Exhibit) -> str:
     if not _floating(what):
         return NO
     x, *more = what.tensors()
-    with_more = lambda x: picked(module(x, *more))
+    with_more = lambda x: picked(module(x, *more, **what.along))
     report = certify(with_more, x)
     return _said(not report.ok)
 
@@ -102,10 +102,10 @@ def _battery(exhibit: Exhibit) -> Iterator[Callable[[], Any]]:
     yield lambda: pt.check_inference_contract(module, example, dtypes=halves)
     yield lambda: pt.assert_compile_parity(module, example, backend="aot_eager")
     what = given(exhibit)
-    if _floating(what) and not what.keywords:
+    if _floating(what) and not what.named:
         small = tuple(t[:1, :4] for t in what.tensors())
         yield lambda: pt.assert_gradcheck(module, small)
-    if exhibit.how.get("padding") and not what.keywords:
+    if isinstance(exhibit.how.get("padding"), str) and not what.keywords:
         x = dict(x=what.tensors()[0], mask=torch.ones(2, 16))
         for side in ("left", "right"):
             keys: dict[str, Any] = dict(ids_key="x", mask_key="mask", side=side, pad_value=3)
@@ -167,7 +167,7 @@ def verdict(name: str) -> tuple[str, str]:
 
 
 def _run(module: Any, what: Given) -> Tensor:
-    return picked(module(*what.args, **what.keywords)).clone()
+    return picked(module(*what.args, **what.named)).clone()
 
 
 def _floating(what: Given) -> bool:

@@ -95,7 +95,8 @@ def test_a_label_is_complete(name):
     assert exhibit.story.endswith(".")
     assert len(exhibit.story) <= 100
     assert set(exhibit.how) <= {
-        "carry", "padding", "documents", "vocabulary", "output", "waive", "lookahead",
+        "carry", "padding", "documents", "vocabulary", "output", "waive", "time_axis", "fixed",
+        "lookahead",
     }  # fmt: skip
 
 

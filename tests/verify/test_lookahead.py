@@ -13,6 +13,7 @@ from trilby.streaming import by_state
 from trilby.verify.laws.causal import causal
 from trilby.verify.sizes import LOOKED_AT, Setting
 from trilby.verify.subjects.prepare import prepared
+from trilby.verify.subjects.reading import Asked
 
 KINDS = {"": "leak", "value": "leak without gradient", "backward": "leak in the gradient"}
 
@@ -47,7 +48,7 @@ def x():
 
 
 def at_66(module, lookahead):
-    user = prepared(module, x(), lookahead=lookahead)
+    user = prepared(module, x(), Asked(lookahead=lookahead))
     setting = Setting(LOOKED_AT, 2)
     return next((f for f in causal(user.at(setting), setting) if f.broken), None)
 
@@ -78,15 +79,16 @@ def test_the_length_of_the_input_must_not_matter_before_the_lookahead():
 
 
 def test_the_sentence_the_triangle_and_the_lines_that_show_it():
-    [verdict] = trilby.check(Ahead(3), x(), laws=["causal"], effort="quick", lookahead=2)
-    assert "y[0, 1] reads x[0, 4]  change" in verdict.sentence
+    three = nn.Sequential(Ahead(1), Ahead(2))
+    [verdict] = trilby.check(three, x(), laws=["causal"], effort="quick", lookahead=2)
+    assert "y[0, 1] reads input[0, 4]  change" in verdict.sentence
     assert ", beyond its lookahead of 2" in verdict.sentence
     head, *rows = verdict.detail.splitlines()
     assert head.endswith("! is a leak, 2 ahead is allowed")
     cells = [row.split()[1:9] for row in rows[2:10]]
     marked = [[s for s, cell in enumerate(row) if cell == "!"] for row in cells]
     assert marked == [[t + 3] if t + 3 < 8 else [] for t in range(8)]
-    assert "x[:, 4:] = torch.randn_like" in verdict.reproducer
+    assert "input[:, 4:] = torch.randn_like" in verdict.reproducer
     assert "(a - b)[:, :2]" in verdict.reproducer
     assert trilby.check(Ahead(3), x(), laws=["causal"], effort="quick", lookahead=3)
 

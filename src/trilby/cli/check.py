@@ -29,8 +29,12 @@ OF_MODULES = ("output", "padding", "documents", "lookahead")
 @click.option(
     "--tokens", type=click.IntRange(1), help="x is integer tokens [B, T] below this number."
 )
+@click.option(
+    "--time-axis", type=click.IntRange(-2, 2), default=1, show_default=True,
+    help="Axis of time in x and the result: 2 for [B, C, T], 0 for [T, B, C].",
+)  # fmt: skip
 @click.option("--output", help="Name of the output that is the sequence.")
-@click.option("--padding", help="Keyword of the padding mask [B, T].")
+@click.option("--padding", help="Keyword of the padding mask [B, T], or the token that is a pad.")
 @click.option("--documents", help="Keyword of the packed documents.")
 @click.option(
     "--lookahead", type=click.IntRange(0), help="How many later positions an output may read."
@@ -114,10 +118,13 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
     how = {k: said[k] for k in OF_MODULES if said[k] is not None}
     if said["tokens"] is not None:
         how["vocabulary"] = said["tokens"]
+    if how.get("padding", "").isdecimal():
+        how["padding"] = int(how["padding"])
+    how["time_axis"] = said["time_axis"]
     how |= carried(said)
     if target.startswith("hf:"):
         how = {**usual(subject), **how}
-    example = drawn(said["example"], how.get("vocabulary"))
+    example = drawn(said["example"], how.get("vocabulary"), said["time_axis"])
     return judge(subject, example, **common, **how)
 
 

@@ -170,10 +170,18 @@ def _reproduce(script: Script) -> list[str]:
         ones = f"{key}={script.ones(B, T)}"
         return [f"a, b = {script.call()}, {script.call('', ones)}", print_]
     at_left = script.witness.side == "left"
-    real, pad = (f"[:, {T - n}:]", f"[:, :{T - n}]") if at_left else (f"[:, :{n}]", f"[:, {n}:]")
+    real, pads = (f"[:, {T - n}:]", f"[:, :{T - n}]") if at_left else (f"[:, :{n}]", f"[:, {n}:]")
+    if (pad := script.user.example.pad) is not None:
+        ids = script.names[pad.sequence]
+        return [
+            f"{ids}{pads} = {pad.token}",
+            f"a = {script.call()}{real}",
+            f"b = {script.call(real)}",
+            "print((a - b).abs().max())  # rounding, if pads do nothing",
+        ]
     return [
         f"mask = {script.ones(B, T)}",
-        f"mask{pad} = 0",
+        f"mask{pads} = 0",
         f"a = {script.call('', f'{key}=mask')}{real}",
         f"b = {script.call(real, f'{key}={script.ones(B, n)}')}",
         "print((a - b).abs().max())  # rounding, if pads do nothing",

@@ -4,7 +4,6 @@ The lines that make the module and its arguments are the same for all laws and a
 the lines that show the fault are written by the law, in its own file.
 """
 
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +16,15 @@ from ..comparing.finding import Finding
 from ..comparing.witness import Witness
 from ..copies.owning import Owning
 from ..sizes import Setting
+from ..subjects.following import Follower
+from ..subjects.layout import Layout
 from ..subjects.module_subject import ModuleSubject
+from ..subjects.paths import Path, at
 from ..subjects.user_module import UserModule
-from .arguments import Unwritten
-from .source import Source
+from .origin import origin
 
 MOST = 64  # numbers of a fixed argument that are written out
-PLAIN = ("import ", "from ", "f = ", "torch.nn.utils.")  # lines that need no function around them
+FEW = 16  # numbers that are written out of what goes along with the rows
 MANY = 8  # pieces of a stream that are written out
 
 
@@ -35,13 +36,17 @@ class Script:
         user: the user's module.
         setting: where the law is broken.
         found: how it is broken.
-        picked: Python that follows a call to pick the sequence from its result.
+        pick: Python that follows a call to pick the sequence from its result, as it lies there.
+        result: how that sequence lies.
+        rank: how many axes it has, those of the call.
     """
 
     user: UserModule
     setting: Setting
     found: Finding
-    picked: str
+    pick: str
+    result: Layout
+    rank: int
 
     @property
     def kind(self) -> str:
@@ -77,16 +82,34 @@ class Script:
 
     def call(self, suffix: str = "", *more: str, f: str = "f") -> str:
         """A call, and what picks its sequence."""
-        return f"{f}({self._arguments(suffix, *more)}){self.picked}"
+        return self.read(f"{f}({self._arguments(suffix, *more)})")
+
+    def read(self, result: str) -> str:
+        """The sequence [B, T, ...] that is picked from a result."""
+        return self.result.judged_in_python(f"{result}{self.pick}", self.rank)
+
+    @property
+    def picked(self) -> str:
+        """Python that follows a call to pick the sequence [B, T, ...] from its result."""
+        return self.read("")
 
     def rewrite(self, where: str) -> list[str]:
-        """Lines that rewrite a part of every sequence."""
-        return [
+        """Lines that rewrite a part of every sequence, and what goes along with whole rows."""
+        lines = [
             f"{name}{where} = torch.randn_like({name}{where})"
             if self.floating(i)
             else f"{name}{where} = torch.randint_like({name}{where}, {self._vocabulary(i)})"
             for i, name in enumerate(self.names)
         ]
+        for follower in () if where.startswith("[:,") else self.user.example.followers:
+            part = follower.name + _rows(follower, where)
+            value = torch.as_tensor(self.user.example.value(follower.path))
+            whole = not (value.is_floating_point() or value.is_complex())
+            fresh = (
+                f"randint_like({part}, {int(value.max()) + 1})" if whole else f"randn_like({part})"
+            )
+            lines.append(f"{part} = torch.{fresh}")
+        return lines
 
     @property
     def target(self) -> Any:
@@ -121,7 +144,7 @@ class Script:
 
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""
-        lines = ["import torch", "torch.manual_seed(0)", *self._origin()]
+        lines = ["import torch", "torch.manual_seed(0)", *origin(self.user, self.setting)]
         dtype = f", dtype={self.setting.dtype}" if self.setting.dtype != torch.float32 else ""
         for i, name in enumerate(self.names):
             trailing = self.user.example.sequence(i).shape[2:]
@@ -130,66 +153,26 @@ class Script:
             lines.append(
                 f"{name} = " + (f"torch.randn({sizes}{dtype})" if self.floating(i) else tokens)
             )
-        return lines
+        if (pad := self.user.example.pad) is not None:
+            name = self.names[pad.sequence]
+            lines.append(f"{name}[{name} == {pad.token}] = {pad.other}  # no pad is meant here")
+        return lines + [f"{f.name} = {self._made(f)}" for f in self.user.example.followers]
 
-    def _origin(self) -> list[str]:
-        """How f is had, with the modules in it in the dtype and the mode of the setting.
-
-        It is imported or made again, in a function if that takes names of its own. What cannot be
-        written is `...`, and a comment says what belongs there.
-        """
-        target: Any = self.user.target
-        way = target.way if isinstance(target, Owning) else getattr(target, "way", target)
-        source = Source()
-        try:
-            made = self._made(source, target if self.module else way)
-        except Unwritten as what:
-            return [f"f = ...  # fill in {self._name}: {what} cannot be written", *self._ready("f")]
-        fill = f"  # fill in {source.missing}" if source.missing else ""
-        if all(row.startswith(PLAIN) for row in source.lines):
-            lines = source.lines if made == "f" else [*source.lines, f"f = {made}"]
-            at = next(i for i, row in enumerate(lines) if row.startswith("f = "))
-            lines[at] += fill
-            if made == "f" or not source.modules:
-                return [*lines, *(self._ready("f") if made == "f" else self._unseen())]
-        inside = textwrap.indent("\n".join(source.lines), "    ").splitlines()
-        back = f"    return {made}, [{', '.join(source.modules)}]"
-        return ["def make():", *inside, back, f"f, reached = make(){fill}", *self._ready("reached")]
-
-    @property
-    def _name(self) -> str:
-        return self.user.name.removesuffix(".forward")
-
-    def _made(self, source: Source, way: Any) -> str:
-        """The expression of f: made by the class or function that the user gave, or made again."""
-        if self.user.factory is None:
-            return source.expression(way, "f" if self.module else "")
-        call = f"{source.expression(self.user.factory)}()"
-        source.lines.append(f"f = {call}")
-        source.modules += ["f"] if self.module else []
-        return "f"
-
-    def _unseen(self) -> list[str]:
-        """What to say of a function that is imported, and the modules that it reaches with it."""
-        mode = self.setting.mode or "eval"
-        told = f"# the modules that f reaches: in {self.setting.dtype}, mode {mode}"
-        return [told] if isinstance(self.user.target, Owning) else []
-
-    def _ready(self, name: str) -> list[str]:
-        """The lines that put f, or the modules in it, into the dtype and the mode."""
-        modules = isinstance(self.user.target, nn.Module)
-        if not modules or not name:
-            return []
-        mode = "train" if self.setting.mode == "train" else "eval"
-        cast = f".to({self.setting.dtype})" if self.setting.dtype != torch.float32 else ""
-        each = f"[{name}]" if name == "f" else name
-        lines = [f"for m in {each}: m.{mode}(){cast}"]
-        if name == "f":
-            lines = [f"f = f.{mode}(){cast}"]
-        if self.setting.mode == "redrawn":
-            all_of = f"for m in {each} for p in m.parameters()"
-            lines.append(f"for p in [p {all_of}]: p.data += 0.5 * torch.randn_like(p)")
-        return lines
+    def _made(self, follower: Follower) -> str:
+        """What goes along with the rows: small ones are written out."""
+        example = self.user.example
+        args, kwargs = example.filled(example.draw(self.setting))
+        value = torch.as_tensor(
+            at((args, kwargs)[isinstance(follower.path[0], str)], follower.path)
+        )
+        if value.is_floating_point():
+            value = value.to(self.setting.dtype)
+        if value.numel() <= FEW:
+            return _written(value)
+        shape = ", ".join(map(str, value.shape))
+        if value.is_floating_point() or value.is_complex():
+            return f"torch.randn({shape}, dtype={value.dtype})"
+        return f"torch.randint({int(value.max()) + 1}, ({shape},)).to({value.dtype})"
 
     def _vocabulary(self, i: int) -> int:
         """One more than the largest token."""
@@ -198,15 +181,26 @@ class Script:
     def _arguments(self, suffix: str = "", *more: str) -> str:
         """The arguments of a call: every sequence with a suffix, then further keywords."""
         example, padding = self.user.example, self.user.padding
-        names = dict(zip(example.slots, example.names, strict=True))
-        of = lambda slot, value: names[slot] + suffix if slot in names else _written(value)
-        placed = [of(i, value) for i, value in enumerate(example.args)]
-        keyed = [f"{key}={of(key, value)}" for key, value in example.kwargs.items()]
+        words = self._words(suffix)
+        placed = [_spelled(value, (i,), words) for i, value in enumerate(example.args)]
+        keyed = [f"{key}={_spelled(value, (key,), words)}" for key, value in example.kwargs.items()]
         masked = self.setting.mode == "masked" or self.user.required(padding)
         if masked and not any(word.startswith(f"{padding}=") for word in more):
             shape = f"{example.names[0]}{suffix}.shape[:2]"
             keyed.append(f"{padding}=torch.ones({shape}, dtype={self.user.mask})")
         return ", ".join([*placed, *keyed, *more])
+
+    def _words(self, suffix: str) -> dict[Path, str]:
+        """Path -> Python of the sequences with a suffix, and of what goes along with the rows."""
+        example = self.user.example
+        found = {}
+        for i, (path, layout) in enumerate(zip(example.paths, example.layouts, strict=True)):
+            rank = example.sequence(i).ndim
+            found[path] = layout.given_in_python(example.names[i] + suffix, rank)
+        for follower in example.followers:
+            rows = _rows(follower, suffix)
+            found[follower.path] = f"{follower.name}{rows}{'.numpy()' if follower.numpy else ''}"
+        return found
 
 
 def script(
@@ -220,7 +214,9 @@ def script(
 
     What else there is, is `...` with a comment that says what belongs there.
     """
-    written = Script(user, setting, found, _pick(subject, setting))
+    result, y = subject.at(setting).picked(setting)
+    layout = Layout.of(y, user.example.time)
+    written = Script(user, setting, found, _pick(result, y), layout, y.ndim)
     return "\n".join([*written.setup(), *reproduce(written)])
 
 
@@ -232,9 +228,28 @@ def _written(value: Any) -> str:
     return repr(value) if known else "..."
 
 
-def _pick(subject: ModuleSubject, setting: Setting) -> str:
+def _rows(follower: Follower, suffix: str) -> str:
+    """What follows the name of a follower where the sequences have a suffix: the same rows."""
+    if suffix.startswith("[:,") or not suffix.startswith("["):
+        return ""
+    return "[" + ":, " * follower.axis + suffix[1:]
+
+
+def _spelled(value: Any, path: Path, words: Mapping[Path, str]) -> str:
+    """An argument as Python, sequences in it by name."""
+    if path in words:
+        return words[path]
+    if not any(path == other[: len(path)] for other in words):
+        return _written(value)
+    if isinstance(value, Mapping):
+        inside = [f"{k!r}: {_spelled(v, (*path, k), words)}" for k, v in value.items()]
+        return f"{{{', '.join(inside)}}}"
+    inside = [_spelled(v, (*path, i), words) for i, v in enumerate(value)]
+    return f"[{', '.join(inside)}]" if isinstance(value, list) else f"({', '.join(inside)},)"
+
+
+def _pick(result: Any, y: Any) -> str:
     """What follows a call to pick the sequence: `.logits`, `[0]`, nothing."""
-    result, y = subject.at(setting).picked(setting)
     if result is y:
         return ""
     if isinstance(result, Mapping):

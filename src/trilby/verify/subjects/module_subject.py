@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from ...streaming import FIRST, Call
+from ...streaming import FIRST
 from ...streaming.inside import Kept
 from ..comparing.change import UNITS
 from ..comparing.finding import Allow
@@ -20,6 +20,8 @@ from ..precision.allowance import FACTOR, PROBES, Allowance, Within, allowances
 from ..precision.choices import followed
 from ..sizes import LOOKED_AT, Setting, cuts
 from .example import Example
+from .laid import laid
+from .layout import Layout
 from .subject import COARSE, FINE, Sequences, Subject, half_of_the_digits
 
 if TYPE_CHECKING:
@@ -178,8 +180,9 @@ class ModuleSubject(Subject):
         self, sequences: Sequences, lengths: tuple[int, ...]
     ) -> tuple[Leaves, dict[str, Allowance]] | None:
         """A result and its allowances where the float64 twin makes the same discrete choices."""
-        way = partial(in_pieces, self.call, lengths) if lengths else self.call
         self.undo()
+        call, sequences = self._settled(sequences)
+        way = partial(in_pieces, call, lengths) if lengths else call
         dtype = next((x.dtype for x in sequences if x.is_floating_point()), self.user.dtype)
         with torch.no_grad():
             found = followed(way, (sequences, None), (self.within, self.user.twin()), dtype)
@@ -188,6 +191,15 @@ class ModuleSubject(Subject):
     def padded(self, mask: Callable[[Tensor], Tensor]) -> Self:
         """The module with a mask of real positions."""
         return self._called_with(self.user.with_mask(self.example, mask))
+
+    def tokens(self, inputs: list[Tensor]) -> list[tuple[Any, Layout]]:
+        """The sequences as the call is given them."""
+        return self.example.tokens(tuple(inputs))
+
+    def _settled(self, sequences: Sequences) -> tuple[Callable[..., Any], Sequences]:
+        """The call with what goes along with these rows in it, so that rounding moves it too."""
+        example, sequences = self.example.settled(sequences)
+        return partial(invoked, self.target, example), sequences
 
     def packed(self, lengths: tuple[int, ...]) -> Self:
         """The module with documents of these lengths, from no past."""
@@ -306,7 +318,8 @@ class ModuleSubject(Subject):
     def allowances(self, sequences: Sequences, state: Any = None) -> dict[str, Allowance]:
         """What rounding may do to each leaf, also where it changes a discrete choice."""
         self.undo()
-        given = self.call, (sequences, state), dict[str, Any]()
+        call, sequences = self._settled(sequences)
+        given = call, (sequences, state), dict[str, Any]()
         with torch.no_grad():
             twin = self.user.twin()
             near = allowances(*given, within=twin, probes=2 if self.large else PROBES)
@@ -324,11 +337,11 @@ def invoked(target: Any, example: Example, sequences: Sequences, state: Any) -> 
 
     Without a state it is called as by someone who does not stream: that may be another path.
     """
-    args, kwargs = example.filled(sequences)
     if example.carry is None or state is None:
-        return example.pick(target(*args, **kwargs)), None
-    now = Call(target, args, kwargs, example.slots, example.pick)
-    y, state = example.carry.call(now, None if state is FIRST else state)
+        args, kwargs = example.filled(sequences)
+        return example.read(target(*args, **kwargs)), None
+    past = None if state is FIRST else state
+    y, state = example.carry.call(laid(target, example, sequences), past)
     return y, state
 
 

@@ -20,6 +20,7 @@ from ..copies.nested import Leaves, clone, copied, leaves, replaced
 from ..precision.allowance import Allowance, Within
 from ..process import seed, states
 from ..sizes import Setting, cuts
+from .layout import Layout
 
 Sequences = tuple[Tensor, ...]
 FINE, COARSE = 2.0**-52, 2.0**-23
@@ -225,6 +226,10 @@ class Subject:
     def state_allowances(self, _sequences: Sequences, _state: Any) -> dict[str, Allowance] | None:
         """What rounding of its state at every position may do; None: it keeps no such state."""
         return None
+
+    def tokens(self, inputs: list[Tensor]) -> list[tuple[Any, Layout]]:
+        """The sequences as the call is given them, and how each lies there."""
+        return [(x, Layout()) for x in inputs]
 
     def padded(self, _mask: Callable[[Tensor], Tensor]) -> Self:
         """The subject, given `_mask(first sequence)` [B, T], true where a position is real."""

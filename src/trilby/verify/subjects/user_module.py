@@ -100,7 +100,11 @@ class UserModule:
 
         Only a call that takes `position_ids` is given them, as who pads at the left has to do.
         """
-        given: dict[str, Any] = {str(self.padding): lambda x: mask(x).to(self.mask)}
+        given: dict[str, Any] = {}
+        if self.padding is None:
+            example = replace(example, real=mask)
+        else:
+            given[self.padding] = lambda x: mask(x).to(self.mask)
         if POSITIONS in signature(self.target):
             whole = example.carry is not None and example.carry.prefix
             counted = lambda x: (mask(x).long().cumsum(1) - 1).clamp(min=0)
@@ -264,15 +268,22 @@ class UserModule:
                 f"with lookahead={self.lookahead} a stream gives its outputs late, and how is not "
                 "defined"
             )
-        if self.padding is None:
+        if self.padding is None and self.example.pad is None:
             unable["padding"] = "pass padding=... to name the keyword of the mask"
         if self.documents is None:
             unable["documents"] = "pass documents=... to name the keyword of packed documents"
+        if self.example.numpy:
+            unable["differentiates"] = "it takes numpy arrays, which have no gradients"
+            unable["compiles"] = "it takes numpy arrays"
         return replace(self.at(Setting(T, B, dtype=self.dtype)), unable=unable)
 
     def depends_on(self, why: str) -> None:
         """A copy turned out to be none, so the module is run itself from now on."""
         self.uncopied = why
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the copies: they were made with another example, or turned out to be none."""
         self._bound.clear()
 
     def put_back(self) -> None:
@@ -283,6 +294,8 @@ class UserModule:
     def limits(self) -> list[str]:
         """What it refused, and what was not tried, for the report."""
         lines = [f"{short(d)}: {why}" for d, why in self.refused_dtypes.items()]
+        if self.example.followers:
+            lines.append(f"with the rows go {', '.join(f.name for f in self.example.followers)}")
         if self.uncopied and isinstance(self.target, nn.Module):
             lines.append(
                 f"it cannot be copied, {self.uncopied}; it is run itself and put back, {ITSELF}"
@@ -350,6 +363,6 @@ def checked(name: str, y: Any, sequences: Sequences) -> Tensor:
     if y.shape[:2] != (B, T):
         raise CallError(
             f"check: {name} returns {list(y.shape)} for B={B} and T={T}, expected [B, T, ...]; "
-            "pick another output with output=, or wrap the module so that time is axis 1"
+            "pick another output with output=, or say with time_axis= where time is"
         )
     return y
