@@ -29,6 +29,7 @@ from .subjects.subject import Subject
 from .subjects.user_module import UserModule
 from .wording import joined_lines
 
+QUICKER = "for ok give a quicker example, e.g. of fewer rows"
 LATE = ("compiles",)  # tried on a module at effort "thorough", or by name: compiling takes seconds
 
 
@@ -40,6 +41,7 @@ class ModuleOptions(TypedDict, total=False):
     padding: str | int | None
     documents: str | None
     vocabulary: int | None
+    lookahead: int
     time_axis: int
     fixed: Iterable[str | int] | str | int
 
@@ -79,12 +81,14 @@ def check(
         documents: the keyword of packed documents: `cu_seqlens`, `position_ids`, or any other
             that takes ids `[B, T]`.
         vocabulary: how many tokens there are; None: one more than the largest of the example.
+        lookahead: how many later positions an output may read; y[t] may use x[0..t + lookahead].
         time_axis: the axis of time, of inputs and of the result: 2 for `[B, C, T]`, 0 for
             `[T, B, C]`. Masks stay `[B, T]`.
         fixed: names or positions of arguments that are no sequences, though as long as one.
 
     Returns:
-        A report that is true where every law that was run holds, and at least one was run.
+        A report that is true where every law that was run holds, at all the sizes that its page
+        promises, and at least one was run. Where time did not allow all of them it says so.
 
     Raises:
         CallError: no such law or effort, or a subject or example that cannot be called; the
@@ -172,7 +176,7 @@ class _Run:
         self.shown.say(f"check: {law} on {subject.name}, {left}")
         self.left -= 1
         verdict = judge(subject, LAWS[law], settings, self.clock, explain)
-        if verdict.ok and cut:
+        if verdict.outcome == "holds" and cut:
             verdict = replace(verdict, cut="; ".join(filter(None, (verdict.cut, cut))))
         if law in self.waived and verdict.outcome == "broken":
             sentence = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
@@ -229,12 +233,18 @@ def _module(user: UserModule, run: _Run) -> Report:
 
 
 def _cut(law: str, effort: str, user: UserModule) -> str:
-    """Which lengths a law would have tried if a call were quicker; empty if it tried them all."""
+    """Which lengths a law would have tried if a call were quicker, and why; empty if all of them.
+
+    A length that the module refuses is not among them.
+    """
     if not user.left_out:
         return ""
     able = replace(user, lengths=tuple(sorted({*user.lengths, *user.left_out})))
     missing = {s.T for s in LAWS[law].module_settings(effort, able)} - {*user.lengths}
-    return f"T {' '.join(map(str, sorted(missing)))} left out" if missing else ""
+    if not missing:
+        return ""
+    why = next(iter(user.left_out.values()))
+    return f"T {' '.join(map(str, sorted(missing)))} {why}; {QUICKER}"
 
 
 def _explained(user: UserModule, subject: ModuleSubject) -> Explain:

@@ -31,6 +31,7 @@ class Asked:
         documents: the keyword of packed documents, or None.
         time_axis: the axis of time in the call.
         fixed: arguments that are no sequences.
+        lookahead: how many later positions an output may read.
     """
 
     output: Any = None
@@ -40,6 +41,7 @@ class Asked:
     documents: str | None = None
     time_axis: int = 1
     fixed: Iterable[str | int] | str | int = ()
+    lookahead: int = 0
 
     @property
     def masks(self) -> tuple[str, ...]:
