@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import CallError
 from ..shown.progress import progress
 from .comparing.difference import Difference, difference, worst
+from .copies.devices import without_float64
 from .copies.nested import clone, precise, real
 from .copies.owning import owning
 from .equivalence.comparison import Answer, Comparison
@@ -35,6 +37,7 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
 
     Raises:
         TypeError: no argument was given.
+        CallError: an argument or a module is on a device without float64 (MPS).
 
     What f or g changes in place, also in modules that it reaches through a closure, is as before
     afterwards. What the verdict says holds at these arguments; it is no proof for others.
@@ -48,6 +51,11 @@ def same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any
     """
     if not args and not kwargs:
         raise TypeError("same: no arguments; give those to call both with, e.g. same(f, g, x)")
+    if device := without_float64(f, g, args, kwargs):
+        raise CallError(
+            f"same: something is on {device}, which has no float64 to compare in; move the "
+            "modules and the arguments to the CPU, e.g. module.cpu()"
+        )
     comparison = Comparison((owning(f, label(f)), owning(g, label(g))), args, kwargs)
     with progress() as shown, undisturbed(f, g, args, kwargs):
         shown.say(f"same: {' = '.join(comparison.names)}")
