@@ -102,6 +102,48 @@ def selective_state_update(state, x, dt, A, B, C, D, **given):
     return y[:, 0]
 
 
+def chunk_gated_delta_rule(q, k, v, g=None, beta=None, **given):
+    """`fla.ops.gated_delta_rule.chunk_gated_delta_rule`; chunks change no value."""
+    how = known(
+        given, scale=None, initial_state=None, output_final_state=False,
+        use_qk_l2norm_in_kernel=False,
+    )  # fmt: skip
+    if how.use_qk_l2norm_in_kernel:
+        q, k = (x * torch.rsqrt((x * x).sum(-1, keepdim=True) + 1e-6) for x in (q, k))
+    S, o = how.initial_state, torch.zeros_like(v)
+    S = v.new_zeros(*v.shape[:1], *k.shape[2:], v.shape[3]) if S is None else S
+    for t in range(v.shape[1]):
+        S = S if g is None else S * torch.exp(g[:, t, :, None, None])
+        e = v[:, t] - torch.einsum("bhkv,bhk->bhv", S, k[:, t])
+        S = S + torch.einsum("bhk,bhv->bhkv", k[:, t], beta[:, t, :, None] * e)
+        o[:, t] = torch.einsum("bhkv,bhk->bhv", S, q[:, t])
+    o = o * (q.shape[-1] ** -0.5 if how.scale is None else how.scale)
+    return o, S if how.output_final_state else None
+
+
+def chunk_delta_rule(q, k, v, beta, **given):
+    """`fla.ops.delta_rule.chunk_delta_rule`, which has no gate."""
+    return chunk_gated_delta_rule(q, k, v, None, beta, **given)
+
+
+class Double:
+    """torch, to a module that computes in float32 whatever it is given."""
+
+    float32 = torch.float64
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def qwen3_next(monkeypatch):
+    """The module of Qwen3-Next of transformers, which has the gated delta rule, in float64."""
+    module = pytest.importorskip("transformers.models.qwen3_next.modeling_qwen3_next")
+    if not hasattr(module, "torch_chunk_gated_delta_rule"):
+        pytest.skip("transformers has no torch_chunk_gated_delta_rule")
+    monkeypatch.setattr(module, "torch", Double())
+    return module
+
+
 def mamba2():
     """The module of Mamba-2 of transformers; its functions on tensors came with release 5."""
     import transformers

@@ -44,8 +44,8 @@ def names():
         B=B, T=T, H=H, K=K, V=V, q=q, k=k, v=v, g=g, h0=h0, dt=dt, A=A,
         gamma=-softplus(normal(H)), offsets=torch.tensor([0, 3, 4, T]),
         qh=q.transpose(1, 2), kh=k.transpose(1, 2), vh=v.transpose(1, 2), gh=g.transpose(1, 2),
-        k2=normal(B, T, 2, K), v2=normal(B, T, 2, V), t=torch.arange(T),
-        raw=raw, bias=bias, D=D, z=normal(B, T, H, V),
+        q2=normal(B, T, 2, K), k2=normal(B, T, 2, K), v2=normal(B, T, 2, V), t=torch.arange(T),
+        beta=2 * raw.sigmoid(), raw=raw, bias=bias, D=D, z=normal(B, T, H, V),
         x=normal(B, T, H, V), Bs=normal(B, T, 2, K), Cs=normal(B, T, 2, K),
         steps=raw[:, 0, :, None].expand(B, H, V), rates=A[:, None, None].expand(H, V, K),
         skips=D[:, None].expand(H, V), biases=bias[:, None].expand(H, V), old=h0.mT,
@@ -70,7 +70,11 @@ def inside(given, monkeypatch):
     modeling_mamba2 = peers.mamba2()
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     theirs = ("mamba2_chunk_scan", "mamba2_selective_state_update")
-    return given | {n: getattr(modeling_mamba2, n) for n in theirs} | {"repeat_kv": repeat_kv}
+    rules = peers.qwen3_next(monkeypatch)
+    delta = ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule", "l2norm")
+    return given | {n: getattr(modeling_mamba2, n) for n in theirs} | {"repeat_kv": repeat_kv} | {
+        n: getattr(rules, n) for n in delta
+    }  # fmt: skip
 
 
 def decoded(given, monkeypatch):

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 import trilby
+from tests.mixers import peers
 from tests.mixers.sweep import laid_out
 from trilby.bench.proof import compare
 from trilby.shapes import FLOATING
@@ -45,20 +46,10 @@ def close(got, wanted, **how):
         torch.testing.assert_close(one, other, **(CLOSE | how))
 
 
-class Double:
-    """torch, to a module that computes in float32 whatever it is given."""
-
-    float32 = torch.float64
-
-    def __getattr__(self, name):
-        return getattr(torch, name)
-
-
 @pytest.fixture
 def theirs(monkeypatch):
     """The delta rule of transformers in float64, with our order of arguments."""
-    module = pytest.importorskip("transformers.models.qwen3_next.modeling_qwen3_next")
-    monkeypatch.setattr(module, "torch", Double())
+    module = peers.qwen3_next(monkeypatch)
     named = dict(output_final_state=True, use_qk_l2norm_in_kernel=True)
 
     def of(name):
