@@ -35,11 +35,28 @@ def _fading_back(dtype):
         yield torch.randn_like(y), torch.randn_like(after), *given
 
 
+def _delta(dtype):
+    """The same with beta."""
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    for a, b in ((4, 4), (2, 4), (4, 1)):
+        q, k, v, beta, g = trilby.delta.draw(B=2, T=5, H=4, K=3, V=2, dtype=dtype)
+        state = torch.randn(2, 4, 3, 2, dtype=wide)
+        yield q[:, :, :a], k[:, :, :a], v[:, :, :b], beta, g, state
+
+
+def _delta_back(dtype):
+    for given in _delta(dtype):
+        y, after = ops.delta_rule(*given)
+        yield torch.randn_like(y), torch.randn_like(after), *given
+
+
 SAMPLES = {  # an operator without a line here fails its tests
     "prefix_mean": _means,
     "prefix_mean_backward": _means,
     "fading_memory": _fading,
     "fading_memory_backward": _fading_back,
+    "delta_rule": _delta,
+    "delta_rule_backward": _delta_back,
 }
 QUICK = ("test_schema", "test_autograd_registration", "test_faketensor")
 EVERY = pytest.mark.parametrize("operator", ops.OPERATORS, ids=lambda o: o.schema.name)

@@ -35,10 +35,10 @@ from ..recurrence.sequences import (
     pack_rows,
     shape_of,
 )
+from ..recurrence.triangle import Triangle, triangle
 from .walks import (
     CHUNK,
     QUAD,
-    Triangle,
     added,
     found,
     found_with,
@@ -46,7 +46,6 @@ from .walks import (
     scaled,
     seen,
     stored,
-    triangle,
     written,
 )
 

@@ -13,6 +13,7 @@ from numba import float64
 from ...machine.compiler import inner
 from ...simd.places import skip, write
 from ...simd.vector import as_type, fma, load, missed, store, sum_lanes, zeros
+from ..recurrence.triangle import triangle
 
 CHUNK = 128  # positions that are unpacked at a time, and between kept states on the way back
 QUAD = 4  # positions in one walk down the rows; what follows has them written out
@@ -122,29 +123,13 @@ def decays_of(a, g, i, long):
 @inner()
 def scores_of(x, z, a, i, height, half):
     """The scores of four positions; x and z have their rows one behind the other."""
-    s00 = s10 = s11 = s20 = s21 = s22 = s30 = s31 = s32 = s33 = zeros(x, 1)
-    for j in range(i * height, (i + 1) * height, half):
-        x0, x1 = load(x, j, 1), load(x, j + height, 1)
-        x2, x3 = load(x, j + 2 * height, 1), load(x, j + 3 * height, 1)
-        z0, z1 = load(z, j, 1), load(z, j + height, 1)
-        z2, z3 = load(z, j + 2 * height, 1), load(z, j + 3 * height, 1)
-        s00 += z0 * x0
-        s10 += z1 * x0
-        s11 += z1 * x1
-        s20 += z2 * x0
-        s21 += z2 * x1
-        s22 += z2 * x2
-        s30 += z3 * x0
-        s31 += z3 * x1
-        s32 += z3 * x2
-        s33 += z3 * x3
+    p = triangle(skip(z, i * height), skip(x, i * height), height, half)
     a1, a2, a3 = a[i + 1], a[i + 2], a[i + 3]
     return Scores(
-        sum_lanes(s00),
-        sum_lanes(s10) * a1, sum_lanes(s11),
-        sum_lanes(s20) * (a1 * a2), sum_lanes(s21) * a2, sum_lanes(s22),
-        sum_lanes(s30) * (a1 * a2 * a3), sum_lanes(s31) * (a2 * a3), sum_lanes(s32) * a3,
-        sum_lanes(s33),
+        p.p00,
+        p.p10 * a1, p.p11,
+        p.p20 * (a1 * a2), p.p21 * a2, p.p22,
+        p.p30 * (a1 * a2 * a3), p.p31 * (a2 * a3), p.p32 * a3, p.p33,
     )  # fmt: skip
 
 
