@@ -277,10 +277,10 @@ def _gradient(
 
 
 def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
-    wanted = {"quick": (1, 8, 65, 600), "default": (1, 2, 8, 65, 600, form.longest)}
+    wanted = {"quick": (1, 8, 65, STREAM), "default": (1, 2, 8, 65, STREAM, form.longest)}
     found = []
-    for T in wanted.get(effort, (1, 2, 3, 8, 65, 600, LONG, form.longest)):
-        for dtype in DTYPES:
+    for T in wanted.get(effort, (1, 2, 3, 8, 65, STREAM, LONG, form.longest)):
+        for dtype in (HALF,) if effort == "quick" and T > SHORT else DTYPES:
             scales = magnitudes(dtype) if T <= SHORT else (1.0,)
             rows = 2 if T <= SHORT else 1
             found += [Setting(T, rows, 2, dtype, scale=scale) for scale in scales]

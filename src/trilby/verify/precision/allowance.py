@@ -90,13 +90,14 @@ def pinned(dtype: torch.dtype | None = None) -> Iterator[None]:
         torch.set_grad_enabled(grad)
 
 
-def run(given: Any, dtype: torch.dtype | None = None, within: Within = nullcontext) -> Any:
+def run(given: Any, default: torch.dtype | None = None, within: Within = nullcontext) -> Any:
     """The leaves of one call of (f, args, kwargs), path by path; they belong to the caller.
 
     What is given is used up: hand over a copy. Modules that f reaches are as before afterwards.
+    What f makes by itself is of the dtype `default`; None is that of torch.
     """
     f, args, kwargs = given
-    with restored(f), pinned(dtype=dtype), within():
+    with restored(f), pinned(default), within():
         return leaves(clone(f(*args, **kwargs)))
 
 
@@ -108,22 +109,25 @@ def allowances(
     within: Within = nullcontext,
     probes: int = PROBES,
     reach: float = 1.0,
+    default: bool = True,
 ) -> list[Allowance]:
     """The answer of f at these arguments in `dtype`, and its response to one unit of rounding.
 
     `dtype=None` leaves every number in its own dtype. Each call of f runs inside `within()`.
-    Inputs move by `reach` units. Nothing of the caller's is changed. Raises whatever f raises at
-    the arguments themselves; a moved argument that f refuses is passed over.
+    Inputs move by `reach` units. What f makes by itself, as by `torch.zeros(3)`, is of `dtype` too
+    unless `default` is false; that takes a call of Python for every operation. Nothing of the
+    caller's is changed. Raises whatever f raises at the arguments themselves; a moved argument
+    that f refuses is passed over.
     Cost: 1 + `probes` calls of f.
     """
-    given = (f, args, kwargs)
-    answers = run(clone(given) if dtype is None else convert(given, dtype), dtype, within)
+    given, made = (f, args, kwargs), dtype if default else None
+    answers = run(clone(given) if dtype is None else convert(given, dtype), made, within)
     answers = [(path, precise(leaf) if real(leaf) else leaf) for path, leaf in answers]
     far = [torch.zeros_like(a) if real(a) else None for _, a in answers]
     signs = torch.Generator().manual_seed(0)
     for _ in range(probes):
         with suppress(Exception):
-            probe = dict(run(moved(given, signs, dtype, reach), dtype, within))
+            probe = dict(run(moved(given, signs, dtype, reach), made, within))
             far = [_farther(m, a, probe.get(p)) for m, (p, a) in zip(far, answers, strict=True)]
     pairs = zip(answers, far, strict=True)
     return [Allowance(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]

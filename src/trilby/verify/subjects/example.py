@@ -19,6 +19,13 @@ KEPT = 64  # settings whose sequences are kept
 FEW = 16  # distinct values up to which they are taken for codes, and no new ones are made
 
 
+class _Drawn:
+    """The sequences of the latest settings. A copy of an example has them too: it is no tensor."""
+
+    def __init__(self) -> None:
+        self.latest: dict[Setting, tuple[Tensor, ...]] = {}
+
+
 @dataclass(frozen=True)
 class Example:
     """The arguments of one call, and the sequence that is picked from its result.
@@ -42,7 +49,7 @@ class Example:
     carry: Carry | None = None
     vocabulary: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)  # keywords of one probe
-    drawn: dict[Setting, tuple[Tensor, ...]] = field(default_factory=dict)  # the latest
+    drawn: _Drawn = field(default_factory=_Drawn)
 
     def sequence(self, i: int) -> Tensor:
         """Sequence i of the example."""
@@ -75,11 +82,12 @@ class Example:
 
         They are kept for a while and must not be written into.
         """
-        if setting not in self.drawn:
-            if len(self.drawn) >= KEPT:
-                self.drawn.clear()
-            self.drawn[setting] = self._drawn(setting)
-        return self.drawn[setting]
+        latest = self.drawn.latest
+        if setting not in latest:
+            if len(latest) >= KEPT:
+                latest.clear()
+            latest[setting] = self._drawn(setting)
+        return latest[setting]
 
     def _drawn(self, setting: Setting) -> tuple[Tensor, ...]:
         rng = torch.Generator().manual_seed(setting.seed)

@@ -135,7 +135,7 @@ class MixerForm(Subject):
 
         `of`: a form -> a function of the sequences and of `other`; None: the form itself, and
         `other` is a state. Beyond LONG positions, where a loop takes too long, the form is judged
-        by its own twin.
+        by its own twin. float64 in means float64 throughout, so torch's default dtype stays.
         """
         short = sequences[0].shape[1] <= LONG
         judge = self.truth if self.truth is not None and short else self
@@ -143,7 +143,7 @@ class MixerForm(Subject):
         if given not in judge.allowed:
             way: Way = judge.call if of is None else of(judge)
             with torch.no_grad():
-                found = allowances(way, (sequences, other), {})
+                found = allowances(way, (sequences, other), {}, default=False)
             judge.allowed[given] = {e.path: e for e in found}
         return judge.allowed[given]
 
