@@ -131,6 +131,7 @@ trilby = Commands(
     epilog="Exit codes: 0 ok, 1 a law is broken or the answer is no, 2 wrong usage or input, "
     "3 a bug in trilby, 130 interrupted.",
     invoke_without_command=True,
+    subcommand_metavar="[COMMAND] [ARGS]...",
     callback=_help,
     params=[
         *_shared(),
