@@ -14,6 +14,15 @@ class Ahead(torch.nn.Module):
         return x.flip(1)
 """
 
+CONVOLVED = """
+from torch import nn
+class Convolved(nn.Conv1d):
+    def __init__(self):
+        super().__init__(8, 8, 3)
+    def forward(self, x):
+        return super().forward(nn.functional.pad(x, (2, 0)))
+"""
+
 
 @pytest.fixture
 def module(tmp_path):
@@ -36,6 +45,16 @@ def test_annotations_json_and_something_importable(module, capsys):
     assert capsys.readouterr().out.startswith("::error title=causal::leak  Ahead.forward")
     assert main(["check", "torch.nn:Tanh", "--effort", "quick", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_time_on_another_axis(tmp_path, capsys):
+    path = tmp_path / "convolved.py"
+    path.write_text(CONVOLVED)
+    asked = ["check", f"{path}:Convolved", "--effort", "quick", "--law", "causal"]
+    assert main([*asked, "--time-axis", "2"]) == 0
+    assert main([*asked, "--time-axis", "-1"]) == 0
+    assert main(asked) == 2
+    assert "it takes the example with time on axis 2" in capsys.readouterr().err
 
 
 def test_an_exhibit_of_the_gallery(capsys):

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from tests.gallery.others import CONTENT, FOUND, NEAR, OURS, PACKAGES, PLAIN, verdict
+from tests.gallery.turned import turned
 from trilby.gallery import GALLERY, LAWS, SOUND, WRONG, Exhibit
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
@@ -45,7 +46,7 @@ def answers(way: Way) -> Answers:
     """What one method answers for every exhibit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {name: way(exhibit) for name, exhibit in GALLERY.items()}
+        return {name: way(turned(exhibit)) for name, exhibit in GALLERY.items()}
 
 
 def page(said: Mapping[str, Answers], ways: Mapping[str, Way], verdicts: Verdicts) -> str:

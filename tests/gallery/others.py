@@ -15,6 +15,7 @@ from torch import Tensor
 
 import trilby
 from tests.gallery.plain import Given, given, picked
+from tests.gallery.plain_streams import restart
 from trilby.gallery import GALLERY, LAWS, Exhibit
 
 FOUND, CONTENT, NO, NEAR = "found", "", "-", "near"
@@ -77,7 +78,7 @@ def gradient_certificate(exhibit: Exhibit) -> str:
     if not _floating(what):
         return NO
     x, *more = what.tensors()
-    with_more = lambda x: picked(module(x, *more))
+    with_more = lambda x: picked(module(x, *more, **what.along))
     report = certify(with_more, x)
     return _said(not report.ok)
 
@@ -100,17 +101,19 @@ def _battery(exhibit: Exhibit) -> Iterator[Callable[[], Any]]:
     yield lambda: pt.check_inference_contract(module, example, dtypes=halves)
     yield lambda: pt.assert_compile_parity(module, example, backend="aot_eager")
     what = given(exhibit)
-    if _floating(what) and not what.keywords:
+    if _floating(what) and not what.named:
         small = tuple(t[:1, :4] for t in what.tensors())
         yield lambda: pt.assert_gradcheck(module, small)
-    if exhibit.how.get("padding") and not what.keywords:
+    if isinstance(exhibit.how.get("padding"), str) and not what.keywords:
         x = dict(x=what.tensors()[0], mask=torch.ones(2, 16))
         for side in ("left", "right"):
             keys: dict[str, Any] = dict(ids_key="x", mask_key="mask", side=side, pad_value=3)
             yield lambda keys=keys: pt.assert_padding_invariant(exhibit.make().eval(), x, **keys)
     if "carry" in exhibit.how:
         stream, start = _streamed(exhibit, module)
-        sizes = (1,) if exhibit.how["carry"][0] == "by_methods" else (1, 7, 32)
+        how, keywords = exhibit.how["carry"]
+        sizes = (1,) if how == "by_methods" and "chunk" not in keywords else (1, 7, 32)
+        sizes = (keywords["exactly"],) if "exactly" in keywords else sizes
         full = lambda x: picked(module(x))
         yield lambda: pt.assert_streaming_equivalent(
             full, stream, what.tensors()[0], init_state=start, chunk_sizes=sizes
@@ -122,6 +125,15 @@ def _streamed(exhibit: Exhibit, module: Any) -> tuple[Callable[..., Any], Callab
     how, keywords = exhibit.how["carry"]
     if how == "by_cache":
         return lambda x, c: (module(x, cache=c), c), getattr(module, keywords["start"])
+    if how == "by_module":
+        other: Any = exhibit.make().eval()  # the module itself gives the whole
+        return lambda x, s: (other(x), s), lambda: restart(other, keywords["reset"], 2)
+    if how == "by_methods" and "chunk" in keywords:
+        several = getattr(module, keywords["chunk"])
+        one = several if "exactly" in keywords else module.step
+        return lambda x, s: (one if x.shape[1] == 1 else several)(x, s), lambda: module.init_state(
+            2
+        )
     if how == "by_methods":
 
         def one(x: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -154,7 +166,7 @@ def verdict(name: str) -> tuple[str, str]:
 
 
 def _run(module: Any, what: Given) -> Tensor:
-    return picked(module(*what.args, **what.keywords)).clone()
+    return picked(module(*what.args, **what.named)).clone()
 
 
 def _floating(what: Given) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .carrying import carried, carry_options
 from .names import EFFORTS, form_of, mixer_of
 from .screen import Screen, print_json
 from .target import drawn, loaded, usual
@@ -27,11 +28,14 @@ FORMATS = ("table", "github")
 @click.option(
     "--tokens", type=click.IntRange(1), help="x is integer tokens [B, T] below this number."
 )
+@click.option(
+    "--time-axis", type=click.IntRange(-2, 2), default=1, show_default=True,
+    help="Axis of time in x and the result: 2 for [B, C, T], 0 for [T, B, C].",
+)  # fmt: skip
 @click.option("--output", help="Name of the output that is the sequence.")
-@click.option("--padding", help="Keyword of the padding mask [B, T].")
+@click.option("--padding", help="Keyword of the padding mask [B, T], or the token that is a pad.")
 @click.option("--documents", help="Keyword of the packed documents.")
-@click.option("--state", help="Keyword of a state that is passed in and returned.")
-@click.option("--past", help="Keyword of a cache, e.g. past_key_values.")
+@carry_options
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
@@ -110,10 +114,13 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
     how = {k: said[k] for k in ("output", "padding", "documents") if said[k] is not None}
     if said["tokens"] is not None:
         how["vocabulary"] = said["tokens"]
-    how |= _carried(said)
+    if how.get("padding", "").isdecimal():
+        how["padding"] = int(how["padding"])
+    how["time_axis"] = said["time_axis"]
+    how |= carried(said)
     if target.startswith("hf:"):
         how = {**usual(subject), **how}
-    example = drawn(said["example"], how.get("vocabulary"))
+    example = drawn(said["example"], how.get("vocabulary"), said["time_axis"])
     return judge(subject, example, **common, **how)
 
 
@@ -122,16 +129,6 @@ def _judged_mixer(mixer: Any, said: dict[str, Any], common: dict[str, Any]) -> A
 
     chosen = [form_of(mixer, name) for name in said["forms"]] or list(mixer.forms)
     return judge(mixer, forms=chosen, **common)
-
-
-def _carried(said: dict[str, Any]) -> dict[str, Any]:
-    from ..streaming import by_past, by_state
-
-    if said["state"] is not None and said["past"] is not None:
-        raise click.UsageError("--state and --past are both given; choose one")
-    if said["state"] is not None:
-        return {"carry": by_state(said["state"])}
-    return {"carry": by_past(said["past"])} if said["past"] is not None else {}
 
 
 def _exhibit(name: str) -> Any:

@@ -113,8 +113,8 @@ def usual(model: Any) -> dict[str, Any]:
     return {**found, **({"padding": PADDING} if PADDING in takes else {})}
 
 
-def drawn(sizes: str, tokens: int | None) -> Any:
-    """The example that `--example "B=2,T=16,C=8"` and `--tokens N` describe."""
+def drawn(sizes: str, tokens: int | None, time_axis: int = 1) -> Any:
+    """The example that `--example "B=2,T=16,C=8"`, `--tokens N` and `--time-axis` describe."""
     import torch
 
     found = SIZES.match(sizes)
@@ -125,5 +125,9 @@ def drawn(sizes: str, tokens: int | None) -> Any:
     assert T is not None
     rng = torch.Generator().manual_seed(0)
     if tokens is not None:
-        return torch.randint(0, tokens, (B, T), generator=rng)
-    return torch.randn(B, T, C or 8, generator=rng)
+        x = torch.randint(0, tokens, (B, T), generator=rng)
+    else:
+        x = torch.randn(B, T, C or 8, generator=rng)
+    if time_axis == 0:
+        return x.transpose(0, 1).contiguous()
+    return x.movedim(1, min(time_axis, x.ndim - 1)).contiguous()

@@ -10,6 +10,7 @@ from . import (
     chunks,
     convolutions,
     gradients,
+    inputs,
     masks,
     numerics,
     packing,
@@ -20,14 +21,16 @@ from . import (
     sound_attention,
     sound_casts,
     sound_mixers,
+    sound_streams,
     states,
     statistics,
+    streams,
 )
 from .exhibit import LAWS, Exhibit
 
 _FAMILIES = (
-    repeats, paths, masks, statistics, routing, convolutions, chunks, caches, states, batches,
-    padding, packing, gradients, numerics,
+    repeats, paths, masks, statistics, routing, convolutions, chunks, caches, states, streams,
+    batches, padding, packing, gradients, numerics, inputs,
 )  # fmt: skip
 _LABELLED = [exhibit for family in _FAMILIES for exhibit in family.EXHIBITS]
 
@@ -38,8 +41,14 @@ WRONG: dict[str, Exhibit] = {
 
 SOUND: dict[str, Exhibit] = {
     exhibit.name: exhibit
-    for family in (sound_attention, sound_mixers, sound_casts)
-    for exhibit in family.EXHIBITS
+    for exhibits in (
+        sound_attention.EXHIBITS,
+        sound_mixers.EXHIBITS,
+        sound_casts.EXHIBITS,
+        sound_streams.EXHIBITS,
+        inputs.RIGHT,
+    )
+    for exhibit in exhibits
 }
 """Name -> exhibit that breaks no law."""
 

@@ -20,9 +20,11 @@ from .reports.report import Report
 from .reports.verdict import Verdict
 from .reproducers.script import script
 from .sizes import EFFORTS, Setting
+from .subjects.elsewhere import looks_elsewhere, nothing_along_time
 from .subjects.mixer_form import mixer_forms
 from .subjects.module_subject import ModuleSubject
 from .subjects.prepare import prepared
+from .subjects.reading import Asked
 from .subjects.subject import Subject
 from .subjects.user_module import UserModule
 
@@ -34,9 +36,11 @@ class ModuleOptions(TypedDict, total=False):
 
     output: Any
     carry: Carry | None
-    padding: str | None
+    padding: str | int | None
     documents: str | None
     vocabulary: int | None
+    time_axis: int
+    fixed: Iterable[str | int] | str | int
 
 
 def check(
@@ -55,10 +59,11 @@ def check(
     Args:
         subject: a mixer, e.g. `trilby.mean`; a module; a function; or a factory that makes one (a
             class, or a function that takes nothing).
-        example: for all but a mixer, the arguments of one call: a tensor, a tuple, a dict of
-            keywords, or a function (B, T, seed) that draws them. The first tensor of rank 2 or
-            more gives B and T; each tensor that begins with these two axes is a sequence. Values
-            are drawn anew from those of the example, tokens from the vocabulary.
+        example: for all but a mixer, the arguments of one call: a tensor or numpy array, a tuple,
+            a dict of keywords, or a function (B, T, seed) that draws them. The first tensor of
+            rank 2 or more gives B and T; each that begins with these two axes is a sequence.
+            Values are drawn anew from those of the example, tokens from the vocabulary. A tensor
+            with a batch axis (0 or 1) and no time goes with the rows: encoder memory, lengths.
         forms: of a mixer, the names of the forms; None is all of them.
         laws: names of laws; None is all of them.
         effort: "quick", "default" or "thorough": how many sizes; the report lists them.
@@ -66,12 +71,16 @@ def check(
         seconds: a time limit, read between probes; the report says what was left out.
         output: what picks the sequence `[B, T, ...]` from the result: a name, an index, a
             function. None: the tensor, `logits`, `last_hidden_state`, or the first item.
-        carry: how state is kept between calls: `by_state`, `by_cache`, `by_past` or `by_methods`
-            of `trilby.streaming`.
-        padding: the keyword of a mask `[B, T]`, true where a position is real.
+        carry: how state is kept between calls: `by_state`, `by_cache`, `by_past`, `by_methods`,
+            `by_module` or `by_prefix` of `trilby.streaming`.
+        padding: the keyword of a mask `[B, T]`, true where a position is real; or the token that
+            is a pad.
         documents: the keyword of packed documents: `cu_seqlens`, `position_ids`, or any other
             that takes ids `[B, T]`.
         vocabulary: how many tokens there are; None: one more than the largest of the example.
+        time_axis: the axis of time, of inputs and of the result: 2 for `[B, C, T]`, 0 for
+            `[T, B, C]`. Masks stay `[B, T]`.
+        fixed: names or positions of arguments that are no sequences, though as long as one.
 
     Returns:
         A report that is true where every law that was run holds, and at least one was run.
@@ -109,7 +118,7 @@ def check(
             raise CallError("check: forms are given, but only a mixer has forms; leave them out")
         _fitting(options)
         shown.say("check: which sizes and dtypes the module takes")
-        user = prepared(subject, example, **options)
+        user = prepared(subject, example, Asked(**options))
         try:
             return _module(user, run)
         finally:
@@ -201,7 +210,7 @@ def _module(user: UserModule, run: _Run) -> Report:
         settings = LAWS[name].module_settings(run.effort, user)
         tried = possible(settings, user, own_dtype_only=name in LATE)
         run.judge(subject, name, tried, _explained(user, subject), _cut(name, run.effort, user))
-    return run.report(user.name, user.limits())
+    return run.report(user.name, [*user.limits(), *nothing_along_time(user)])
 
 
 def _cut(law: str, effort: str, user: UserModule) -> str:
@@ -220,7 +229,10 @@ def _explained(user: UserModule, subject: ModuleSubject) -> Explain:
         return script(user, subject, setting, found, law.reproduce)
 
     def detail(law: Law, setting: Setting, found: Finding) -> str:
-        return "" if found.kind == "raises" else law.detail(user, subject, setting, found)
+        if found.kind == "raises":
+            return ""
+        shown = law.detail(user, subject, setting, found), looks_elsewhere(user, law.name)
+        return "\n".join(filter(None, shown))
 
     return again, detail
 

@@ -10,7 +10,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -63,13 +63,13 @@ def include(*given: Any) -> None:
             _before[device] = _backend(device).get_rng_state(*_place(device))
 
 
-def seed() -> None:
-    """Start the random numbers of torch, numpy and Python from their beginning."""
-    torch.default_generator.manual_seed(0)  # torch.manual_seed costs more than most calls here
+def seed(number: int = 0) -> None:
+    """Start the random numbers of torch, numpy and Python from their beginning, or another."""
+    torch.default_generator.manual_seed(number)  # torch.manual_seed costs more than most calls
     for device in _before:
-        _put(device, _first(device))
-    random.seed(0)
-    np.random.seed(0)
+        _put(device, _first(device, number))
+    random.seed(number)
+    np.random.seed(number)
 
 
 def states() -> tuple[Any, ...]:
@@ -124,10 +124,10 @@ def _put(device: torch.device, state: Tensor) -> None:
     _backend(device).set_rng_state(state, *_place(device))
 
 
-@cache
-def _first(device: torch.device) -> Tensor:
-    """The state of a device's generator that starts from seed 0."""
-    return torch.Generator(device).manual_seed(0).get_state()
+@lru_cache(64)
+def _first(device: torch.device, number: int) -> Tensor:
+    """The state of a device's generator that starts from a seed."""
+    return torch.Generator(device).manual_seed(number).get_state()
 
 
 def _forget() -> None:

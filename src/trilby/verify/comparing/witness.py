@@ -20,7 +20,8 @@ class Witness:
         document: which of them is wrong.
         side: on which side the pads are, "left" or "right".
         pads: how many pads there are.
-        mask: "all ones", or "all padding" in one row.
+        edit: the method of the cache that was called, and `rows` the rows that it has afterwards.
+        mask: "all ones", "all padding" in one row, or "of a piece": not of all positions so far.
         of: the output of a gradient, and `to` the argument or parameter.
         error: the type of the exception that was raised, and `message` what it says.
     """
@@ -36,6 +37,8 @@ class Witness:
     document: int | None = None
     side: str = ""
     pads: int | None = None
+    edit: str = ""
+    rows: tuple[int, ...] = ()
     mask: str = ""
     of: str = ""
     to: str = ""

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...streaming.inside import captured, installed
+
 TABLES = ("_parameters", "_buffers", "_modules")
 WATCHED = 2**22  # numbers up to which a module's values are compared after every call
 _CONTAINERS = (list, dict, set, deque)
@@ -35,8 +37,17 @@ class Snapshot:
     when they are asked for. Parameters are copied back from `source`, the rest from copies.
     """
 
-    def __init__(self, modules: list[nn.Module], source: list[nn.Module]) -> None:
-        """`source` are modules of the same structure that are never run; they may be the same."""
+    def __init__(
+        self,
+        modules: list[nn.Module],
+        source: list[nn.Module],
+        inside: nn.Module | None = None,
+    ) -> None:
+        """`source` are modules of the same structure that are never run; they may be the same.
+
+        What `inside` and the modules in it hold is put back as deep copies: it keeps a state.
+        """
+        self._inside = None if inside is None else (inside, captured(inside))
         self._attributes = [(m, dict(vars(m)), _contents(vars(m))) for m in modules]
         self._tensors: list[_Held] = []
         tensors = {id(t): t for m in modules for t in _tensors(m)}
@@ -76,6 +87,8 @@ class Snapshot:
                 with torch.no_grad():
                     tensor.copy_(held.value)
                 self._tensors[i] = replace(held, version=tensor._version)
+        if self._inside is not None:
+            installed(*self._inside)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

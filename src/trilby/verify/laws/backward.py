@@ -23,7 +23,11 @@ def taped(subject: Subject, sequences: Sequences, state: Any = None) -> tuple[An
     inputs = [x.requires_grad_(x.is_floating_point()) for x in clone(sequences)]
     state = copied(state)
     subject.fresh()
-    with torch.enable_grad(), subject.within(), embedded(subject.module, inputs) as entered:
+    with (
+        torch.enable_grad(),
+        subject.within(),
+        embedded(subject.module, subject.tokens(inputs)) as entered,
+    ):
         y, _ = subject.call(tuple(inputs), state)
     named = [(n, x) for n, x in zip(subject.names, inputs, strict=False) if x.requires_grad]
     named = named or entered

@@ -8,18 +8,17 @@ from torch import Tensor
 
 from ..comparing.change import change, rounded
 from ..comparing.finding import Finding, compare
-from ..copies.nested import clone
 from ..reproducers.script import Script
 from ..sizes import Setting
-from ..subjects.subject import Sequences, Subject, all_real, scaled
+from ..subjects.subject import Subject, all_real, scaled
 from ..subjects.user_module import UserModule
 from ..wording import joined_lines
 from .backward import not_finite, pulled, taped, wanted
 from .law import Law
 from .mixer_sizes import several_positions
 from .module_sizes import marked
-
-SIDES = ("right", "left")
+from .pads import SIDES, filled, mask_of, real_lengths
+from .prefill import continued, continued_lines
 
 
 def padding(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -28,7 +27,8 @@ def padding(subject: Subject, setting: Setting) -> Iterator[Finding]:
     Each row has another number of pads, at the right and at the left. An all-ones mask equals no
     mask. A row that is all padding is finite. In float64; what is in the pads may change a real
     position by no more than rounding. Where the call takes `position_ids`, they are counted from
-    the first real position, as for every batch that is padded at the left.
+    the first real position, as for every batch that is padded at the left. Where the user said how
+    state is kept between calls, a padded prefill is continued, too.
     """
     judged, exact = subject.exact(setting)
     whole = judged.padded(all_real)
@@ -43,6 +43,7 @@ def padding(subject: Subject, setting: Setting) -> Iterator[Finding]:
         for side in SIDES:
             yield from _padded(judged, exact, side)
         yield from _nothing_but_pads(judged, exact)
+        yield from continued(judged, exact)
         yield from _backward(subject, exact)
 
 
@@ -54,7 +55,7 @@ def _backward(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """
     judged, setting = subject.recorded(setting)
     for side in (*SIDES, "all"):
-        mask = _mask(setting, _lengths(setting), "left" if side == "left" else "right")
+        mask = mask_of(setting, real_lengths(setting), "left" if side == "left" else "right")
         if side == "all":
             mask = torch.ones_like(mask)
             mask[0] = setting.B < 2
@@ -91,18 +92,11 @@ def _real_gradient(masked: Subject, setting: Setting, mask: Tensor, where: str) 
     return Finding("padding")
 
 
-def _lengths(setting: Setting) -> list[int]:
-    """How many real positions each row has; the last row has all of them."""
-    B, T = setting.B, setting.T
-    short = [max(1, T - 1 - b * max(1, (T - 1) // max(B, 1))) for b in range(B - 1)]
-    return [*short, T] if B > 1 else [max(1, T // 2)]
-
-
 def _padded(subject: Subject, setting: Setting, side: str) -> Iterator[Finding]:
-    sequences, lengths = subject.draw(setting), _lengths(setting)
-    mask = _mask(setting, lengths, side)
+    sequences, lengths = subject.draw(setting), real_lengths(setting)
+    mask = mask_of(setting, lengths, side)
     masked = subject.padded(lambda x: mask.to(x.device))
-    junk = _filled(sequences, subject.draw(setting.again(1)), mask)
+    junk = filled(sequences, subject.draw(setting.again(1)), mask)
     y = masked.run(junk)[0]
     for b, n in enumerate(lengths):
         real = slice(0, n) if side == "right" else slice(setting.T - n, setting.T)
@@ -127,7 +121,7 @@ def _rewritten(
     sequences = masked.draw(setting)
     for number, size in ((2, 1.0), (3, 2.0**12)):
         fresh = scaled(masked.draw(setting.again(number)), size)
-        after = masked.run(_filled(sequences, fresh, mask))[0]
+        after = masked.run(filled(sequences, fresh, mask))[0]
         hide = mask.to(y.device).view(*mask.shape, *[1] * (y.ndim - 2))
         now, before = torch.where(hide, after, 0.0), torch.where(hide, y, 0.0)
         moved = change(after, y, now, before, size)
@@ -161,27 +155,14 @@ def _nothing_but_pads(subject: Subject, setting: Setting) -> Iterator[Finding]:
     yield found.at(mask="all padding")
 
 
-def _mask(setting: Setting, lengths: list[int], side: str) -> Tensor:
-    place = torch.arange(setting.T)
-    if side == "left":
-        place = place.flip(0)
-    return place[None] < torch.tensor(lengths)[:, None]
-
-
-def _filled(sequences: Sequences, junk: Sequences, mask: Tensor) -> Sequences:
-    """The sequences, with junk where the mask is not."""
-    made = clone(sequences)
-    for x, other in zip(made, junk, strict=True):
-        x[~mask] = other[~mask]
-    return made
-
-
 def _module_settings(effort: str, user: UserModule) -> list[Setting]:
     return marked(effort, user, rows=3)
 
 
 def _reproduce(script: Script) -> list[str]:
     """With a pad, and without."""
+    if script.witness.pieces:
+        return continued_lines(script)
     B, T, key = script.setting.B, script.setting.T, script.user.padding
     n = max(T - 1, 1)
     if script.witness.mask == "all ones":
@@ -189,10 +170,18 @@ def _reproduce(script: Script) -> list[str]:
         ones = f"{key}={script.ones(B, T)}"
         return [f"a, b = {script.call()}, {script.call('', ones)}", print_]
     at_left = script.witness.side == "left"
-    real, pad = (f"[:, {T - n}:]", f"[:, :{T - n}]") if at_left else (f"[:, :{n}]", f"[:, {n}:]")
+    real, pads = (f"[:, {T - n}:]", f"[:, :{T - n}]") if at_left else (f"[:, :{n}]", f"[:, {n}:]")
+    if (pad := script.user.example.pad) is not None:
+        ids = script.names[pad.sequence]
+        return [
+            f"{ids}{pads} = {pad.token}",
+            f"a = {script.call()}{real}",
+            f"b = {script.call(real)}",
+            "print((a - b).abs().max())  # rounding, if pads do nothing",
+        ]
     return [
         f"mask = {script.ones(B, T)}",
-        f"mask{pad} = 0",
+        f"mask{pads} = 0",
         f"a = {script.call('', f'{key}=mask')}{real}",
         f"b = {script.call(real, f'{key}={script.ones(B, n)}')}",
         "print((a - b).abs().max())  # rounding, if pads do nothing",

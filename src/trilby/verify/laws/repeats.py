@@ -68,6 +68,8 @@ def _called(subject: Subject, setting: Setting, given: Any) -> Any:
     if setting.mode == "train":
         seed()
     with torch.no_grad(), subject.within():
+        if given[1] is None:
+            subject.ended()
         return subject.call(*given)
 
 

@@ -1,6 +1,7 @@
 """Law 3: the whole equals piece after piece, joined by the state."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +14,13 @@ from ..reproducers.script import Script
 from ..sizes import Setting, pieces
 from ..subjects.subject import Sequences, Subject
 from ..subjects.user_module import UserModule
-from ..wording import first_line
+from ..wording import first_line, joined_lines
+from .edited import edited, edited_lines
 from .law import Law
 from .mixer_sizes import in_float64
-from .module_sizes import LENGTHS, WIDE, at_lengths, own
+from .module_sizes import LENGTHS, WIDE, at_lengths, in_modes, own
 
+EMPTIED, LEFT = "an emptied state", "state not emptied"
 FAR = 2**24  # where a float32 counter stops counting
 
 
@@ -26,29 +29,72 @@ def resumes(subject: Subject, setting: Setting) -> Iterator[Finding]:
 
     From nothing, from a past, and from a long past, whose counters (the integers of the state)
     are near 2^24. Integers must be equal. Of a user's module only the outputs are compared, from
-    nothing: what its cache holds is its own affair.
+    nothing and after another stream: what its cache holds is its own affair. A cache that can be
+    cropped, or whose rows can be chosen, continues as one that was made so.
     """
     subject, setting = subject.exact(setting)
+    setting = replace(setting, T=setting.T - setting.T % subject.multiple)
     sequences = subject.draw(setting)
-    for state, name in _starts(subject, setting):
+    for (state, first), name in _starts(subject, setting) if setting.T else ():
         whole = subject.compared(subject.leaves(sequences, state))
-        for lengths in pieces(setting.T):
-            if 0 in lengths and not subject.must_accept_every_call:
-                continue
+        for lengths in _cut(subject, setting.T):
             than = f", as it is in one call; from {name}, in pieces {_spelled(lengths)}"
             try:
-                parts = subject.compared(leaves(subject.joined(sequences, state, lengths)))
+                parts = subject.compared(leaves(subject.joined(sequences, first, lengths)))
             except Exception as error:
-                if not subject.is_limit(setting):
-                    raise
-                yield Finding("state", note=beyond(setting, error))
-                return
+                found = _raised(subject, setting, error, lengths)
+                yield found
+                if found.broken or subject.is_limit(setting):
+                    return
+                continue
             found = compare("state", parts, whole, subject.logic, than)
             found = found.at(start=name, pieces=lengths)
             if found.broken:
                 cause = _cause if subject.state_is_contract else _observed
-                yield replace(found, kind=cause(subject, setting, lengths))
+                kind = LEFT if name == EMPTIED else cause(subject, setting, lengths)
+                yield replace(found, kind=kind)
             yield found
+    if not subject.state_is_contract:
+        yield from edited(subject, setting)
+
+
+def _cut(subject: Subject, T: int) -> list[tuple[int, ...]]:
+    """The lengths of pieces: only those that it is said to take, and some that it must take."""
+    m, grid = subject.multiple, subject.grid
+    every = [tuple(n * m for n in lengths) for lengths in pieces(T // m)]
+    if grid > 1 and T % grid == 0:
+        every += [tuple(n * grid for n in lengths) for lengths in pieces(T // grid)]
+    return [c for c in dict.fromkeys(every) if subject.must_accept_every_call or 0 not in c]
+
+
+def _raised(
+    subject: Subject, setting: Setting, error: Exception, lengths: tuple[int, ...]
+) -> Finding:
+    """What to say of a stream that raises: a limit, or a fault and which option may be missing."""
+    if subject.must_accept_every_call:
+        raise error
+    if subject.is_limit(setting):
+        return Finding("state", note=beyond(setting, error))
+    refused = next((n for n in sorted({*lengths}) if not _takes(subject, setting, n)), None)
+    if refused is not None:
+        return Finding("state", note=f"it takes no {refused} positions, in one call or in a piece")
+    name, text, hint = type(error).__name__, joined_lines(error, 200), ""
+    for words, other in subject.other_ways:
+        with suppress(Exception):
+            sequences = subject.draw(setting)
+            parts, whole = other.joined(sequences, None, lengths)[0], subject.run(sequences)[0]
+            if not compare("", [("y", parts)], [("y", whole)], subject.logic).broken:
+                hint = f"; with {words} it does not, if that is how it is meant"
+    found = Finding("raises", True, place=name, text=f"{name}: {text}{hint}")
+    return found.at(pieces=lengths, error=name, message=text)
+
+
+def _takes(subject: Subject, setting: Setting, n: int) -> bool:
+    try:
+        subject.run(subject.draw(replace(setting, T=n)))
+    except Exception:
+        return False
+    return True
 
 
 def beyond(setting: Setting, error: Exception) -> str:
@@ -56,12 +102,16 @@ def beyond(setting: Setting, error: Exception) -> str:
     return f"it does not take {setting.T} positions in pieces, it raises {first_line(error)}"
 
 
-def _starts(subject: Subject, setting: Setting) -> list[tuple[Any, str]]:
+def _starts(subject: Subject, setting: Setting) -> list[tuple[tuple[Any, Any], str]]:
+    """What one call starts from, what a stream starts from, and what they are called."""
     nothing, *pasts = subject.contract_states(setting)
-    found = [(nothing, "nothing")]
+    found: list[tuple[tuple[Any, Any], str]] = [((nothing, nothing), "nothing")]
     for past in pasts:
         far = replaced(past, lambda t: t if t.is_floating_point() else t + FAR - 2)
-        found += [(past, "a state"), (far, "a long past")]
+        found += [((past, past), "a state"), ((far, far), "a long past")]
+    with suppress(Exception):  # a stream that raises is found without it
+        if (again := subject.emptied(setting)) is not None:
+            found.append(((nothing, again), EMPTIED))
     return found
 
 
@@ -145,14 +195,21 @@ LONGER = {"quick": (66,), "default": (66, 130), "thorough": (66, 130, 300)}
 
 def _module_settings(effort: str, user: UserModule) -> list[Setting]:
     lengths = LENGTHS[effort] if effort == "quick" else (*LENGTHS[effort], *LONGER[effort])
-    return [replace(own(user), dtype=WIDE), *at_lengths(user, lengths, dtype=WIDE)]
+    first = replace(own(user), dtype=WIDE)
+    m = 1 if user.example.carry is None else user.example.carry.multiple
+    blocks = [replace(first, T=k * m) for k in (2, 3, 5) if m > 1]
+    redrawn = [replace(s, dtype=WIDE) for s in in_modes(effort, user, "redrawn")]
+    return [first, *blocks, *at_lengths(user, lengths, dtype=WIDE), *redrawn]
 
 
 def _reproduce(script: Script) -> list[str]:
     """Whole, and piece after piece."""
-    n = max(script.witness.pieces[0], 1) if script.witness.pieces else 1
+    if script.witness.edit:
+        return edited_lines(script)
     print_ = "print((a - torch.cat(parts, 1)).abs().max())  # rounding, if it resumes"
-    return [f"a = {script.call()}", *script.stream(n), print_]
+    again = 2 if script.witness.start == EMPTIED else 1
+    stream = script.stream(script.witness.pieces or (1,) * script.setting.T) * again
+    return [*script.carry.before, f"a = {script.call()}", *stream, print_]
 
 
 _LENGTHS = {"default": (1, 2, 3, 4, 5, 8, 9, 17, 63, 64, 65, 129)}

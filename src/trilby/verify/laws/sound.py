@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from math import lcm
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
         got = subject.compared(subject.leaves(sequences, state))
         found = _excused(limits.judged(got, ""), subject, setting, ())
         yield borderline(found, subject, setting)
-        for lengths, how in _streams(setting.T) if subject.streams else ():
+        for lengths, how in _streams(subject, setting.T) if subject.streams else ():
             try:
                 stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
             except Exception as error:
@@ -153,8 +154,12 @@ def _ratio(subject: Subject, setting: Setting, lengths: tuple[int, ...] = ()) ->
     return float(ratio.nan_to_num(torch.inf, torch.inf).max()) if ratio.numel() else 0.0
 
 
-def _streams(T: int) -> list[tuple[tuple[int, ...], str]]:
-    """A stream in blocks, and token by token where that is quick."""
+def _streams(subject: Subject, T: int) -> list[tuple[tuple[int, ...], str]]:
+    """A stream in blocks, and token by token where that is quick, as far as it takes them."""
+    least = lcm(subject.multiple, subject.grid)
+    if least > 1:
+        several = T % least == 0 and least < T
+        return [((least,) * (T // least), f" in a stream, {least} at a time")] if several else []
     blocks = (*[BLOCK] * (T // BLOCK), *[T % BLOCK] * (T % BLOCK > 0))
     found = [(blocks, f" in a stream, {BLOCK} at a time")] if T > BLOCK else []
     return [*found, ((1,) * T, " in a stream, one at a time")] if 1 < T <= STREAM else found

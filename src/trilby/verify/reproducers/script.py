@@ -12,14 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...streaming import Carry, Loop
 from ..comparing.finding import Finding
 from ..comparing.witness import Witness
 from ..copies.owning import Owning
 from ..sizes import Setting
+from ..subjects.following import Follower
+from ..subjects.layout import Layout
 from ..subjects.module_subject import ModuleSubject
+from ..subjects.paths import Path, at
 from ..subjects.user_module import UserModule
 
 MOST = 64  # numbers of a fixed argument that are written out
+FEW = 16  # numbers that are written out of what goes along with the rows
+MANY = 8  # pieces of a stream that are written out
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,17 @@ class Script:
         user: the user's module.
         setting: where the law is broken.
         found: how it is broken.
-        picked: Python that follows a call to pick the sequence from its result.
+        pick: Python that follows a call to pick the sequence from its result, as it lies there.
+        result: how that sequence lies.
+        rank: how many axes it has, those of the call.
     """
 
     user: UserModule
     setting: Setting
     found: Finding
-    picked: str
+    pick: str
+    result: Layout
+    rank: int
 
     @property
     def kind(self) -> str:
@@ -72,31 +82,65 @@ class Script:
 
     def call(self, suffix: str = "", *more: str, f: str = "f") -> str:
         """A call, and what picks its sequence."""
-        return f"{f}({self._arguments(suffix, *more)}){self.picked}"
+        return self.read(f"{f}({self._arguments(suffix, *more)})")
+
+    def read(self, result: str) -> str:
+        """The sequence [B, T, ...] that is picked from a result."""
+        return self.result.judged_in_python(f"{result}{self.pick}", self.rank)
+
+    @property
+    def picked(self) -> str:
+        """Python that follows a call to pick the sequence [B, T, ...] from its result."""
+        return self.read("")
 
     def rewrite(self, where: str) -> list[str]:
-        """Lines that rewrite a part of every sequence."""
-        return [
+        """Lines that rewrite a part of every sequence, and what goes along with whole rows."""
+        lines = [
             f"{name}{where} = torch.randn_like({name}{where})"
             if self.floating(i)
             else f"{name}{where} = torch.randint_like({name}{where}, {self._vocabulary(i)})"
             for i, name in enumerate(self.names)
         ]
+        for follower in () if where.startswith("[:,") else self.user.example.followers:
+            part = follower.name + _rows(follower, where)
+            value = torch.as_tensor(self.user.example.value(follower.path))
+            whole = not (value.is_floating_point() or value.is_complex())
+            fresh = (
+                f"randint_like({part}, {int(value.max()) + 1})" if whole else f"randn_like({part})"
+            )
+            lines.append(f"{part} = torch.{fresh}")
+        return lines
 
-    def stream(self, n: int) -> list[str]:
-        """Lines that collect what f gives in pieces of n positions in the list `parts`."""
-        carry = self.user.example.carry
-        assert carry is not None
+    @property
+    def target(self) -> Any:
+        """What f is."""
+        return self.user.target
 
-        def piece(given: str | None, at: str = "", of: str = "", pick: bool = False) -> str:
-            if of:
-                return f"{of}{self.picked}"
-            if given is None:
-                return "".join(f"{name}{at}, " for name in self.names)
-            called = f"f({self._arguments(f'[:, t:t + {n}]', given)})"
-            return called + (self.picked if pick else "")
+    @property
+    def rows(self) -> int:
+        """B."""
+        return self.setting.B
 
-        return carry.lines(piece, self.setting.T, n, self.setting.B)
+    @property
+    def carry(self) -> Carry:
+        """How state is kept between calls."""
+        assert self.user.example.carry is not None
+        return self.user.example.carry
+
+    def invocation(self, at: str, *given: str) -> str:
+        """A call of a stream, without what picks its sequence."""
+        return f"f({self._arguments(at, *filter(None, given))})"
+
+    def listed(self, at: str) -> str:
+        """The sequences, each cut by `at` and followed by a comma."""
+        return "".join(f"{name}{at}, " for name in self.names)
+
+    def stream(self, pieces: tuple[int, ...]) -> list[str]:
+        """Lines that collect what f gives in pieces of these lengths in the list `parts`."""
+        n = pieces[0]
+        even = {*pieces[:-1]} == {n} and pieces[-1] <= n
+        loop = Loop(self.setting.T, n, pieces=() if even or len(pieces) > MANY else pieces)
+        return self.carry.lines(self, loop)
 
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""
@@ -118,7 +162,26 @@ class Script:
             lines.append(
                 f"{name} = " + (f"torch.randn({sizes}{dtype})" if self.floating(i) else tokens)
             )
-        return lines
+        if (pad := self.user.example.pad) is not None:
+            name = self.names[pad.sequence]
+            lines.append(f"{name}[{name} == {pad.token}] = {pad.other}  # no pad is meant here")
+        return lines + [f"{f.name} = {self._made(f)}" for f in self.user.example.followers]
+
+    def _made(self, follower: Follower) -> str:
+        """What goes along with the rows: small ones are written out."""
+        example = self.user.example
+        args, kwargs = example.filled(example.draw(self.setting))
+        value = torch.as_tensor(
+            at((args, kwargs)[isinstance(follower.path[0], str)], follower.path)
+        )
+        if value.is_floating_point():
+            value = value.to(self.setting.dtype)
+        if value.numel() <= FEW:
+            return _written(value)
+        shape = ", ".join(map(str, value.shape))
+        if value.is_floating_point() or value.is_complex():
+            return f"torch.randn({shape}, dtype={value.dtype})"
+        return f"torch.randint({int(value.max()) + 1}, ({shape},)).to({value.dtype})"
 
     def _origin(self) -> list[str]:
         """How f is had: imported, made by its class, or named in a comment."""
@@ -143,15 +206,26 @@ class Script:
     def _arguments(self, suffix: str = "", *more: str) -> str:
         """The arguments of a call: every sequence with a suffix, then further keywords."""
         example, padding = self.user.example, self.user.padding
-        names = dict(zip(example.slots, example.names, strict=True))
-        of = lambda slot, value: names[slot] + suffix if slot in names else _written(value)
-        placed = [of(i, value) for i, value in enumerate(example.args)]
-        keyed = [f"{key}={of(key, value)}" for key, value in example.kwargs.items()]
+        words = self._words(suffix)
+        placed = [_spelled(value, (i,), words) for i, value in enumerate(example.args)]
+        keyed = [f"{key}={_spelled(value, (key,), words)}" for key, value in example.kwargs.items()]
         masked = self.setting.mode == "masked" or self.user.required(padding)
         if masked and not any(word.startswith(f"{padding}=") for word in more):
             shape = f"{example.names[0]}{suffix}.shape[:2]"
             keyed.append(f"{padding}=torch.ones({shape}, dtype={self.user.mask})")
         return ", ".join([*placed, *keyed, *more])
+
+    def _words(self, suffix: str) -> dict[Path, str]:
+        """Path -> Python of the sequences with a suffix, and of what goes along with the rows."""
+        example = self.user.example
+        found = {}
+        for i, (path, layout) in enumerate(zip(example.paths, example.layouts, strict=True)):
+            rank = example.sequence(i).ndim
+            found[path] = layout.given_in_python(example.names[i] + suffix, rank)
+        for follower in example.followers:
+            rows = _rows(follower, suffix)
+            found[follower.path] = f"{follower.name}{rows}{'.numpy()' if follower.numpy else ''}"
+        return found
 
 
 def script(
@@ -165,7 +239,9 @@ def script(
 
     What else there is, is `...` with a comment that says what belongs there.
     """
-    written = Script(user, setting, found, _pick(subject, setting))
+    result, y = subject.at(setting).picked(setting)
+    layout = Layout.of(y, user.example.time)
+    written = Script(user, setting, found, _pick(result, y), layout, y.ndim)
     return "\n".join([*written.setup(), *reproduce(written)])
 
 
@@ -177,9 +253,28 @@ def _written(value: Any) -> str:
     return repr(value) if known else "..."
 
 
-def _pick(subject: ModuleSubject, setting: Setting) -> str:
+def _rows(follower: Follower, suffix: str) -> str:
+    """What follows the name of a follower where the sequences have a suffix: the same rows."""
+    if suffix.startswith("[:,") or not suffix.startswith("["):
+        return ""
+    return "[" + ":, " * follower.axis + suffix[1:]
+
+
+def _spelled(value: Any, path: Path, words: Mapping[Path, str]) -> str:
+    """An argument as Python, sequences in it by name."""
+    if path in words:
+        return words[path]
+    if not any(path == other[: len(path)] for other in words):
+        return _written(value)
+    if isinstance(value, Mapping):
+        inside = [f"{k!r}: {_spelled(v, (*path, k), words)}" for k, v in value.items()]
+        return f"{{{', '.join(inside)}}}"
+    inside = [_spelled(v, (*path, i), words) for i, v in enumerate(value)]
+    return f"[{', '.join(inside)}]" if isinstance(value, list) else f"({', '.join(inside)},)"
+
+
+def _pick(result: Any, y: Any) -> str:
     """What follows a call to pick the sequence: `.logits`, `[0]`, nothing."""
-    result, y = subject.at(setting).picked(setting)
     if result is y:
         return ""
     if isinstance(result, Mapping):

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from math import gcd, lcm
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from ...streaming import FIRST
+from ...streaming.inside import Kept
 from ..comparing.change import UNITS
 from ..comparing.finding import Allow
 from ..copies.nested import Leaves, convert
@@ -18,6 +20,8 @@ from ..precision.allowance import FACTOR, PROBES, Allowance, Within, allowances
 from ..precision.choices import followed
 from ..sizes import LOOKED_AT, Setting, cuts
 from .example import Example
+from .laid import laid
+from .layout import Layout
 from .subject import COARSE, FINE, Sequences, Subject, half_of_the_digits
 
 if TYPE_CHECKING:
@@ -106,13 +110,16 @@ class ModuleSubject(Subject):
 
     def past(self, setting: Setting) -> Any:
         """What three positions left behind, in a stream."""
-        before = self.draw(Setting(3, setting.B, setting.C, setting.dtype, setting.seed + 77))
-        return self.joined(before, None, (3,))[1]
+        n = 3 + -3 % lcm(self.multiple, self.grid)
+        before = self.draw(Setting(n, setting.B, setting.C, setting.dtype, setting.seed + 77))
+        return self.joined(before, None, (n,))[1]
 
     def starts(self, setting: Setting) -> list[Any]:
         """Nothing, and a past; nothing alone where it cannot continue, which `resumes` reports."""
         if setting.mode == "masked" or self.masked_only:
             return [None]  # a mask is as long as the past and the sequence, which none here is
+        if setting.T % self.multiple:
+            return [None]
         try:
             past = self.past(setting)
         except Exception:
@@ -166,7 +173,9 @@ class ModuleSubject(Subject):
         self, sequences: Sequences, lengths: tuple[int, ...]
     ) -> tuple[Leaves, dict[str, Allowance]] | None:
         """A result and its allowances where the float64 twin makes the same discrete choices."""
-        way = partial(in_pieces, self.call, lengths) if lengths else self.call
+        self.undo()
+        call, sequences = self._settled(sequences)
+        way = partial(in_pieces, call, lengths) if lengths else call
         dtype = next((x.dtype for x in sequences if x.is_floating_point()), self.user.dtype)
         with torch.no_grad():
             found = followed(way, (sequences, None), (self.within, self.user.twin()), dtype)
@@ -175,6 +184,15 @@ class ModuleSubject(Subject):
     def padded(self, mask: Callable[[Tensor], Tensor]) -> Self:
         """The module with a mask of real positions."""
         return self._called_with(self.user.with_mask(self.example, mask))
+
+    def tokens(self, inputs: list[Tensor]) -> list[tuple[Any, Layout]]:
+        """The sequences as the call is given them."""
+        return self.example.tokens(tuple(inputs))
+
+    def _settled(self, sequences: Sequences) -> tuple[Callable[..., Any], Sequences]:
+        """The call with what goes along with these rows in it, so that rounding moves it too."""
+        example, sequences = self.example.settled(sequences)
+        return partial(invoked, self.target, example), sequences
 
     def packed(self, lengths: tuple[int, ...]) -> Self:
         """The module with documents of these lengths, from no past."""
@@ -223,8 +241,68 @@ class ModuleSubject(Subject):
         carry = self.user.example.carry
         if carry is None:
             return None
-        first = carry.first(self.target, B)
-        return first if self.state_dtype is None else convert(first, self.state_dtype)
+        self.undo()
+        return self._cast(carry.first(self.target, B))
+
+    def _cast(self, first: Any) -> Any:
+        """A first state in the dtype that a stream continues from."""
+        if self.state_dtype is None:
+            return first
+        kept = isinstance(first, Kept)
+        return first.cast(self.state_dtype) if kept else convert(first, self.state_dtype)
+
+    def emptied(self, setting: Setting) -> Any:
+        """The first state of a second stream, after another one."""
+        carry = self.user.example.carry
+        if carry is None or carry.again is None:
+            return None
+        return self._cast(carry.again(self.target, self.past(setting), setting.B))
+
+    def ended(self) -> None:
+        """A state inside the module is not kept; that it can be emptied is for `resumes` to say."""
+        carry = self.user.example.carry
+        if carry is not None and carry.inside:
+            self.undo()
+
+    @property
+    def multiple(self) -> int:
+        """What the pieces of a stream are a multiple of, as the user said."""
+        carry = self.user.example.carry
+        return 1 if carry is None else carry.multiple
+
+    @property
+    def grid(self) -> int:
+        """What all lengths that it takes are a multiple of, unless positions can go one by one."""
+        carry = self.user.example.carry
+        free = len(self.user.lengths) < 2 or (carry is not None and carry.any_length)
+        return 1 if free else gcd(*self.user.lengths)
+
+    @property
+    def other_ways(self) -> list[tuple[str, Self]]:
+        """The options that may be missing where a stream raises, and the subject with each."""
+        carry = self.user.example.carry
+        found = []
+        for words, other in () if carry is None else carry.others:
+            user = replace(self.user, example=replace(self.user.example, carry=other))
+            example = replace(self.example, carry=other)
+            call = partial(invoked, self.target, example)
+            found.append((words, replace(self, user=user, example=example, call=call)))
+        return found
+
+    def streamed(
+        self, _sequences: Sequences, _lengths: tuple[int, ...], _mask: Callable[[int, int], Tensor]
+    ) -> Tensor:
+        """What a stream gives where a call of positions start to stop has `_mask(start, stop)`."""
+        sequences, lengths, mask = _sequences, _lengths, _mask
+        state, stop, parts = self.begin(len(sequences[0])), 0, []
+        with torch.no_grad(), self.within():
+            for piece in zip(*(x.split(lengths, 1) for x in sequences), strict=True):
+                start, stop = stop, stop + piece[0].shape[1]
+                masked = self.padded(partial(_moved, mask(start, stop)))
+                self.fresh()
+                y, state = masked.call(tuple(x.clone() for x in piece), state)
+                parts.append(y)
+        return torch.cat(parts, 1)
 
     def undo(self) -> None:
         """Put the module back as it was before the call."""
@@ -232,7 +310,9 @@ class ModuleSubject(Subject):
 
     def allowances(self, sequences: Sequences, state: Any = None) -> dict[str, Allowance]:
         """What rounding may do to each leaf, also where it changes a discrete choice."""
-        given = self.call, (sequences, state), dict[str, Any]()
+        self.undo()
+        call, sequences = self._settled(sequences)
+        given = call, (sequences, state), dict[str, Any]()
         with torch.no_grad():
             twin = self.user.twin()
             near = allowances(*given, within=twin, probes=2 if self.large else PROBES)
@@ -240,17 +320,22 @@ class ModuleSubject(Subject):
         return {a.path: a.or_farther(b) for a, b in zip(near, far, strict=True)}
 
 
+def _moved(mask: Tensor, like: Tensor) -> Tensor:
+    """The mask on the device of a sequence."""
+    return mask.to(like.device)
+
+
 def invoked(target: Any, example: Example, sequences: Sequences, state: Any) -> tuple[Any, Any]:
     """One call: the arguments filled in, the state handed over, the sequence picked.
 
     Without a state it is called as by someone who does not stream: that may be another path.
     """
-    args, kwargs = example.filled(sequences)
     if example.carry is None or state is None:
-        return example.pick(target(*args, **kwargs)), None
+        args, kwargs = example.filled(sequences)
+        return example.read(target(*args, **kwargs)), None
     past = None if state is FIRST else state
-    result, state = example.carry.call(target, args, kwargs, example.slots, past)
-    return example.pick(result), state
+    y, state = example.carry.call(laid(target, example, sequences), past)
+    return y, state
 
 
 def in_pieces(

@@ -18,8 +18,10 @@ from ..copies.owning import owning
 from ..process import include
 from ..sizes import Setting
 from ..wording import described, first_line, label
-from .example import read_example, signature
+from .elsewhere import accepted_elsewhere
+from .example import Example, signature
 from .module_subject import ModuleSubject
+from .reading import Asked, read_example
 from .subject import all_real
 from .user_module import UserModule, checked, modules_of
 
@@ -28,41 +30,52 @@ TIMES = 3  # a call counts as slow if it is so each time: the first of a length 
 LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 66, 130, 300)
 
 
-def prepared(
-    target: Any,
-    example: Any,
-    *,
-    output: Any = None,
-    carry: Carry | None = None,
-    padding: str | None = None,
-    documents: str | None = None,
-    vocabulary: int | None = None,
-) -> UserModule:
+def prepared(target: Any, example: Any, asked: Asked | None = None) -> UserModule:
     """Read a subject and its example, and try them.
 
     Raises:
         CallError: no subject, no example, a keyword of another kind, a module without values, or
             one that refuses its own example; the module's own error is quoted.
     """
+    asked = asked or Asked()
     given, (target, name) = target, _subject(target)
     made = target is not given
     include(target)
     if example is None:
         raise CallError(f"check: example is missing; give the arguments of one call of {name}")
-    if carry is not None and not isinstance(carry, Carry):
-        raise CallError(
-            f"check: carry is {what(carry)}, expected e.g. by_state('state') of trilby.streaming"
-        )
+    _fitting(asked)
     target = owning(target, name)
     _present(target, name)
-    extra = tuple(k for k in (padding, documents) if k)
-    read = read_example(
-        target, example, output=output, carry=carry, vocabulary=vocabulary, extra=extra
-    )
-    found = UserModule(name, target, read, padding, documents)
+    read = read_example(target, example, asked)
+    if asked.carry is not None and "()" in asked.carry.told and not read[0].plain:
+        raise CallError(
+            f"check: carry={asked.carry.told} hands over parts of sequences [B, T, ...], and those "
+            f"of {name} lie otherwise; wrap its methods"
+        )
+    padding = asked.padding if isinstance(asked.padding, str) else None
+    found = UserModule(name, target, read[0], padding, asked.documents)
     found.uncopied, found.from_factory = _why_uncopied(target), made
-    _try(found)
+    _try(found, read)
     return found
+
+
+def _fitting(asked: Asked) -> None:
+    """Raise a CallError for a keyword of another kind."""
+    if asked.carry is not None and not isinstance(asked.carry, Carry):
+        raise CallError(
+            f"check: carry is {what(asked.carry)}, expected e.g. by_state('state') of "
+            "trilby.streaming"
+        )
+    if isinstance(asked.time_axis, bool) or not isinstance(asked.time_axis, int):
+        raise CallError(
+            f"check: time_axis is {asked.time_axis!r}, expected an axis, e.g. 2 for [B, C, T] or "
+            "0 for [T, B, C]"
+        )
+    if isinstance(asked.padding, bool):
+        raise CallError(
+            f"check: padding is {asked.padding}, expected the keyword of a mask, or the token that "
+            "is a pad"
+        )
 
 
 def _subject(target: Any) -> tuple[Any, str]:
@@ -110,30 +123,49 @@ def _why_uncopied(target: Any) -> str:
     return ""
 
 
-def _try(found: UserModule) -> None:
+def _try(found: UserModule, read: list[Example]) -> None:
     """The example itself, then other lengths, dtypes and the mask: what the subject takes."""
     B, T = found.example.size
     try:
         subject = found.at(Setting(T, B, dtype=found.dtype))
-    except CallError:
-        raise
+    except CallError as error:
+        raise CallError(f"{error}{accepted_elsewhere(found)}") from error.__cause__
     except Exception as error:
         call = f"{found.name}({_described(found)})"
-        why = f"{call} raises {first_line(error)}{_hint(found)}"
+        why = f"{call} raises {first_line(error)}{_hint(found)}{accepted_elsewhere(found)}"
         raise CallError(f"check: {found.name} refuses the example, {why}") from error
     if found.owned and (shared := _shared(found, subject)):
         found.depends_on(f"its copy still uses {shared} of the original")
         subject = found.at(Setting(T, B, dtype=found.dtype))
+    if len(read) > 1:
+        subject = _following(found, subject, read)
     found.lengths = tuple(sorted({T, *_lengths(found, subject)}))
     others = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     for dtype in others[:1] if found.large else others:
-        if dtype != found.dtype:
+        if dtype.itemsize == 2 and any(layout.complex for layout in found.example.layouts):
+            found.refused_dtypes[dtype] = "complex numbers of half precision are not tried"
+        elif dtype != found.dtype:
             try:
                 found.at(Setting(T, B, dtype=dtype))
             except Exception as error:
                 found.refused_dtypes[dtype] = first_line(error)
     if found.padding is not None:
         _try_mask(found, subject)
+
+
+def _following(found: UserModule, subject: ModuleSubject, read: list[Example]) -> ModuleSubject:
+    """The subject with the arguments following the rows in the first way that it takes."""
+    B, T = found.example.size
+    setting = Setting(T, B + 1, dtype=found.dtype)
+    for way in read:
+        found.example = way
+        found.forget()
+        tried = found.at(Setting(T, B, dtype=found.dtype))
+        if _refusal(found.name, tried, setting) is None:
+            return tried
+    found.example = read[0]
+    found.forget()
+    return subject
 
 
 def _shared(found: UserModule, subject: ModuleSubject) -> str:

@@ -20,6 +20,7 @@ from ..copies.nested import Leaves, clone, copied, leaves, replaced
 from ..precision.allowance import Allowance, Within
 from ..process import seed, states
 from ..sizes import Setting, cuts
+from .layout import Layout
 
 Sequences = tuple[Tensor, ...]
 FINE, COARSE = 2.0**-52, 2.0**-23
@@ -140,6 +141,34 @@ class Subject:
         """The rows that are rewritten at once, where a law rewrites a part of the input."""
         raise NotImplementedError
 
+    def emptied(self, _setting: Setting) -> Any:
+        """The first state of a second stream, if that is not the one of the first; else None."""
+        return None
+
+    def ended(self) -> None:
+        """Called between two sequences: empties a state that the user said is kept inside."""
+
+    @property
+    def multiple(self) -> int:
+        """What the lengths of pieces are a multiple of."""
+        return 1
+
+    @property
+    def grid(self) -> int:
+        """What all lengths that it takes are a multiple of."""
+        return 1
+
+    @property
+    def other_ways(self) -> list[tuple[str, Self]]:
+        """The options that may be missing where a stream raises, and the subject with each."""
+        return []
+
+    def streamed(
+        self, _sequences: Sequences, _lengths: tuple[int, ...], _mask: Callable[[int, int], Tensor]
+    ) -> Tensor:
+        """What a stream gives where a call of positions start to stop has `_mask(start, stop)`."""
+        raise AssertionError(f"{self.name} takes no mask")
+
     def takes_length(self, _T: int) -> bool:
         """Whether it is known to take a length in one call."""
         return True
@@ -192,6 +221,10 @@ class Subject:
     def state_allowances(self, _sequences: Sequences, _state: Any) -> dict[str, Allowance] | None:
         """What rounding of its state at every position may do; None: it keeps no such state."""
         return None
+
+    def tokens(self, inputs: list[Tensor]) -> list[tuple[Any, Layout]]:
+        """The sequences as the call is given them, and how each lies there."""
+        return [(x, Layout()) for x in inputs]
 
     def padded(self, _mask: Callable[[Tensor], Tensor]) -> Self:
         """The subject, given `_mask(first sequence)` [B, T], true where a position is real."""

@@ -98,9 +98,15 @@ class UserModule:
 
         Only a call that takes `position_ids` is given them, as who pads at the left has to do.
         """
-        given: dict[str, Any] = {str(self.padding): lambda x: mask(x).to(self.mask)}
+        given: dict[str, Any] = {}
+        if self.padding is None:
+            example = replace(example, real=mask)
+        else:
+            given[self.padding] = lambda x: mask(x).to(self.mask)
         if POSITIONS in signature(self.target):
-            given[POSITIONS] = lambda x: (mask(x).long().cumsum(1) - 1).clamp(min=0)
+            whole = example.carry is not None and example.carry.prefix
+            counted = lambda x: (mask(x).long().cumsum(1) - 1).clamp(min=0)
+            given[POSITIONS] = lambda x: counted(x)[:, 0 if whole else -x.shape[1] :]
         return example.with_keywords(**given)
 
     def with_documents(self, example: Example, lengths: tuple[int, ...]) -> Example:
@@ -205,11 +211,14 @@ class UserModule:
     def _snapshot(self, target: Any, mode: str) -> Snapshot:
         """What puts a copy back; where none is made, one snapshot that knows how it came."""
         own = _all(modules_of(self.target))
+        carry = self.example.carry
+        keeps = carry is not None and carry.inside and isinstance(target, nn.Module)
+        inside = target if keeps else None
         if target is not self.target:
             kept = _all(modules_of(target))
-            return Snapshot(kept, own if mode != "redrawn" else kept)
+            return Snapshot(kept, own if mode != "redrawn" else kept, inside)
         if self._own is None:
-            self._own = Snapshot(own, own)
+            self._own = Snapshot(own, own, inside)
         return self._own
 
     def _subject(
@@ -252,15 +261,22 @@ class UserModule:
             unable["sound"] = f"its float64 twin would be a copy, and {self.uncopied}"
         if self.example.carry is None:
             unable["resumes"] = "pass carry=... to say how state is kept between calls"
-        if self.padding is None:
+        if self.padding is None and self.example.pad is None:
             unable["padding"] = "pass padding=... to name the keyword of the mask"
         if self.documents is None:
             unable["documents"] = "pass documents=... to name the keyword of packed documents"
+        if self.example.numpy:
+            unable["differentiates"] = "it takes numpy arrays, which have no gradients"
+            unable["compiles"] = "it takes numpy arrays"
         return replace(self.at(Setting(T, B, dtype=self.dtype)), unable=unable)
 
     def depends_on(self, why: str) -> None:
         """A copy turned out to be none, so the module is run itself from now on."""
         self.uncopied = why
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the copies: they were made with another example, or turned out to be none."""
         self._bound.clear()
 
     def put_back(self) -> None:
@@ -271,6 +287,8 @@ class UserModule:
     def limits(self) -> list[str]:
         """What it refused, and what was not tried, for the report."""
         lines = [f"{short(d)}: {why}" for d, why in self.refused_dtypes.items()]
+        if self.example.followers:
+            lines.append(f"with the rows go {', '.join(f.name for f in self.example.followers)}")
         if self.uncopied and isinstance(self.target, nn.Module):
             lines.append(
                 f"it cannot be copied, {self.uncopied}; it is run itself and put back, {ITSELF}"
@@ -338,6 +356,6 @@ def checked(name: str, y: Any, sequences: Sequences) -> Tensor:
     if y.shape[:2] != (B, T):
         raise CallError(
             f"check: {name} returns {list(y.shape)} for B={B} and T={T}, expected [B, T, ...]; "
-            "pick another output with output=, or wrap the module so that time is axis 1"
+            "pick another output with output=, or say with time_axis= where time is"
         )
     return y
