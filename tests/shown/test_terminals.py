@@ -45,6 +45,7 @@ def test_narrow_terminals_break_no_word_and_show_no_markup(capsys, monkeypatch, 
         out = said(capsys, monkeypatch, command, width)
         assert [row for row in out.splitlines() if len(row) > width and " " in row.strip()] == []
         assert MARKUP.findall(out) == []
+        assert out.replace("\n", "").isprintable()
         assert words(out) - wide == set()
 
 

@@ -140,7 +140,9 @@ def test_parameters_of_other_names_are_not():
     assert same(nn.Sequential(right), wrong, x)
     for p in wrong.parameters():
         p.requires_grad_(False)
-    assert same(right, wrong, x)  # frozen on purpose: it takes no gradient
+    for one, two in ((right, wrong), (wrong, right)):  # frozen on purpose: it takes no gradient
+        assert "gradients" not in str(verdict := same(one, two, x))
+        assert verdict
 
 
 def numbered(x):
@@ -185,6 +187,7 @@ def test_without_numbers_that_take_gradients_there_is_no_note():
     tokens = torch.arange(3)
     assert str(same(F.one_hot, F.one_hot, tokens)) == "the same function, bit for bit"
     assert "gradients" not in str(same(torch.argmax, lambda x: x.argmax(), x))
+    assert "gradients" not in str(same(numbered, unrecorded, x))
     assert "gradients" not in str(same(lambda x: x.detach(), lambda x: 1 * x.data, x))
 
 
@@ -199,7 +202,8 @@ def test_a_kink_has_the_slope_of_either_side():
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 def test_what_is_written_in_place_and_what_is_checkpointed():
-    assert same(doubled, lambda x: x.mul_(2), x)
+    assert "gradients" not in str(same(doubled, lambda x: x.mul_(2), x))
+    assert not same(doubled, lambda x: x.mul_(2).detach(), x)
     layer = nn.Linear(2, 2)
     reentrant = lambda x: checkpoint(layer, x, use_reentrant=True)
     verdict = same(layer, reentrant, x)

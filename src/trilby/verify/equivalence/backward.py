@@ -123,7 +123,7 @@ class _Handed(torch.autograd.Function):
 @contextmanager
 def recorded() -> Iterator[None]:
     """Operations are recorded inside, whatever mode the caller is in."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False):  # it turns recording on, inside `no_grad` too
         yield
 
 
