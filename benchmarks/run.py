@@ -33,6 +33,7 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "stream": ("growth", "memory"),
             "imports": ("imports", "table"),
             "layouts": ("layouts", "table"),
+            "mix": ("mixing", "table"),
         },
     ),
     "decay": (

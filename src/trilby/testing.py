@@ -48,7 +48,8 @@ def _assertion(law: str, promise: str) -> Callable[..., None]:
     Keywords are those of `trilby.check`.
 
     Raises:
-        AssertionError: the verdict and a reproducer; also where the law could not be run.
+        AssertionError: the verdict and a reproducer; also where the law could not be run, or not
+            at all its sizes.
 
     >>> import torch
     >>> assert_{law}({_DEMO}, effort="quick")
@@ -91,7 +92,7 @@ def assert_lawful(subject: Any, example: Any = None, **options: Any) -> None:
 
     Raises:
         AssertionError: what broke, law by law, with the reproducer of the first; also where no law
-            could be run.
+            could be run, and where sizes were left out for lack of time.
 
     >>> import torch
     >>> assert_lawful(lambda x: x.cumsum(1), torch.randn(2, 16, 8), effort="quick")
@@ -123,7 +124,8 @@ def parametrize_with_laws(
 
     Returns:
         A decorator. The id of a test is the name of its law; a law that cannot be run is skipped,
-        with the reason.
+        with the reason. One that was not tried at all its sizes fails, and so it does if `fails`
+        names it.
 
     Raises:
         CallError: no such law, or `fails` names one that is not asked.
@@ -145,6 +147,8 @@ def parametrize_with_laws(
             report = check(subject, example, laws=[law], **options)
             for verdict in report.failed():
                 _held(verdict)
+            for verdict in report.unfinished():  # not an AssertionError, which `fails` expects
+                pytest.fail(_unfinished(verdict), pytrace=False)
             if not report:
                 pytest.skip(report.verdicts[0].sentence)
 
@@ -182,13 +186,21 @@ def _asserted(subject: Any, example: Any, laws: tuple[str, ...], options: dict[s
 
 
 def _held(verdict: Verdict) -> None:
-    """Raise an AssertionError unless the law was run and holds."""
+    """Raise an AssertionError unless the law was run at all its sizes and holds."""
     __tracebackhide__ = True
+    if verdict.outcome == "holds" and verdict.cut:
+        raise AssertionError(_unfinished(verdict))
     if not verdict.ok:
         parts = [verdict.sentence, verdict.detail, verdict.reproducer]
         text = "\n\n".join(part for part in parts if part)
         lead = f"{verdict.law} skipped: " if verdict.outcome == "not run" else ""
         raise AssertionError(lead + text)
+
+
+def _unfinished(verdict: Verdict) -> str:
+    """What a test says of a law that was not tried at all sizes: it is not known to be broken."""
+    where = "holds where it was tried" if verdict.outcome == "holds" else "was not run"
+    return f"{verdict.law} {where}: {verdict.cut}"
 
 
 def _askable(subject: Any, options: Mapping[str, Any]) -> list[str]:

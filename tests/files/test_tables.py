@@ -57,6 +57,7 @@ WAYS = [
     ("a,b\r1.5,2\r3,4\r", {}, None),
     ("\n\na,b\n 1.5 , +2\n3,4", {}, None),
     ("'a','b'\n'1.5','2'\n3,4\n", dict(quote="'"), None),
+    ("\ufeff# made by hand\na,b\n1.5,2\n3,4\n", dict(comment="#"), None),
 ]  # fmt: skip
 
 
@@ -99,6 +100,10 @@ def test_thousands():
         ("a,b\n1,2\n", dict(columns=("a",), keep=("a",)), "'a' is both kept and in --column"),
         ("a,b\n1,2\n", dict(keep=("c",)), "has no column 'c'; its header is a, b"),
         ("a,b\n1,2\n", dict(keep=("a", "b")), "no column is left to mix; its columns are a, b"),
+        ("a b\n1 2\n", {}, "column a b: '1 2' is not a number; pass --sep ' ' if spaces"),
+        ("a b,c\nx,2\n", {}, "--keep 'a b', or leave it out with --all-but 'a b'"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), {}, "is compressed by gzip; name it .csv.gz"),
+        ("\ufeff1,2\n3,x\n", dict(no_header=True), "line 2: column c1: 'x' is not a number"),
     ],
 )  # fmt: skip
 def test_one_sentence_says_where_and_what_to_do(text, options, sentence):
@@ -152,6 +157,44 @@ def test_a_column_without_a_name_is_an_index():
     assert read("x.csv", columns=("", "a"))[0].tolist() == [[7, 1.5], [8, 2.5]]
 
 
+LIKE = "column {} was mixed and looks like an index, as its whole numbers only rise or only fall"
+
+
+@pytest.mark.parametrize("steps", [None, 1, 2])
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_a_column_that_looks_like_an_index_is_named(path, steps):
+    frame = pd.DataFrame(
+        {
+            "year no": [1999, 2000, 2004, 2005],
+            "newest": [20260131, 20251231, 20251130, 20251030],
+            "x": [1, 2, 2, 3],
+            "y": [1.0, 2.0, 3.5, 4.0],
+            "z": [1, 2, 3, 1],
+        }
+    )
+    frame.to_csv("x.csv", index=False)
+    frame.to_parquet("x.parquet")
+    values, _, source = read(path, steps)
+    assert values.tolist() == frame.to_numpy().tolist()  # nothing is guessed
+    assert [note.partition(";")[0] for note in source.noted] == [
+        LIKE.format("year no"), LIKE.format("newest")
+    ]  # fmt: skip
+    assert source.noted[0].endswith("; --keep 'year no' copies it")
+    columns = ("year no", "y")
+    assert read(path, steps, columns=columns)[2].noted == ()  # they were asked for by name
+    assert read(path, steps, keep=("year no", "newest"))[2].noted == ()
+
+
+def test_columns_are_not_taken_for_an_index_where_nothing_else_is_mixed():
+    assert read(put("a,b\n1,2\n3,4\n5,6\n"))[2].noted == ()
+    assert read(put("a,b\n1,2\n2,2\n"))[2].noted == ()  # too few rows
+
+
+def test_two_columns_of_a_parquet_with_one_name():
+    parquet.write_table(pa.table([pa.array([1.0]), pa.array([2.0])], names=["a", "a"]), "x.parquet")
+    assert said("x.parquet") == "x.parquet: two columns have one name (a, a); rename one"
+
+
 @pytest.mark.parametrize("out", ["y.csv", "y.tsv", "y.csv.gz", "y.tsv.gz", "y.parquet"])
 def test_what_is_written_is_read_by_pandas(out):
     frame = pd.DataFrame(
@@ -180,13 +223,16 @@ def test_what_is_written_is_read_by_pandas(out):
 
 def test_numbers_are_written_as_floats():
     with Staged("y.csv") as staged:
-        sink = open_sink("y.csv", staged, Layout((4, 1), "float64", ("a",)))
-        sink.append(np.array([2, -0.0, 0.1, np.nan]).reshape(1, 4, 1))
-        sink.finish(4)
+        sink = open_sink("y.csv", staged, Layout((9, 1), "float64", ("a",)))
+        values = [2, -0.0, 0.1, np.nan, 1e9, -1e10, 1e16, 1e-5, np.inf]
+        sink.append(np.array(values).reshape(1, -1, 1))
+        sink.finish(len(values))
         staged.seal()
         staged.appear()
     with open("y.csv") as file:
-        assert file.read() == "a\n2.0\n-0.0\n0.1\nnan\n"
+        cells = file.read().split()
+    assert cells == ["a", "2.0", "-0.0", "0.1", "nan", "1000000000.0", "-1e+10", "1e+16", "0.00001",
+                     "inf"]  # fmt: skip
 
 
 @pytest.mark.parametrize("steps", [None, 1, 3])

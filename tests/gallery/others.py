@@ -3,11 +3,12 @@ where the method does not apply, "near" where rounding is near the limit of the 
 result depends on the processor.
 
 They are used as their users would use them: on the example, in float32 and evaluation mode. What
-the label says about padding and state is passed to those that have an option for it.
+the label says about padding and state is passed to those that have an option for it. None has one
+for a lookahead, so none applies to a module that may look ahead.
 """
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -177,16 +178,21 @@ def _said(found: bool) -> str:
     return FOUND if found else CONTENT
 
 
+def _of_causal(way: Callable[[Exhibit], str]) -> Callable[[Exhibit], str]:
+    """The method, not applied to a module that may look ahead."""
+    return wraps(way)(lambda exhibit: NO if "lookahead" in exhibit.how else way(exhibit))
+
+
 PLAIN: dict[str, Callable[[Exhibit], str]] = {
-    "bump the last token": bump_the_last,
-    "prefix at 1e-6": prefix,
-    "NaN poison": nan_poison,
+    "bump the last token": _of_causal(bump_the_last),
+    "prefix at 1e-6": _of_causal(prefix),
+    "NaN poison": _of_causal(nan_poison),
 }
 """Methods of a few lines; a test runs them."""
 
 PACKAGES: dict[str, Callable[[Exhibit], str]] = {
-    "causal-certificate": gradient_certificate,
-    "pytest-torch": pytest_torch,
+    "causal-certificate": _of_causal(gradient_certificate),
+    "pytest-torch": _of_causal(pytest_torch),
 }
 """Methods that are packages: `requirements/peers.txt`."""
 

@@ -85,17 +85,17 @@ def repeats(exhibit: Exhibit) -> str:
 
 def causal(exhibit: Exhibit) -> str:
     what = given(exhibit).to(EXACT)
-    plain = exact(exhibit)
+    plain, ahead = exact(exhibit), exhibit.how.get("lookahead", 0)
     value = hidden = gradient = length = False
     for module, again in ((plain, False), (shaken(plain), True)):
         for more in masks(exhibit, what):
             for training in (False, True):
                 module.train(training)
-                seen = _by_value(module, what, more)
+                seen = _by_value(module, what, more, ahead)
                 value, hidden = value or (seen and not again), hidden or (seen and again)
-                gradient = gradient or _by_gradient(module, what, more)
+                gradient = gradient or _by_gradient(module, what, more, ahead)
             module.eval()
-            length = length or _by_prefix(module, what, more)
+            length = length or _by_prefix(module, what, more, ahead)
     if value:
         return "leak" if gradient else "leak without gradient"
     return "hidden leak" if hidden else "length" if length else _only(gradient)
@@ -105,34 +105,37 @@ def _only(gradient: bool) -> str:
     return "leak in the gradient" if gradient else ""
 
 
-def _by_value(module: nn.Module, what: Given, more: dict[str, Any]) -> bool:
+def _by_value(module: nn.Module, what: Given, more: dict[str, Any], ahead: int) -> bool:
     with torch.no_grad():
         y = run(module, what, **more)
         for t in CUTS:
             for size in (1.0, 100.0):
                 after = run(module, what.redrawn(slice(None), slice(t, None), t, size), **more)
-                if gap(after[:, :t], y[:, :t]) > NEAR * float(y.abs().max()):
+                past = slice(0, max(t - ahead, 0))
+                if gap(after[:, past], y[:, past]) > NEAR * float(y.abs().max()):
                     return True
     return False
 
 
-def _by_gradient(module: nn.Module, what: Given, more: dict[str, Any]) -> bool:
+def _by_gradient(module: nn.Module, what: Given, more: dict[str, Any], ahead: int) -> bool:
     leaves = what.each(lambda t: t.clone().requires_grad_(t.is_floating_point()))
     y = run(module, leaves, **more)
     floats = [t for t in leaves.tensors() if t.requires_grad]
     for t in CUTS if floats else ():
         loss = (y[:, t - 1] * torch.arange(1, y.shape[2] + 1)).sum()
         for g in torch.autograd.grad(loss, floats, retain_graph=True, allow_unused=True):
-            if g is not None and float(g[:, t:].abs().max()) > NEAR * float(g.abs().max()):
+            later = None if g is None else g[:, t + ahead :].abs()
+            if later is not None and later.numel() and later.max() > NEAR * g.abs().max():
                 return True
     return False
 
 
-def _by_prefix(module: nn.Module, what: Given, more: dict[str, Any]) -> bool:
+def _by_prefix(module: nn.Module, what: Given, more: dict[str, Any], ahead: int) -> bool:
     with torch.no_grad():
         y = run(module, what, **more)
         head = lambda t: run(module, what.cut(0, t), **{k: m[:, :t] for k, m in more.items()})
-        return any(gap(head(t), y[:, :t]) > NEAR for t in CUTS)
+        known = lambda y, t: y[:, : max(t - ahead, 0)]
+        return any(gap(known(head(t), t), known(y, t)) > NEAR for t in CUTS)
 
 
 PIECES = ((1,) * 16, (2,) * 8, (3,) * 5 + (1,), (7, 7, 2), (1, 15), (15, 1), (5, 11))

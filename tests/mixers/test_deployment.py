@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import threading
 import warnings
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 import trilby
 from tests.mixers.sweep import EVERY, FORMS, FUSED, drawn, fields, floats, like, past
 from trilby.contract import Contract
-from trilby.errors import DocumentError, FormError, KernelError, StateError
+from trilby.errors import CallError, DocumentError, FormError, KernelError, StateError
 from trilby.kernels import ops
 
 WAITED_FOR = ("_local_scalar_dense", "nonzero", "masked_select", "equal")
@@ -151,6 +152,23 @@ def _as(state, dtype):
     return like(state, [t.to(dtype) if t.is_floating_point() else t for t in fields(state)])
 
 
+def test_a_module_on_a_device_without_float64_is_judged_as_a_copy_on_the_cpu(monkeypatch):
+    monkeypatch.setattr("trilby.shapes.COARSE", ("cpu",))
+    model, x = torch.nn.Linear(3, 3), torch.randn(2, 9, 3)
+    few = dict(laws=["causal"], effort="quick")
+    report = trilby.check(model, x, **few)
+    assert report.ok
+    assert "a copy on the CPU was judged, as cpu has no float64" in report.limits
+    assert trilby.check(model, lambda B, T, seed: torch.randn(B, T, 3), **few).ok
+    with pytest.raises(CallError, match="uses a module on cpu, which has no float64; move the"):
+        trilby.check(lambda x: model(x)[:], x, **few)
+    with pytest.raises(CallError, match="same: something is on cpu, which has no float64 to"):
+        trilby.same(model, model, x)
+    model.lock = threading.Lock()
+    with pytest.raises(CallError, match=r"and cannot be copied \(TypeError.*; move the module and"):
+        trilby.check(model, x, **few)
+
+
 class Looks(TorchDispatchMode):
     """Counts the operations for whose result a GPU has to be waited for."""
 
@@ -226,6 +244,36 @@ def test_without_a_compiler_torch_runs_and_says_so_once(mixer, monkeypatch):
         mixer.fused(*given)
     compiled = torch.compile(_Module(mixer), fullgraph=True, backend="eager")
     assert torch.equal(compiled(*given), y)
+
+
+def test_a_check_does_not_judge_a_form_that_cannot_run_here(monkeypatch):
+    monkeypatch.setattr(ops, "NO_COMPILER", "numba is not installed: pip install numba")
+    few = dict(laws=["repeats", "resumes"], effort="quick")
+    report = trilby.check(trilby.mean, forms=["step", "fused"], **few)
+    assert {(v.subject, v.outcome) for v in report} == {
+        ("mean.step", "holds"), ("mean.fused", "not run")
+    }  # fmt: skip
+    (line,) = (line for line in str(report).splitlines() if "mean.fused" in line)
+    why = "mean.fused: x needs a kernel, and numba is not installed: pip install numba"
+    assert line.startswith(f"mean.fused skipped: it cannot run here: {why}")
+    assert not trilby.check(trilby.mean, forms=["fused"], **few)
+
+    def broken(x, state=None, documents=None):
+        raise ValueError("a fault")
+
+    monkeypatch.setitem(trilby.mean.forms, "step", broken)
+    (verdict, _) = trilby.check(trilby.mean, forms=["step"], **few)
+    assert (verdict.outcome, verdict.kind) == ("broken", "raises")
+
+
+@pytest.mark.parametrize("T", [1, 3])
+@pytest.mark.parametrize("name", trilby.mean.forms)
+def test_a_count_that_was_not_looked_at_gives_numbers_and_no_error(name, T, monkeypatch):
+    monkeypatch.setattr("trilby.shapes.READ", ("elsewhere",))
+    state = trilby.mixers.mean.State(torch.ones(1, 2, dtype=torch.float64), torch.tensor([-1]))
+    y, after = trilby.mean(torch.ones(1, T, 2), state, form=name)
+    assert not y[:, 0].isfinite().any()  # 2 / 0
+    assert after.count.tolist() == [T - 1]
 
 
 def test_an_operator_says_why_its_kernel_cannot_run(monkeypatch):

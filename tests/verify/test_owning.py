@@ -136,7 +136,8 @@ def test_a_function_that_reaches_nothing_is_itself():
 def test_a_reproducer_of_a_function_says_what_its_modules_are_like():
     [first] = trilby.check(by_name, ids(), laws=["causal"], effort="quick").first()
     lines = first.reproducer.splitlines()
-    assert lines[1:3] == [f"from {__name__} import by_name", "f = by_name"]
+    at = lines.index(f"from {__name__} import by_name")
+    assert lines[at + 1] == "f = by_name"
     assert "# the modules that f reaches: in torch.float32, mode redrawn" in lines
 
 

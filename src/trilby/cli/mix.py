@@ -44,10 +44,11 @@ def mix(mixer: "Mixer[..., Any]", source: str, out: str, **options: Any) -> None
     become float64, and it is written completely or not at all.
 
     All columns of a table are mixed, unless --column or --all-but says otherwise. Columns of dates
-    or names are copied with --keep or --index. A column without a name is kept, not mixed. A
-    missing value is an error. With --skip-missing it does not change the state of its column, and
-    the result of the row before is repeated, as pandas does. Missing is what pandas takes for it:
-    an empty cell, NA, nan and others.
+    or names are copied with --keep or --index. A column without a name is kept, not mixed. One that
+    has a name and looks like an index is mixed, and a message says so. A missing value is an error.
+    With --skip-missing it does not change the state of its column, and the result of the row before
+    is repeated, as pandas does. Missing is what pandas takes for it: an empty cell, NA, nan and
+    others.
 
     A mixer of several sequences, such as decay, reads them from one .safetensors: a tensor
     [B, T, ...] for each argument by its name (q, k, v, g), and optionally documents [B, T]. OUT has

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow
 
 from ..errors import FileError
-from .choosing import Chosen
+from .choosing import Chosen, typed
 from .dialect import MISSING, Dialect
 from .pieces import Piece
 
@@ -143,8 +143,17 @@ class Cells:
                 cell
             ):
                 return f"pass {option} if that is how numbers are written, or mend it"
-        shown = name if name and " " not in name else repr(name)
-        return f"mend it, or keep the column with --keep {shown}, or leave it out with --all-but"
+        if (
+            len(self.header) == 1
+            and " " in cell
+            and all(map(self.dialect.number.match, cell.split()))
+        ):
+            return "pass --sep ' ' if spaces separate the cells, or mend it"
+        column = typed(name)
+        return (
+            f"mend it, or keep the column with --keep {column}, or leave it out with "
+            f"--all-but {column}"
+        )
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Which columns of a table are mixed, which are kept as they are, and which are left out."""
 
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,11 +14,13 @@ class Chosen(NamedTuple):
         mixed: they go through the mixer, in this order.
         kept: they are copied to the output, before the others.
         noted: sentences about what was not asked for.
+        named: whether the user named those that are mixed.
     """
 
     mixed: list[int]
     kept: list[int]
     noted: tuple[str, ...] = ()
+    named: bool = False
 
 
 def choose_columns(
@@ -70,7 +73,16 @@ def choose_columns(
     mixed = wanted or rest
     if not mixed:
         raise FileError(f"{name}: no column is left to mix; its columns are {', '.join(header)}")
-    return Chosen(mixed, kept, noted)
+    return Chosen(mixed, kept, noted, bool(wanted))
+
+
+def typed(column: str) -> str:
+    """The name of a column as it is typed on a command line.
+
+    >>> typed("day"), typed("first name")
+    ('day', "'first name'")
+    """
+    return shlex.quote(column)
 
 
 def _place(name: str, header: Sequence[str], column: str) -> int:

@@ -9,7 +9,8 @@ from pyarrow import parquet
 
 from ..errors import FileError
 from .cells import column_of, numbers
-from .choosing import choose_columns
+from .choosing import choose_columns, typed
+from .counting import Counting
 from .opening import open_regular
 from .sequence import Block, Layout, Sink, Source
 from .staged import Staged
@@ -43,6 +44,7 @@ class Parquet(Source):
             for batch in self.stored.iter_batches(min(steps, _GROUP), columns=names):
                 table = pa.Table.from_batches([batch]).select(names)
                 values = self._numbers(table, done)
+                self.counting.see(values)
                 done += len(table)
                 self.done = (self.size or 0) * done // self.layout.shape[0]  # type: ignore[operator]
                 yield Block(slice(0, 1), values[None], table.select(names[:kept]) if kept else None)
@@ -50,6 +52,7 @@ class Parquet(Source):
             raise FileError(f"{self.name}: cannot be read after row {done} ({error})") from error
         if not done:
             yield Block(slice(0, 1), np.empty((1, 0, self.layout.C), self.layout.bits), None)
+        self.noted += self.counting.noted()
 
     def close(self) -> None:
         self.stored.close()
@@ -58,6 +61,10 @@ class Parquet(Source):
     def _choose(self, **choice: Any) -> None:
         schema = self.stored.schema_arrow
         self.header = list(schema.names)
+        if len(set(self.header)) < len(self.header):
+            raise FileError(
+                f"{self.name}: two columns have one name ({', '.join(self.header)}); rename one"
+            )
         said = (schema.pandas_metadata or {}).get("index_columns", ())
         own = [i for i, n in enumerate(self.header) if n in said or n.startswith(_INDEX)]
         self.chosen = choose_columns(self.name, self.header, own, **choice)
@@ -67,13 +74,14 @@ class Parquet(Source):
             if not (
                 pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
             ):
-                name = self.header[i]
+                name, column = self.header[i], typed(self.header[i])
                 raise FileError(
                     f"{self.name}: column {name} holds {kind}, not numbers; keep it with --keep "
-                    f"{name}, or leave it out with --all-but {name}"
+                    f"{column}, or leave it out with --all-but {column}"
                 )
         narrow = all(kind == pa.float32() for kind in types)
         mixed, kept = ([self.header[i] for i in part] for part in self.chosen[:2])
+        self.counting = Counting(() if self.chosen.named else mixed)
         rows = self.stored.metadata.num_rows
         dtype = "float32" if narrow else "float64"
         self.layout = Layout((rows, len(mixed)), dtype, tuple(mixed), tuple(kept))

@@ -1,6 +1,7 @@
 """Bytes of a csv in pieces of whole rows: as many rows as have arrived."""
 
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -97,6 +98,8 @@ class Pieces:
             ) from error
         self.ended = not data
         self.held += data
+        if self.line == 1:
+            self.held = self.held.removeprefix(BOM_UTF8)
 
     def _take(self, end: int) -> Piece:
         piece = Piece(self.line, self.held[:end])

@@ -162,5 +162,6 @@ def sequence(name: str, shape: tuple[int, ...], dtype: str, integers: bool = Fal
     if integers and dtype.removeprefix("u") in ("int8", "int16", "int32", "int64"):
         return Layout(shape, "float64")
     if dtype not in BITS:
-        raise FileError(f"{name}: holds {dtype}, expected {', '.join(BITS)}; convert it first")
+        more = " or integers" if integers else ""
+        raise FileError(f"{name}: holds {dtype}, expected {', '.join(BITS)}{more}; convert it")
     return Layout(shape, dtype)

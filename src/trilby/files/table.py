@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import FileError
 from .cells import Cells
 from .choosing import choose_columns
+from .counting import Counting
 from .dialect import SEPARATORS, Dialect, guess, letter
 from .opening import open_regular
 from .pieces import Piece, Pieces
@@ -54,6 +55,7 @@ class Table(Source):
         self.skip_missing = skip_missing
         columns = tuple(header[i] for i in chosen.mixed)
         kept = tuple(header[i] for i in chosen.kept)
+        self.counting = Counting(() if chosen.named else columns)
         self.layout = Layout((None, len(columns)), "float64", columns, kept)
 
     def blocks(self, steps: int | None = None) -> Iterator[Block]:
@@ -63,6 +65,7 @@ class Table(Source):
             if data[:1] in (b"", b"\r", b"\n") and not data.strip(b"\r\n"):
                 continue
             values, kept = self.cells.read(piece, data)
+            self.counting.see(values)
             if self.size is not None:
                 self.done = self.raw.tell()
             for t in range(0, len(values), steps):
@@ -71,6 +74,7 @@ class Table(Source):
                 none = False
         if none:
             yield self._block(np.empty((0, self.layout.C)), None)
+        self.noted += self.counting.noted()
 
     def close(self) -> None:
         if self.size is not None:  # never close standard input
@@ -111,8 +115,10 @@ class Table(Source):
         data = first.data
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise FileError(f"{self.name}: is UTF-16 text, expected UTF-8; save it as UTF-8")
+        if data.startswith(b"\x1f\x8b"):
+            raise FileError(f"{self.name}: is compressed by gzip; name it .csv.gz")
         try:
-            return data.decode("utf-8-sig")
+            return data.decode()
         except UnicodeDecodeError as error:
             raise FileError(
                 f"{self.name}: line {first.line}: is not UTF-8 text ({error.reason}); check the "

@@ -87,6 +87,29 @@ class GateWithoutGradient(nn.Module):
         return Recurrence.apply(self.gate(x).sigmoid(), self.value(x))
 
 
+class Clipped(torch.autograd.Function):
+    """Rounds to eighths from -7/8 to 7/8; its way back takes no notice of the ends."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return (8 * x).round().clamp(-7, 7) / 8
+
+    @staticmethod
+    def setup_context(_ctx: Any, _inputs: Any, _output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(_ctx: Any, dy: Tensor) -> Tensor:
+        return dy
+
+
+class GradientBeyondTheClip(Scan):
+    """A straight-through gradient also flows to values that are clipped."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(Clipped.apply(x))
+
+
 class Squares(torch.autograd.Function):
     """x squared; its way back uses what the way there computed, and forgets where it came from."""
 
@@ -132,6 +155,14 @@ EXHIBITS = (
         law="differentiates",
         kind="gradient missing",
         then=("sound", "compiles"),
+    ),
+    Exhibit(
+        GradientBeyondTheClip,
+        FAMILY,
+        ("https://github.com/microsoft/nni/pull/3160",),
+        law="differentiates",
+        kind="gradient wrong",
+        then=("compiles",),
     ),
     Exhibit(
         SecondGradientWrong,

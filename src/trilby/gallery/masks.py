@@ -26,6 +26,16 @@ class WindowReachesAhead(Attention):
         return (at[:, None] - at).abs() < WINDOW
 
 
+class LookaheadAddsUp(Attention):
+    """Each of two layers may look one position ahead, so both together look two ahead."""
+
+    def allowed(self, T: int) -> Tensor:
+        return torch.ones(T, T, dtype=torch.bool).tril(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + super().forward(x))
+
+
 class MaskByLargeNumber(Attention):
     """Masked scores are -10000, and a trained model has allowed scores that are lower still.
 
@@ -86,6 +96,17 @@ EXHIBITS = (
         ("https://github.com/huggingface/transformers/issues/39408",),
         law="causal",
         kind="leak",
+    ),
+    Exhibit(
+        LookaheadAddsUp,
+        "off-by-one masks and windows",
+        (
+            "https://github.com/hirofumi0810/neural_sp/pull/121",
+            "https://github.com/hirofumi0810/neural_sp/pull/243",
+        ),
+        law="causal",
+        kind="leak",
+        how=dict(lookahead=1),
     ),
     Exhibit(
         MaskByLargeNumber,

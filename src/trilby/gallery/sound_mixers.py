@@ -12,6 +12,8 @@ from .exhibit import Exhibit
 from .routing import EXPERTS, Experts
 from .states import STATE
 
+AHEAD = 2
+
 
 class FftConvolution(nn.Module):
     """A causal convolution by FFT: every output depends on every input, but only by rounding."""
@@ -25,6 +27,13 @@ class FftConvolution(nn.Module):
         n = x.shape[1] + TAPS  # long enough that nothing wraps around
         spectrum = torch.fft.rfft(wide, n, 1) * torch.fft.rfft(self.taps.to(wide.dtype), n, 0)
         return torch.fft.irfft(spectrum, n, 1)[:, : x.shape[1]].to(x.dtype)
+
+
+class LookaheadConvolution(Convolution):
+    """The last two of four taps lie in the future, which is allowed by a lookahead of two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.taps(F.pad(x.mT, (TAPS - 1 - AHEAD, AHEAD))).mT)
 
 
 class PaddedChunks(CarriedScan):
@@ -121,6 +130,15 @@ class StraightThrough(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         rounded = (8 * x).round() / 8
+        return super().forward(x + (rounded - x).detach())
+
+
+class ScaledStraightThrough(Scan):
+    """Positions are rounded to 8 bits by their own largest value, which the gradient ignores."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = 127 / x.abs().amax(-1, keepdim=True).clamp(min=1e-5)
+        rounded = (x * scale).round().clamp(-128, 127) / scale
         return super().forward(x + (rounded - x).detach())
 
 
@@ -228,6 +246,12 @@ def _seen(address: str) -> tuple[str, ...]:
 
 EXHIBITS = (
     Exhibit(FftConvolution, "rounding", _seen("pytorch/pytorch/issues/52983")),
+    Exhibit(
+        LookaheadConvolution,
+        "convolutions",
+        _seen("PaddlePaddle/Paddle/issues/2228") + _seen("Rikorose/DeepFilterNet/issues/402"),
+        how=dict(lookahead=AHEAD),
+    ),
     Exhibit(PaddedChunks, "caches and states", _seen("NX-AI/mlstm_kernels/pull/14"), how=STATE),
     Exhibit(Float32Norm, "precision", _seen("huggingface/transformers/issues/33133")),
     Exhibit(EpsilonOfTheDtype, "precision", _seen("pytorch/pytorch/issues/155527")),
@@ -252,8 +276,8 @@ EXHIBITS = (
         StraightThrough,
         "gates",
         _seen("Oneflow-Inc/oneflow/issues/8649"),
-        how=dict(waive=dict(differentiates="the gradient of rounding is passed straight through")),
     ),
+    Exhibit(ScaledStraightThrough, "gates", _seen("kyegomez/BitNet/issues/51")),
     Exhibit(FrozenBatchNorm, "statistics", _seen("pytorch/pytorch/issues/66073")),
     Exhibit(CarriedGru, "rounding", _seen("huggingface/transformers/pull/31939"), how=STATE),
     Exhibit(

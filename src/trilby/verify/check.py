@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 import torch
 
 from ..card import Mixer
-from ..errors import CallError
+from ..errors import CallError, FormError, KernelError
 from ..shown.progress import Progress, progress
 from ..streaming import Carry
 from .comparing.finding import Finding
@@ -27,7 +27,9 @@ from .subjects.prepare import prepared
 from .subjects.reading import Asked
 from .subjects.subject import Subject
 from .subjects.user_module import UserModule
+from .wording import joined_lines
 
+QUICKER = "for ok give a quicker example, e.g. of fewer rows"
 LATE = ("compiles",)  # tried on a module at effort "thorough", or by name: compiling takes seconds
 
 
@@ -39,6 +41,7 @@ class ModuleOptions(TypedDict, total=False):
     padding: str | int | None
     documents: str | None
     vocabulary: int | None
+    lookahead: int
     time_axis: int
     fixed: Iterable[str | int] | str | int
 
@@ -78,19 +81,23 @@ def check(
         documents: the keyword of packed documents: `cu_seqlens`, `position_ids`, or any other
             that takes ids `[B, T]`.
         vocabulary: how many tokens there are; None: one more than the largest of the example.
+        lookahead: how many later positions an output may read; y[t] may use x[0..t + lookahead].
         time_axis: the axis of time, of inputs and of the result: 2 for `[B, C, T]`, 0 for
             `[T, B, C]`. Masks stay `[B, T]`.
         fixed: names or positions of arguments that are no sequences, though as long as one.
 
     Returns:
-        A report that is true where every law that was run holds, and at least one was run.
+        A report that is true where every law that was run holds, at all the sizes that its page
+        promises, and at least one was run. Where time did not allow all of them it says so.
 
     Raises:
         CallError: no such law or effort, or a subject or example that cannot be called; the
             module's own error is quoted. FormError: no such form.
 
-    What a form raises is a broken law of that form. A module is copied; one that cannot be copied,
-    or that a function reaches, is put back after every call. Unwrap DDP and FSDP first.
+    What a form raises is a broken law of that form; only one that cannot run on this machine at all
+    (`fused` where there is no compiler) is not judged, and the report says why. A module is copied;
+    one that cannot be copied, or that a function reaches, is put back after every call. Unwrap DDP
+    and FSDP first.
     One check runs at a time. Random generators are seeded, and put back at the end: what other
     threads draw from them meanwhile repeats. Device generators are left alone unless in use.
     Cost: for most small modules 1 s quick, 3 s default, 20 s thorough, for some two or three times
@@ -169,7 +176,7 @@ class _Run:
         self.shown.say(f"check: {law} on {subject.name}, {left}")
         self.left -= 1
         verdict = judge(subject, LAWS[law], settings, self.clock, explain)
-        if verdict.ok and cut:
+        if verdict.outcome == "holds" and cut:
             verdict = replace(verdict, cut="; ".join(filter(None, (verdict.cut, cut))))
         if law in self.waived and verdict.outcome == "broken":
             sentence = f"waived, {self.waived[law]}; it found: {verdict.sentence}"
@@ -187,7 +194,7 @@ def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
     ways = list(mixer.forms) if forms is None else list(forms)
     for way in ways:
         mixer.form(way)  # a FormError if there is none
-    subjects = list(mixer_forms(mixer, ways))
+    subjects = [_able(mixer, *pair) for pair in zip(ways, mixer_forms(mixer, ways), strict=True)]
     run.left = sum(len(run.asked(subject)) for subject in subjects)
     for way, subject in zip(ways, subjects, strict=True):
         for law in run.asked(subject):
@@ -196,6 +203,18 @@ def _mixer(mixer: Mixer, forms: Iterable[str] | None, run: _Run) -> Report:
             again = f'import trilby\n\nprint({call}, effort="{run.effort}"))'
             run.verdicts[-1] = replace(run.verdicts[-1], reproducer=again)
     return run.report(mixer.name)
+
+
+def _able(mixer: Mixer, way: str, subject: Subject) -> Subject:
+    """The form; if it says that it cannot run on this machine, no law can be run on it."""
+    try:
+        mixer.forms[way](*mixer.drawn(B=1, T=2, C=1))
+    except (FormError, KernelError) as error:
+        why = f"it cannot run here: {joined_lines(error, 300)}"
+        return replace(subject, unable=dict.fromkeys(LAWS, why))
+    except Exception:
+        pass  # a fault, which the laws find
+    return subject
 
 
 def _module(user: UserModule, run: _Run) -> Report:
@@ -214,12 +233,18 @@ def _module(user: UserModule, run: _Run) -> Report:
 
 
 def _cut(law: str, effort: str, user: UserModule) -> str:
-    """Which lengths a law would have tried if a call were quicker; empty if it tried them all."""
+    """Which lengths a law would have tried if a call were quicker, and why; empty if all of them.
+
+    A length that the module refuses is not among them.
+    """
     if not user.left_out:
         return ""
     able = replace(user, lengths=tuple(sorted({*user.lengths, *user.left_out})))
     missing = {s.T for s in LAWS[law].module_settings(effort, able)} - {*user.lengths}
-    return f"T {' '.join(map(str, sorted(missing)))} left out" if missing else ""
+    if not missing:
+        return ""
+    why = next(iter(user.left_out.values()))
+    return f"T {' '.join(map(str, sorted(missing)))} {why}; {QUICKER}"
 
 
 def _explained(user: UserModule, subject: ModuleSubject) -> Explain:

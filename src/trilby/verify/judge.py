@@ -4,20 +4,23 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 
 import torch
 
 from ..kernels.machine import team
 from .comparing.finding import Finding, NotRun
+from .comparing.growth import Case, growth
 from .comparing.witness import Witness
 from .laws import Law
 from .reports.verdict import Verdict
-from .sizes import Setting, smaller
+from .sizes import SPLIT, Setting, smaller
 from .subjects.subject import Subject
 from .wording import first_line, joined_lines
 
+LONGER = "for ok give a longer seconds="
 NOT_HERE = "and not in the dtype that it runs in"
-SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
 
 
 Shown = Callable[[Law, Setting, Finding], str]
@@ -67,8 +70,9 @@ def judge(
                     done += 1
                     break
                 if one.broken:
-                    worst = _smallest(subject, law, setting, one, clock)
-                    return _broken(subject, law, *worst, explain)
+                    least = _smallest(subject, law, setting, one, clock)
+                    verdict = _broken(subject, law, *least, explain)
+                    return _measured(verdict, subject, law, settings, (setting, one), least, clock)
                 found.append(one)
                 if clock.over():
                     break
@@ -79,7 +83,7 @@ def judge(
     if not done and clock.limit is None:
         return _not_run(subject, law, "there was nothing to compare")
     if not done:
-        return _not_run(subject, law, f"the time limit of {clock.limit:g} s was reached")
+        return _out_of_time(subject, law, f"the time limit of {clock.limit:g} s was reached")
     return _held(subject, law, settings[:done], settings[done:], found)
 
 
@@ -97,6 +101,10 @@ def _not_run(subject: Subject, law: Law, reason: str) -> Verdict:
     return Verdict(subject.name, law.name, "not run", sentence=reason)
 
 
+def _out_of_time(subject: Subject, law: Law, reached: str) -> Verdict:
+    return replace(_not_run(subject, law, reached), cut=f"not tried, {reached}; {LONGER}")
+
+
 def _held(
     subject: Subject, law: Law, settings: list[Setting], left: list[Setting], found: list[Finding]
 ) -> Verdict:
@@ -109,7 +117,7 @@ def _held(
         if one.note:
             units[one.note] = max(units.get(one.note, 0.0), one.units)
     notes = [f"{note}, {most:.2g} units" if most else note for note, most in units.items()]
-    cut = f"the time limit left {len(left)} sizes, from {left[0]}" if left else ""
+    cut = f"the time limit left {len(left)} sizes, from {left[0]}; {LONGER}" if left else ""
     notes += [cut] if cut else []
     counted = f"holds in {len(found)} comparisons at {len(settings)} sizes"
     return Verdict(
@@ -175,6 +183,26 @@ def _broken(
         subject.name, law.name, "broken", found.kind, found.error, found.allowed, found.place,
         "  ".join(parts), again, detail, notes, found.witness,
     )  # fmt: skip
+
+
+def _measured(
+    verdict: Verdict,
+    subject: Subject,
+    law: Law,
+    settings: list[Setting],
+    first: Case,
+    least: Case,
+    clock: Clock,
+) -> Verdict:
+    """The verdict with the size of the fault at other lengths, or a note why there is none."""
+    if not law.grows:
+        return verdict
+    try:
+        probe = partial(probed, subject, law)
+        return replace(verdict, growth=growth(probe, settings, first, least, clock.over))
+    except Exception as error:
+        note = f"it is not known how the fault grows, measuring it raises {first_line(error)}"
+        return replace(verdict, notes=(*verdict.notes, note))
 
 
 def _explained(

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import CallError
 from ..shown.progress import progress
 from .comparing.difference import Difference, difference, worst
+from .copies.devices import without_float64
 from .copies.nested import clone, precise, real
 from .copies.owning import owning
 from .equivalence.backward import backward, recorded
@@ -42,6 +44,7 @@ def same(
 
     Raises:
         TypeError: f or g is no function, or no argument was given.
+        CallError: an argument or a module is on a device without float64 (MPS).
 
     What f or g changes in place, also in modules that it reaches through a closure, is as before
     afterwards, and no `.grad` is left behind. What the verdict says holds at these arguments; it is
@@ -63,6 +66,11 @@ def same(
             raise TypeError(_no_function(letter, way))
     if not args and not kwargs:
         raise TypeError("same: no arguments; give those to call both with, e.g. same(f, g, x)")
+    if device := without_float64(f, g, args, kwargs):
+        raise CallError(
+            f"same: something is on {device}, which has no float64 to compare in; move the "
+            "modules and the arguments to the CPU, e.g. module.cpu()"
+        )
     comparison = Comparison((owning(f, label(f)), owning(g, label(g))), args, kwargs)
     with progress() as shown, undisturbed(f, g, args, kwargs):
         shown.say(f"same: {' = '.join(comparison.names)}")

@@ -14,6 +14,7 @@ BLOCK = 64
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 WIDE = (65, 3)  # T, B beside the largest C of a subject
 SMALL = 9  # lengths up to which every cut, every row and every position is tried
+SPLIT = 2**15  # elements; below it one thread is faster, and far faster on a machine that is busy
 LOOKED_AT = 66  # lengths up to which no position is left out: each is cut in a row of its own
 
 

@@ -23,7 +23,7 @@ from .influence import SHOWN, influence
 from .law import Law
 from .mixer_sizes import every_dtype
 from .module_sizes import HALF, LENGTHS, WIDE, at_lengths, in_modes, own, short
-from .rewriting import ONLY_NAN, Rewrite, gradients
+from .rewriting import ONLY_NAN, Rewrite, beyond, gradients
 
 MAGNITUDES = (1.0, 2.0**12, 2.0**-12)
 
@@ -31,12 +31,15 @@ MAGNITUDES = (1.0, 2.0**12, 2.0**-12)
 def causal(subject: Subject, setting: Setting) -> Iterator[Finding]:
     """Rewriting x[:, t:] leaves y[:, :t] as it was, bit for bit; so does leaving it away.
 
+    Where a subject may look k positions ahead, rewriting x[:, t + k:] does. The cut is t.
     By value: finite values of several magnitudes. By gradient: exactly zero. Both at every t of a
     sequence of up to LOOKED_AT positions, and else around borders of blocks.
     By prefix, in float64: `f(x[:, :t])` equals `f(x)[:, :t]`. NaN in the future that reaches the
     past while finite values do not is a note: something was multiplied by zero. In a user's module
     a change that is no more than rounding in every dtype is a note as well.
     """
+    if 0 < subject.lookahead >= setting.T - 1:
+        return  # each output may read every position
     for state in subject.starts(setting):
         yield from _by_value(subject, setting, state)
         if subject.records_at(setting):
@@ -56,9 +59,16 @@ def _by_value(subject: Subject, setting: Setting, state: Any) -> Iterator[Findin
         try:
             yield from _everywhere(tried)
         except Exception:  # it takes no larger batch, so each position is cut by itself
-            yield from _cut_by_cut(tried, every_cut(setting.T))
-    yield from _cut_by_cut(tried, subject.cuts_alone(setting.T))
+            yield from _cut_by_cut(tried, every_cut(setting.T - subject.lookahead))
+    yield from _cut_by_cut(tried, _alone(subject, setting.T))
     yield Finding("leak", error=floor, allowed=floor)
+
+
+def _alone(subject: Subject, T: int) -> list[int]:
+    """Where a sequence is cut by itself: also where the cut or what may be read ends a block."""
+    k = subject.lookahead
+    at = subject.cuts_alone(T)
+    return sorted({t for t in (*at, *(t - k for t in at)) if 0 < t < T - k})
 
 
 def _whole(subject: Subject, setting: Setting) -> bool:
@@ -80,7 +90,7 @@ class Tried:
         """What is found where the future from t on is rewritten, in the rows that may be."""
         for rows in self.subject.rewritten_rows(self.setting.B):
             rewrite = Rewrite(self.subject, self.setting, self.state, rows, number, size)
-            future = range(t, self.setting.T)
+            future = range(t + self.subject.lookahead, self.setting.T)
             if not torch.equal(rewrite.after(future)[:, :t], self.y[:, :t]):
                 yield rewrite.found(self.y, future, self.floor)
 
@@ -96,7 +106,7 @@ def _cut_by_cut(tried: Tried, at: list[int]) -> Iterator[Finding]:
 def _everywhere(tried: Tried) -> Iterator[Finding]:
     """Every cut in a row of its own; what is suspected is tried again by itself."""
     subject, setting, state = tried.subject, tried.setting, tried.state
-    past = None if state is None else subject.past(larger(setting))
+    past = None if state is None else subject.past(larger(subject, setting))
     sizes = MAGNITUDES if setting.T <= SMALL else MAGNITUDES[:2]
     for t, number, size, moved in suspects(subject, setting, past, [*enumerate(sizes, 1)]):
         if subject.is_only_nan(moved):
@@ -121,13 +131,15 @@ def _by_gradient(subject: Subject, setting: Setting, past: bool) -> Iterator[Fin
 def _later_gradients(subject: Subject, setting: Setting, past: bool) -> Iterator[Finding]:
     noise = subject.recorded(setting)[0].gradient_noise()
     for t, name, largest, grad in gradients(subject, setting, past, _at(subject, setting, past)):
-        later = grad[:, t:].nan_to_num(0)  # NaN: 0 x inf
+        start = t + subject.lookahead
+        later = grad[:, start:].nan_to_num(0)  # NaN: 0 x inf
         small = noise * largest
         size = float(later.abs().max()) if later.numel() else 0.0
         if size > small:
             b, s = first(later)[:2]
-            text = f"has a gradient to {name}[{b}, {t + s}]  gradient {size:.2g}"
-            witness = Witness(row=b, position=t - 1, reads=(t + s, t + s + 1), sequence=name)
+            s += start
+            text = f"has a gradient to {name}[{b}, {s}]  gradient {size:.2g}{beyond(subject)}"
+            witness = Witness(row=b, position=t - 1, reads=(s, s + 1), sequence=name)
             yield Finding(
                 "leak in the gradient", True, size, small, f"y[:, {t - 1}]", text, witness=witness
             )
@@ -136,21 +148,24 @@ def _later_gradients(subject: Subject, setting: Setting, past: bool) -> Iterator
 
 def _at(subject: Subject, setting: Setting, past: bool) -> list[int]:
     """The cuts whose gradients are taken one by one: those that are suspected, and a few more."""
-    alone = subject.cuts_alone(setting.T)
+    alone = _alone(subject, setting.T)
     if not _whole(subject, setting):
         return alone
     judged, exact = subject.recorded(setting)
     try:
-        state = judged.past(larger(exact)) if past else None
+        state = judged.past(larger(judged, exact)) if past else None
         return sorted({*alone, *suspects_by_gradient(judged, exact, state)})
     except Exception:  # it takes no larger batch
-        return every_cut(setting.T)
+        return every_cut(setting.T - subject.lookahead)
 
 
 def _by_prefix(subject: Subject, setting: Setting) -> Iterator[Finding]:
     sequences = subject.draw(setting)
     y = _y(subject, sequences, None)
     for t in cuts(y.shape[1]):
+        known = t - subject.lookahead  # outputs that read nothing of what is left away
+        if known < 1:
+            continue
         try:
             head = _y(subject, tuple(x[:, :t].clone() for x in sequences), None)
         except Exception:
@@ -159,7 +174,8 @@ def _by_prefix(subject: Subject, setting: Setting) -> Iterator[Finding]:
             yield Finding("length", note=f"it does not take length {t} by itself")
             continue
         than = f", as it is without positions {t} to {setting.T - 1}"
-        found = compare("length", [("y", y[:, :t])], [("y", head)], subject.logic, than)
+        pair = [("y", y[:, :known])], [("y", head[:, :known])]
+        found = compare("length", *pair, subject.logic, than)
         yield found.at(length=t)
 
 
@@ -172,7 +188,7 @@ def _by_nan(subject: Subject, setting: Setting, state: Any) -> Iterator[Finding]
         if x.is_floating_point():
             x[0, setting.T - 1 :] = torch.nan
     y = _y(subject, sequences, state)
-    if (y.isnan() & ~before.isnan())[:, : setting.T - 1].any():
+    if (y.isnan() & ~before.isnan())[:, : setting.T - 1 - subject.lookahead].any():
         yield Finding("leak", note=ONLY_NAN)
 
 
@@ -192,6 +208,8 @@ def _mixer_settings(effort: str, form: MixerForm) -> list[Setting]:
 
 def _module_settings(effort: str, user: UserModule) -> list[Setting]:
     lengths = LENGTHS[effort]
+    if user.lookahead:  # as many outputs again as are spared
+        lengths += tuple([n for n in user.lengths if n > 2 * user.lookahead + 1][:1])
     found = [own(user), *at_lengths(user, lengths), *at_lengths(user, lengths, dtype=WIDE)]
     found += in_modes(effort, user, "train", "redrawn", "masked")
     return found + at_lengths(user, short(user), dtype=HALF)
@@ -199,17 +217,18 @@ def _module_settings(effort: str, user: UserModule) -> list[Setting]:
 
 def _reproduce(script: Script) -> list[str]:
     """With another future, or with none."""
-    at = script.witness.position or 0
-    t = max(1, min(at + 1, script.setting.T - 1))  # the first position of the future
+    at, k = script.witness.position or 0, script.user.lookahead
+    t = max(1, min(at + 1, script.setting.T - 1 - k))  # how many outputs must not change
+    s = t + k  # the first position that they must not read
     if script.kind == "length":
-        print_ = f"print((a[:, :{t}] - b).abs().max())  # rounding, if causal"
-        return [f"a = {script.call()}", f"b = {script.call(f'[:, :{t}]')}", print_]
+        print_ = f"print((a[:, :{t}] - b[:, :{t}]).abs().max())  # rounding, if causal"
+        return [f"a = {script.call()}", f"b = {script.call(f'[:, :{s}]')}", print_]
     if script.kind == "leak in the gradient":
         x = script.names[0]
         lines = [f"{x}.requires_grad_()", f"{script.call()}[:, {t - 1}].sum().backward()"]
-        return [*lines, f"print({x}.grad[:, {t}:].abs().max())  # 0 if causal"]
+        return [*lines, f"print({x}.grad[:, {s}:].abs().max())  # 0 if causal"]
     print_ = f"print((a - b)[:, :{t}].abs().max())  # 0 if causal"
-    changed = script.rewrite(f"[:, {t}:]")
+    changed = script.rewrite(f"[:, {s}:]")
     return [f"a = {script.call()}", *changed, f"b = {script.call()}", print_]
 
 

@@ -159,4 +159,4 @@ def _reproduce(script: Script) -> list[str]:
     ]
 
 
-LAW = Law("compiles", compiles, _mixer_settings, _module_settings, _reproduce)
+LAW = Law("compiles", compiles, _mixer_settings, _module_settings, _reproduce, grows=False)

@@ -1,9 +1,10 @@
 """Law 5: gradients of sequences, states and parameters equal central differences, in float64."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from .mixer_sizes import in_float64
 from .module_sizes import WIDE, at_lengths, short
 from .second import second_gradients
 from .slopes import DISCRETE, KINK, At, Slope, central, discrete, kinked
+from .straight import STRAIGHT, Steps, is_straight
 
 
 def differentiates(subject: Subject, setting: Setting) -> Iterator[Finding]:
@@ -48,9 +50,13 @@ def _at_a_point(subject: Subject, setting: Setting) -> Iterator[Finding]:
         kept = [(path, t) for path, t in plain if path in dict(recorded)]
         yield compare("forward", recorded, kept, judged.logic, ", as it is without gradients")
         near = _Near(graph, setting)
+        stepped = near.in_steps
         for path, _ in recorded:
-            yield from _from(near, path)
-        yield from second_gradients(graph)
+            for found in _from(near, path):
+                stepped = stepped or found.note in (STRAIGHT, DISCRETE)
+                yield found
+        if not stepped:  # the slope of a step is not its gradient, nor is that of the second
+            yield from second_gradients(graph)
 
 
 class _Near:
@@ -59,7 +65,7 @@ class _Near:
     def __init__(self, graph: Graph, setting: Setting) -> None:
         self.graph = graph
         self._setting, self._weights = setting, dict[str, Tensor]()
-        self._known: dict[tuple[int, int, float], dict[str, float]] = {}
+        self._known: dict[tuple[int, int, float, str], dict[str, float]] = {}
 
     def loss(self, path: str, tensors: list[Tensor]) -> Tensor:
         """A weighted sum of one output."""
@@ -70,14 +76,32 @@ class _Near:
         found = _directions(self.graph.tensors[i][1], self._setting)
         return [(where, self.graph.along(i, direction)) for where, direction in found]
 
-    def at(self, path: str, i: int, k: int, direction: Tensor, h: float) -> float:
-        """That sum where tensor i has moved by h along its direction number k."""
-        point = (i, k, h)
+    @cached_property
+    def steps(self) -> Steps:
+        """Where the call rounds, chooses and detaches."""
+        here = [t.detach().clone() for _, t in self.graph.tensors]
+        with torch.no_grad(), Steps() as found:
+            self.graph.call(here)
+        return found
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the call rounds, or detaches what comes from a choice."""
+        with suppress(Exception):  # what a mode of torch cannot see through
+            return bool(self.steps.rounded or self.steps.held)
+        return False
+
+    def at(self, path: str, i: int, k: int, direction: Tensor, h: float, way: str = "") -> float:
+        """That sum where tensor i has moved by h along its direction number k.
+
+        `way`: one of those of `Steps`, what becomes of rounded values.
+        """
+        point = (i, k, h, way)
         if point not in self._known:
             moved = [t.detach().clone() for _, t in self.graph.tensors[: self.graph.inputs]]
             moved += [t.detach() for _, t in self.graph.tensors[self.graph.inputs :]]
             moved[i] = moved[i] + h * direction
-            with torch.no_grad():
+            with torch.no_grad(), Steps(self.steps, way) if way else nullcontext():
                 found = self.graph.call(moved)
                 self._known[point] = {name: float(self._weighted(name, t)) for name, t in found}
         return self._known[point][path]
@@ -105,13 +129,30 @@ def _from(near: _Near, path: str) -> Iterator[Finding]:
             at_it = (path, name, where, k)
             found = _judged(at_it, (got, slope.value, allowed), bool(grads[i].any()))
             if found.broken:
-                found = _excused(found, slope.value, at, (graph.step, noise + own))
+                found = _excused(found, near, (got, slope.value), at, noise + own)
             yield found
 
 
-def _excused(found: Finding, slope: float, at: At, steps: tuple[float, float]) -> Finding:
-    """The finding, or a note where a value is rounded on purpose or the function has a kink."""
-    step, noise = steps
+def _excused(
+    found: Finding,
+    near: _Near,
+    numbers: tuple[float, float],
+    at: Callable[..., float],
+    noise: float,
+) -> Finding:
+    """The finding, or a note where a value is rounded on purpose or the function has a kink.
+
+    Of a value that moves in steps another gradient than that of the identity may be meant where a
+    sign or a comparison makes the steps, as in spiking networks. Rounding has no other.
+    """
+    (got, slope), step = numbers, near.graph.step
+    with suppress(Exception):  # what a mode of torch cannot see through
+        way_at = lambda way: lambda h: at(h, way=way)
+        slopes = lambda way: central(way_at(way), step, noise)
+        if near.steps.ways() and is_straight(got, slopes, near.steps, FACTOR * noise / step):
+            return Finding(found.kind, note=STRAIGHT)
+        if slope == 0 and near.steps.only_rounds:
+            return found
     if slope == 0 and discrete(at, step):
         return Finding(found.kind, note=DISCRETE)
     if kinked(at, step, noise):

@@ -1,6 +1,7 @@
 """Every position at once: each row of a larger batch is cut at another position.
 
-A batch of T - 1 rows has a row for each cut, so one call looks at all of them. Rows may depend on
+A cut t is a number of outputs that must not read x[t + lookahead:]. A batch of T - 1 rows has a row
+for each cut, so one call looks at all of them. Rows may depend on
 each other in a module that breaks the law `isolated`. So what is seen here is a suspicion, and the
 cut is tried again by itself.
 """
@@ -27,7 +28,8 @@ def suspects(
     `numbered`: for each way to rewrite, the number of the fresh values and their magnitude. The
     change that is largest comes first. Raises whatever the subject raises at a larger batch.
     """
-    at, rows = _places(setting)
+    at, rows = _places(subject, setting)
+    ends = [t + subject.lookahead for t in at]
     wide = _tiled(subject.draw(setting), rows)
     y: Tensor = subject.run(wide, state)[0]
     past = _before(at, y)
@@ -35,7 +37,7 @@ def suspects(
         fresh = _tiled(scaled(subject.draw(setting.again(number)), size), rows)
         mixed = clone(wide)
         for x, other in zip(mixed, fresh, strict=True):
-            future = ~_before(at, x)
+            future = ~_before(ends, x)
             x.copy_(torch.where(future, other, x))
         after: Tensor = subject.run(mixed, state)[0]
         yield from _moved(after, y, past, at, (number, size))
@@ -56,7 +58,7 @@ def _moved(
 
 def suspects_by_gradient(subject: Subject, setting: Setting, state: Any) -> list[int]:
     """The cuts of which an output just before has a gradient to the future, by one backward."""
-    at, rows = _places(setting)
+    at, rows = _places(subject, setting)
     y, named = taped(subject, _tiled(subject.draw(setting), rows), state)
     if not isinstance(y, Tensor) or not named:
         return []
@@ -69,27 +71,27 @@ def suspects_by_gradient(subject: Subject, setting: Setting, state: Any) -> list
         for b, t in enumerate(at):
             size = grad[b].detach().abs().nan_to_num(0, 0, 0)
             largest = float(size.max()) if size.numel() else 0.0
-            later = size[t:]
+            later = size[t + subject.lookahead :]
             if later.numel() and float(later.max()) > subject.gradient_noise() * largest:
                 found.add(t)
     return sorted(found)
 
 
-def _places(setting: Setting) -> tuple[list[int], Tensor]:
+def _places(subject: Subject, setting: Setting) -> tuple[list[int], Tensor]:
     """For each row of the larger batch its cut, and the row of the setting that it repeats.
 
     Every cut in every row where the sequence is short, else each cut in one of the rows.
     """
-    cuts = torch.arange(1, setting.T)
+    cuts = torch.arange(1, setting.T - subject.lookahead)
     if setting.T <= SMALL:
         rows = torch.arange(setting.B).repeat_interleave(len(cuts))
         return cuts.repeat(setting.B).tolist(), rows
     return cuts.tolist(), torch.arange(len(cuts)) % setting.B
 
 
-def larger(setting: Setting) -> Setting:
+def larger(subject: Subject, setting: Setting) -> Setting:
     """The setting of the larger batch: a row for each cut, or for each cut and row."""
-    return replace(setting, B=len(_places(setting)[0]))
+    return replace(setting, B=len(_places(subject, setting)[0]))
 
 
 def _tiled(sequences: Sequences, rows: Tensor) -> Sequences:

@@ -24,12 +24,14 @@ class Influence:
         gradient: [N, N], the largest |dy_t / dx_s|; None where nothing can be differentiated.
         enters: the submodule in which the future first reaches the past; "" if none shows it.
         start: the first of the N positions that are drawn.
+        ahead: how many later positions may be read.
     """
 
     value: Tensor
     gradient: Tensor | None
     enters: str
     start: int = 0
+    ahead: int = 0
 
     def lines(self) -> list[str]:
         """The triangles side by side in ASCII, a leaking cell being an exclamation mark."""
@@ -37,18 +39,21 @@ class Influence:
         head = "     " + " ".join(f"{s % 10}" for s in places)
         grids = [self.value] + ([] if self.gradient is None else [self.gradient])
         titles = ["by value", "by gradient"][: len(grids)]
-        lines = ["y[t] (row) reads x[s] (column); ! is a leak"]
+        spared = f", {self.ahead} ahead is allowed" if self.ahead else ""
+        lines = [f"y[t] (row) reads x[s] (column); ! is a leak{spared}"]
         lines.append("   ".join(f"{title:<{len(head)}}" for title in titles).rstrip())
         lines.append("   ".join([head] * len(grids)))
         for i, t in enumerate(places):
-            cells = [" ".join(_cell(grid, i, s) for s in range(len(grid))) for grid in grids]
+            cells = [
+                " ".join(_cell(grid, i, s, self.ahead) for s in range(len(grid))) for grid in grids
+            ]
             lines.append("   ".join(f"{t:4d} {row}" for row in cells))
         return lines + ([f"it enters in {self.enters}"] if self.enters else [])
 
 
-def _cell(grid: Tensor, t: int, s: int) -> str:
+def _cell(grid: Tensor, t: int, s: int, ahead: int) -> str:
     value, top = float(grid[t, s]), float(grid.max()) or 1.0
-    if s > t:
+    if s > t + ahead:
         return "!" if value else "."
     return next(sign for level, sign in LEVELS if value <= level * top) if value else "."
 
@@ -71,7 +76,8 @@ def influence(subject: Subject, setting: Setting, start: int = 0) -> Influence:
         size = grad.abs().double().nan_to_num(0, 0, 0).transpose(0, 1).reshape(setting.T, -1)
         row = t - 1 - start
         found[row] = torch.maximum(found[row], size.amax(1)[here].cpu())
-    return Influence(value, found, enters(subject, setting, value, start), start)
+    entry = enters(subject, setting, value, start)
+    return Influence(value, found, entry, start, subject.lookahead)
 
 
 def _noise(y: Tensor) -> float:
@@ -82,17 +88,22 @@ def _noise(y: Tensor) -> float:
 
 
 def enters(subject: Subject, setting: Setting, value: Tensor, start: int = 0) -> str:
-    """The first submodule whose past changes with a future that its own inputs do not show."""
+    """The first submodule whose past changes with a future that its own inputs do not show.
+
+    Where some later positions may be read, it is one that reads more of them by itself.
+    """
     if subject.module is None:
         return ""
-    cells = (value.triu(1) > 0).nonzero().tolist()
+    ahead = subject.lookahead
+    cells = (value.triu(1 + ahead) > 0).nonzero().tolist()
     if not cells:
         return ""
-    t, s = (start + i for i in cells[0])
+    cell = max(cells, key=lambda at: at[1] - at[0]) if ahead else cells[0]  # the layers share it
+    t, s = (start + i for i in cell)
     rewrite = Rewrite(subject, setting, None, tuple(range(setting.B)), 1, 1.0)
     before, after = (_watched(subject, rewrite, spots) for spots in (range(0), range(s, setting.T)))
     for (name, given, made), (_, given_after, made_after) in zip(before, after, strict=False):
-        if _alike(given, given_after, t) and not _alike(made, made_after, t):
+        if _alike(given, given_after, t + ahead) and not _alike(made, made_after, t):
             return name
     return ""
 

@@ -42,6 +42,7 @@ class Law:
         reproduce: a script about a broken law -> the last lines of it, which show the fault.
         detail: a user's module, the subject, the setting and the finding -> what a report shows
             below the sentence.
+        grows: whether the size of a fault is measured at more lengths, which takes as many probes.
     """
 
     name: str
@@ -50,3 +51,4 @@ class Law:
     module_settings: Callable[[str, UserModule], list[Setting]] = nowhere
     reproduce: Callable[[Script], list[str]] = no_lines
     detail: Callable[[UserModule, ModuleSubject, Setting, Finding], str] = no_detail
+    grows: bool = True

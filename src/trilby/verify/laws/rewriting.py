@@ -43,7 +43,7 @@ class Rewrite:
 
     def found(self, y: Tensor, future: range, floor: float) -> Finding:
         """The element that changed most, and the one position that changes it if there is one."""
-        t = future.start
+        t = future.start - self.subject.lookahead  # how many outputs must stay as they are
         known = self._change(future, t, y)
         if self.subject.is_only_nan(known):
             return Finding("leak", note=ONLY_NAN)
@@ -75,6 +75,7 @@ class Rewrite:
         )
         where = f"{spots[0]}" if len(spots) == 1 else f"{spots[0]}:{spots[-1] + 1}"
         text = f"reads {witness.sequence}[{known.row}, {where}]  change {known.size:.2g}"
+        text += beyond(self.subject)
         text += ", no gradient shows it" if kind == "leak without gradient" else ""
         place, broken = f"y{known.index[:2]}", known.size > 4 * floor
         return Finding(kind, broken, known.size, 4 * floor, place, text, witness=witness)
@@ -94,6 +95,11 @@ class Rewrite:
         known = [g[:, spots.start : spots.stop] for _, _, _, g in grads]
         shows = any(bool(g.nan_to_num(0).count_nonzero()) for g in known)
         return "leak" if shows or not known else "leak without gradient"
+
+
+def beyond(subject: Subject) -> str:
+    """What a sentence says of a position that is read, where some later ones may be."""
+    return f", beyond its lookahead of {subject.lookahead}" if subject.lookahead else ""
 
 
 def gradients(

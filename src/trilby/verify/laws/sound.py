@@ -60,7 +60,7 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
         limits = _Limits(subject, setting, sequences, state)
         got = subject.compared(subject.leaves(sequences, state))
         found = _excused(limits.judged(got, ""), subject, setting, ())
-        yield borderline(found, subject, setting)
+        yield borderline(found, limits, got)
         for lengths, how in _streams(subject, setting.T) if subject.streams else ():
             try:
                 stream = subject.compared(clone(leaves(subject.joined(sequences, state, lengths))))
@@ -74,7 +74,7 @@ def sound(subject: Subject, setting: Setting) -> Iterator[Finding]:
             if found.broken and _wrong_in_float64(subject, setting, lengths):
                 yield Finding(found.kind, note=OTHER)
                 break
-            yield borderline(found, subject, setting, lengths)
+            yield borderline(found, limits, stream)
     if setting.T <= STREAM and setting.scale == 1:
         if isinstance(subject, MixerForm):
             yield from _backward(subject, setting, sequences)
@@ -106,6 +106,14 @@ class _Limits:
         limits = {p: a.and_also(self.by_state.get(p)) for p, a in limits.items()}
         return _judged(got, limits, self.setting, how, whole)
 
+    def ratio(self, got: Leaves) -> float:
+        """The largest error of the outputs over what is allowed there."""
+        y, limit = dict(got)["y"], self.plain["y"]
+        error = (y.double() - limit.answer).abs()
+        allowed = limit.allowed(y.dtype, whole=True).expand_as(error)
+        ratio = torch.where(error == 0, 0.0, error / allowed)
+        return float(ratio.nan_to_num(torch.inf, torch.inf).max()) if ratio.numel() else 0.0
+
     def _finer(self, t: Any) -> bool:
         """Whether a leaf is kept in a finer dtype than the sequences."""
         floating = isinstance(t, Tensor) and t.is_floating_point()
@@ -122,17 +130,16 @@ def _wrong_in_float64(subject: Subject, setting: Setting, lengths: tuple[int, ..
     return compare("", [("y", parts)], [("y", whole)], exact.logic).broken
 
 
-def borderline(
-    found: Finding, subject: Subject, setting: Setting, lengths: tuple[int, ...] = ()
-) -> Finding:
+def borderline(found: Finding, limits: _Limits, got: Leaves) -> Finding:
     """A note in place of an error of a module that is nowhere more than twice what is allowed.
 
     What an allowance is derived from are a few probes, so it is not exact to that. The note gives
-    the same ratio at shorter lengths: an error that grows with T is worth a look.
+    the same ratio of one call at shorter lengths: an error that grows with T is worth a look.
     """
+    subject, setting = limits.subject, limits.setting
     if not found.broken or found.kind != "unsound" or subject.bit_for_bit:
         return found
-    here = _ratio(subject, setting, lengths)
+    here = limits.ratio(got)
     if here > LEAST:
         return found
     shorter = [T for T in (2, 5, 9, 17, 33) if T < setting.T and subject.takes_length(T)]
@@ -142,16 +149,11 @@ def borderline(
     return Finding(found.kind, note=note)
 
 
-def _ratio(subject: Subject, setting: Setting, lengths: tuple[int, ...] = ()) -> float:
-    """The largest error over what is allowed there, in one call or in pieces."""
+def _ratio(subject: Subject, setting: Setting) -> float:
+    """The largest error of one call over what is allowed there."""
     sequences = subject.draw(setting)
-    result = subject.joined(sequences, None, lengths) if lengths else subject.run(sequences)
-    limit = subject.allowances(sequences)["y"]
-    y = result[0]
-    error = (y.double() - limit.answer).abs()
-    allowed = limit.allowed(y.dtype, whole=True).expand_as(error)
-    ratio = torch.where(error == 0, 0.0, error / allowed)
-    return float(ratio.nan_to_num(torch.inf, torch.inf).max()) if ratio.numel() else 0.0
+    limits = _Limits(subject, setting, sequences, None)
+    return limits.ratio(subject.compared(subject.leaves(sequences)))
 
 
 def _streams(subject: Subject, T: int) -> list[tuple[tuple[int, ...], str]]:

@@ -21,6 +21,8 @@ _SIGN = {"holds": "ok", "broken": "BROKEN", "not run": "-"}
 class Report:
     """All verdicts of one `check`. True where every law that was run holds, and one was run.
 
+    It is not true either where sizes that the page of a law promises were not tried: `unfinished`.
+
     Attributes:
         mixer: what was judged.
         verdicts: one for each form and law, form by form.
@@ -42,8 +44,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether something was run and nothing is broken."""
-        return any(v.ok for v in self.verdicts) and not self.failed()
+        """Whether something was run, nothing is broken, and no size was left out."""
+        return any(v.ok for v in self.verdicts) and not self.failed() and not self.unfinished()
 
     def __bool__(self) -> bool:
         return self.ok
@@ -57,6 +59,13 @@ class Report:
     def failed(self) -> list[Verdict]:
         """The verdicts that a law is broken."""
         return [v for v in self.verdicts if v.outcome == "broken"]
+
+    def unfinished(self) -> list[Verdict]:
+        """The verdicts of which sizes were left out, for lack of time: `cut` says which and why.
+
+        A length that the module refuses is a limit of the module, and is not left out.
+        """
+        return [v for v in self.verdicts if v.cut and v.outcome != "broken"]
 
     def first(self) -> list[Verdict]:
         """For each subject the first law that is broken: it explains the ones after it."""
@@ -115,21 +124,25 @@ class Report:
     def __repr__(self) -> str:
         """What broke, then the count: a reader who cuts it off has the explanation."""
         first = [f"{v.law}: {v.sentence}" for v in self.first()]
-        return brief("; ".join([*first, self._state()]))
+        left = [plain(row) for row in self._left()]
+        return brief("; ".join([*first, self._state(), *left]))
 
     def _repr_html_(self) -> str:
         columns = ["", *(name.removeprefix(f"{self.mixer}.") for name in self._subjects())]
         rows = [[row[0], *(_worded(cell) for cell in row[1:])] for row in self._rows()]
         broken = [
             html.sentence(f"{v.law}: {v.sentence}", v.mark)
+            + html.text([line(v.grown)] if v.grown else [])
             + html.text(line(row) for row in v.detail.splitlines() if v in self.first())
             + html.folded("the lines that show it", html.text(map(line, v.reproducer.splitlines())))
             for v in self.failed()
         ]
         rest = html.text(row for row in [*self._unrun(), *self._remarks()])
+        left = [html.text(self._left())] if self.unfinished() else []
         return html.box(
             html.sentence(f"{self._state()} ({self.effort}, {self.seconds:.1f} s)", _whole(self)),
             html.table(columns, rows), *broken, html.folded("skipped, notes, limits, sizes", rest),
+            *left,
         )  # fmt: skip
 
     def lines(self, width: int | None = None) -> list[Line]:
@@ -143,7 +156,7 @@ class Report:
         names = [name.removeprefix(f"{self.mixer}.") for name in self._subjects()]
         rows = self._rows()
         table = columns([[Span(""), *map(Span, names)], *rows] if rows else [], width)
-        told = [*self._faults(), *self._unrun(), *self._remarks()]
+        told = [*self._faults(), *self._unrun(), *self._remarks(), *self._left()]
         if width is None:
             return [head, *table, *told]
         return [
@@ -151,9 +164,9 @@ class Report:
         ]  # fmt: skip
 
     def _state(self) -> str:
-        held = sum(v.ok for v in self.verdicts)
+        held = sum(v.outcome == "holds" for v in self.verdicts)
         ran = held + len(self.failed())
-        cut = sum(bool(v.cut) for v in self.verdicts if v.ok)
+        cut = sum(v.outcome == "holds" for v in self.unfinished())
         state = f"{held} of {ran} hold" if ran else "nothing was run"
         return f"{self.mixer}: {state}" + (f", {cut} of them not at all sizes" if cut else "")
 
@@ -171,18 +184,24 @@ class Report:
         for verdict in self.failed():
             after = "" if verdict in first else "  then "
             yield line(after, Span(verdict.law, verdict.mark), f": {verdict.sentence}")
+            if verdict.grown:
+                yield line(f"    {verdict.grown}")
             if verdict in first:
                 yield from (line(f"    {row}") for row in verdict.detail.splitlines())
 
     def _unrun(self) -> Iterator[Line]:
         """What was not run, and why."""
-        for (law, reason), names in self._skipped().items():
+        idle = self._idle()
+        for name, reason in idle.items():
+            yield line(Span(f"{name} skipped", "dim"), f": {reason}")
+        for (law, reason), every in self._skipped().items():
+            names = [name for name in every if name not in idle]
+            if not names:
+                continue
             whole = len(names) == len(self._subjects()) > FEW
             of = f" (all {len(names)})" if whole else f" ({_short(names)})"
             of = of if len(self._subjects()) > 1 else ""
             yield line(Span(f"{law}{of} skipped", "dim"), f": {reason}")
-        for law, cut in {v.law: v.cut for v in self.verdicts if v.ok and v.cut}.items():
-            yield line(Span("part", "dim"), f"  {law}: {cut}")
 
     def _remarks(self) -> Iterator[Line]:
         """Notes, limits and sizes."""
@@ -191,14 +210,32 @@ class Report:
         yield from (line(Span("limit", "dim"), f"  {text}") for text in merged(self.limits))
         yield from (line(Span("sizes", "dim"), f"  {text}") for text in self._short_sizes())
 
+    def _left(self) -> Iterator[Line]:
+        """What was not tried, why, and what to do: the laws of which it is said, together."""
+        found: dict[str, dict[str, None]] = {}
+        for verdict in self.unfinished():
+            found.setdefault(verdict.cut, {})[verdict.law] = None
+        for cut, laws in found.items():
+            yield line(Span("part", "skip"), f"  {' '.join(laws)}: {cut}")
+
     def _subjects(self) -> list[str]:
         return list(dict.fromkeys(v.subject for v in self.verdicts))
+
+    def _idle(self) -> dict[str, str]:
+        """The subjects on which no law was run for one reason, and the reason."""
+        found: dict[str, str] = {}
+        for name in self._subjects() if len(self._subjects()) > 1 else ():
+            of = [v for v in self.verdicts if v.subject == name]
+            reasons = {v.sentence if v.outcome == "not run" else "" for v in of}
+            if len(of) > 1 and len(reasons) == 1 and "" not in reasons:
+                found[name] = reasons.pop()
+        return found
 
     def _skipped(self) -> dict[tuple[str, str], list[str]]:
         """(law, reason) -> the subjects on which it was not run."""
         found: dict[tuple[str, str], list[str]] = {}
         for v in self.verdicts:
-            if v.outcome == "not run":
+            if v.outcome == "not run" and not v.cut:
                 found.setdefault((v.law, v.sentence), []).append(v.subject)
         return found
 
@@ -212,7 +249,7 @@ class Report:
 
 def _sign(verdict: Verdict) -> str:
     """`ok` where the law holds at all the sizes that its page promises, `part` at some of them."""
-    return "part" if verdict.ok and verdict.cut else _SIGN[verdict.outcome]
+    return "part" if verdict.outcome == "holds" and verdict.cut else _SIGN[verdict.outcome]
 
 
 def _short(names: list[str]) -> str:
@@ -252,5 +289,5 @@ def _whole(report: Report) -> str:
 
 def _worded(cell: Span) -> Span:
     """A cell for a page, where the glyph stands before a word."""
-    words = {"broken": "broken", "leak": "leak", "skip": "skipped"}
-    return Span(words.get(cell.mark, cell.text), cell.mark)
+    words = {_SIGN["broken"]: cell.mark, _SIGN["not run"]: "skipped"}
+    return Span(words.get(cell.text, cell.text), cell.mark)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...shown import html
 from ...shown.lines import brief, line
+from ..comparing.growth import Growth, spelled
 from ..comparing.witness import NOWHERE, Witness
 
 OUTCOMES = ("holds", "broken", "not run")
@@ -13,7 +14,7 @@ OUTCOMES = ("holds", "broken", "not run")
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """One law applied to one subject. True only where the law was run and holds.
+    """One law applied to one subject. True only where it holds at all sizes that were to be tried.
 
     Attributes:
         subject: what was judged, e.g. "mean.chunk".
@@ -28,8 +29,11 @@ class Verdict:
         detail: lines that a report shows below the sentence: the measured triangle of a leak.
         notes: what a reader should know beside the sentence; where nothing is broken it has them
             too.
-        cut: which sizes that the law's page promises were not tried; empty if all of them were.
+        cut: which sizes that the law's page promises were not tried, and why; empty if all were.
         witness: where the fault shows, as data; empty unless a law is broken.
+        growth: of a broken law, how large the fault is at a few lengths: (T, size) pairs, the size
+            in the unit of the output (of the gradient, where the fault is in it). The sentence is
+            about the smallest case, which need not be the worst.
 
     >>> bool(Verdict("demo", "causal", "not run", sentence="T is 1"))
     False
@@ -48,6 +52,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     witness: Witness = NOWHERE
     cut: str = ""
+    growth: Growth = ()
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -56,8 +61,8 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the law was run and holds."""
-        return self.outcome == "holds"
+        """Whether the law holds, and was tried at all sizes that its page promises."""
+        return self.outcome == "holds" and not self.cut
 
     @property
     def mark(self) -> str:
@@ -65,6 +70,15 @@ class Verdict:
         if self.outcome == "broken":
             return "leak" if "leak" in self.kind else "broken"
         return "ok" if self.ok else "skip"
+
+    @property
+    def grown(self) -> str:
+        """The largest breach and how it grows with T; empty where no other length is known.
+
+        >>> Verdict("demo", "causal", "broken", growth=((2, 0.5), (66, 4.0))).grown
+        'largest 4 at T=66; 0.5, 4 at T=2, 66'
+        """
+        return spelled(self.growth)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -83,6 +97,7 @@ class Verdict:
         return html.box(
             html.sentence(self.sentence, self.mark),
             html.facts({name: value for name, value in known.items() if value}),
+            html.text([line(self.grown)] if self.grown else []),
             html.text(map(line, self.detail.splitlines())),
             html.folded(
                 "the lines that show it", html.text(map(line, self.reproducer.splitlines()))
@@ -94,6 +109,7 @@ class Verdict:
         known: dict[str, Any] = {"ok": self.ok}
         known |= {field.name: getattr(self, field.name) for field in fields(self)}
         known |= {"notes": list(self.notes), "witness": self.witness.as_dict()}
+        known |= {"growth": [list(pair) for pair in self.growth]}
         return {name: _writable(value) for name, value in known.items()}
 
 

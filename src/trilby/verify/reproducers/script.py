@@ -1,10 +1,9 @@
-"""A reproducer that needs torch alone: at most fifteen lines that show a broken law.
+"""A reproducer that needs torch and the module alone: lines that show a broken law.
 
 The lines that make the module and its arguments are the same for all laws and are written here;
 the lines that show the fault are written by the law, in its own file.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from ..subjects.layout import Layout
 from ..subjects.module_subject import ModuleSubject
 from ..subjects.paths import Path, at
 from ..subjects.user_module import UserModule
+from .origin import origin
 
 MOST = 64  # numbers of a fixed argument that are written out
 FEW = 16  # numbers that are written out of what goes along with the rows
@@ -144,17 +144,8 @@ class Script:
 
     def setup(self) -> list[str]:
         """Lines that make f and the sequences."""
-        lines = ["import torch", *self._origin(), "torch.manual_seed(0)"]
-        if isinstance(self.user.target, Owning):
-            mode = self.setting.mode or "eval"
-            lines.append(f"# the modules that f reaches: in {self.setting.dtype}, mode {mode}")
+        lines = ["import torch", "torch.manual_seed(0)", *origin(self.user, self.setting)]
         dtype = f", dtype={self.setting.dtype}" if self.setting.dtype != torch.float32 else ""
-        if self.module:
-            mode = "train" if self.setting.mode == "train" else "eval"
-            cast = f".to({self.setting.dtype})" if dtype else ""
-            lines.append(f"f = f.{mode}(){cast}")
-            if self.setting.mode == "redrawn":
-                lines.append("for p in f.parameters(): p.data += 0.5 * torch.randn_like(p)")
         for i, name in enumerate(self.names):
             trailing = self.user.example.sequence(i).shape[2:]
             sizes = ", ".join(map(str, [self.setting.B, self.setting.T, *trailing]))
@@ -182,22 +173,6 @@ class Script:
         if value.is_floating_point() or value.is_complex():
             return f"torch.randn({shape}, dtype={value.dtype})"
         return f"torch.randint({int(value.max()) + 1}, ({shape},)).to({value.dtype})"
-
-    def _origin(self) -> list[str]:
-        """How f is had: imported, made by its class, or named in a comment."""
-        target: Any = self.user.target
-        made: Any = type(target) if self.module else getattr(target, "way", target)
-        home, name = getattr(made, "__module__", ""), getattr(made, "__qualname__", "")
-        found: Any = sys.modules.get(home)
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if home in ("", "__main__", "builtins") or found is not made:
-            return [f"f = ...  # {self.user.name.removesuffix('.forward')}, as it was given"]
-        top = f"from {home} import {name.partition('.')[0]}"
-        if not self.module:
-            return [top, f"f = {name}"]
-        given = "  # with the arguments and the weights that yours has"
-        return [top, f"f = {name}(){'' if self.user.from_factory else given}"]
 
     def _vocabulary(self, i: int) -> int:
         """One more than the largest token."""

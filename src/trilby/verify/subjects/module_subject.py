@@ -67,9 +67,14 @@ class ModuleSubject(Subject):
         return self.user.large
 
     @property
+    def lookahead(self) -> int:
+        """As many as the user allows."""
+        return self.user.lookahead
+
+    @property
     def streams(self) -> bool:
-        """Whether the user said how its state is kept between calls."""
-        return self.user.example.carry is not None
+        """Whether the user said how its state is kept between calls, and outputs are not late."""
+        return self.user.example.carry is not None and not self.lookahead
 
     @property
     def mask(self) -> torch.dtype | None:
@@ -116,6 +121,8 @@ class ModuleSubject(Subject):
 
     def starts(self, setting: Setting) -> list[Any]:
         """Nothing, and a past; nothing alone where it cannot continue, which `resumes` reports."""
+        if self.lookahead:
+            return [None]  # what a past is where outputs come late is not defined
         if setting.mode == "masked" or self.masked_only:
             return [None]  # a mask is as long as the past and the sequence, which none here is
         if setting.T % self.multiple:

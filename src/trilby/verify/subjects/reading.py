@@ -31,6 +31,7 @@ class Asked:
         documents: the keyword of packed documents, or None.
         time_axis: the axis of time in the call.
         fixed: arguments that are no sequences.
+        lookahead: how many later positions an output may read.
     """
 
     output: Any = None
@@ -40,6 +41,7 @@ class Asked:
     documents: str | None = None
     time_axis: int = 1
     fixed: Iterable[str | int] | str | int = ()
+    lookahead: int = 0
 
     @property
     def masks(self) -> tuple[str, ...]:
@@ -77,11 +79,11 @@ def read_example(subject: Any, given: Any, asked: Asked) -> list[Example]:
     Raises:
         CallError: no tensor with a batch and a time axis; `fixed` names no argument.
     """
-    made = given(*SMALL, 0) if _draws(given) else given
+    made = given(*SMALL, 0) if draws(given) else given
     args, kwargs = arguments(made)
     tensors = [*_tensors(subject, (args, kwargs), asked)]
     fixed = _fixed(subject, (args, kwargs), tensors, asked)
-    larger = _larger(subject, given, asked) if _draws(given) else {}
+    larger = _larger(subject, given, asked) if draws(given) else {}
     able = [t for t in tensors if not _inside(t.path, fixed) and t.long]
     growing = [t for t in able if _grows(t, larger)] or able
     if not growing:
@@ -97,7 +99,7 @@ def read_example(subject: Any, given: Any, asked: Asked) -> list[Example]:
         args, {k: v for k, v in kwargs.items() if k not in asked.masks},
         tuple(t.path for t in sequences), tuple(t.name for t in sequences),
         tuple(t.layout for t in sequences), picker(asked.output),
-        given if _draws(given) else None, asked.carry, asked.vocabulary, asked.time_axis,
+        given if draws(given) else None, asked.carry, asked.vocabulary, asked.time_axis,
         pad=_pad(sequences, asked),
     )  # fmt: skip
     return [*_with_followers(own, first, rest, larger)]
@@ -208,7 +210,8 @@ def _pad(sequences: list[_One], asked: Asked) -> Pad | None:
     )
 
 
-def _draws(given: Any) -> bool:
+def draws(given: Any) -> bool:
+    """Whether an example is a function (B, T, seed) that draws the arguments."""
     return callable(given) and not isinstance(given, Tensor | nn.Module)
 
 

@@ -72,6 +72,11 @@ class Subject:
         return False
 
     @property
+    def lookahead(self) -> int:
+        """How many later positions an output may read: 0 of what is causal."""
+        return 0
+
+    @property
     def streams(self) -> bool:
         """Whether it can continue from a state."""
         return True

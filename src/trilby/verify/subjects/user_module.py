@@ -45,12 +45,14 @@ class UserModule:
         target: the user's own; it is never run if it can be copied.
         example: its arguments, and what is picked from its result.
         padding, documents: the keywords of a mask and of documents, or None.
+        lookahead: how many later positions an output may read.
         lengths: the T that it takes, of those that were tried.
         refused_lengths: T -> the exception that it raised.
         left_out: T -> why it was not tried, though it might be taken.
         refused_dtypes: dtype -> the exception that it raised.
         uncopied: why it cannot be copied and is put back after each call; empty if it can.
-        from_factory: whether a class or a factory without arguments made it.
+        factory: the class or the function without arguments that made it; None: it was given.
+        moved: why it is a copy on the CPU; empty if it is not.
         mask: the dtype in which it takes a mask.
     """
 
@@ -59,13 +61,15 @@ class UserModule:
     example: Example
     padding: str | None = None
     documents: str | None = None
+    lookahead: int = 0
     lengths: tuple[int, ...] = ()
     refused_lengths: dict[int, str] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
     refused_dtypes: dict[torch.dtype, str] = field(default_factory=dict)
     mask: torch.dtype = torch.bool
     uncopied: str = ""
-    from_factory: bool = False
+    factory: Any = None
+    moved: str = ""
     _bound: dict[Any, ModuleSubject] = field(default_factory=dict)
     _own: Snapshot | None = None
     _wide: Within | None = None
@@ -261,6 +265,11 @@ class UserModule:
             unable["sound"] = f"its float64 twin would be a copy, and {self.uncopied}"
         if self.example.carry is None:
             unable["resumes"] = "pass carry=... to say how state is kept between calls"
+        if self.lookahead:
+            unable["resumes"] = (
+                f"with lookahead={self.lookahead} a stream gives its outputs late, and how is not "
+                "defined"
+            )
         if self.padding is None and self.example.pad is None:
             unable["padding"] = "pass padding=... to name the keyword of the mask"
         if self.documents is None:
@@ -286,7 +295,8 @@ class UserModule:
 
     def limits(self) -> list[str]:
         """What it refused, and what was not tried, for the report."""
-        lines = [f"{short(d)}: {why}" for d, why in self.refused_dtypes.items()]
+        lines = [self.moved] * bool(self.moved)
+        lines += [f"{short(d)}: {why}" for d, why in self.refused_dtypes.items()]
         if self.example.followers:
             lines.append(f"with the rows go {', '.join(f.name for f in self.example.followers)}")
         if self.uncopied and isinstance(self.target, nn.Module):
