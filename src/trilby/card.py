@@ -54,7 +54,7 @@ class Weights(NamedTuple):
         return "\n".join([f"Weights: {self._said()}", *drawn])
 
     def _repr_html_(self) -> str:
-        shown = "" if self.wei.is_meta else picture(*coarse(self._first()))
+        shown = "" if self.wei.is_meta else picture(*coarse(self._first(), MOST))
         return html.box(html.sentence(self._said()), shown)
 
     def _said(self) -> str:
@@ -345,16 +345,16 @@ class Mixer(Generic[P, R]):
         return FormError(f"{self.name}: form is {form!r}, which does not exist; {hint} ({known})")
 
 
-def coarse(wei: Tensor) -> tuple[list[list[float]], list[int] | None]:
-    """Rows of at most `MOST` weights: of several the largest; and which position begins each row.
+def coarse(wei: Tensor, most: int) -> tuple[list[list[float]], list[int] | None]:
+    """Rows of at most `most` weights: of several the largest; and which position begins each row.
 
-    >>> coarse(torch.eye(2))
-    ([[1.0, 0.0], [0.0, 1.0]], None)
+    >>> coarse(torch.eye(2), 2), coarse(torch.eye(3), 2)
+    (([[1.0, 0.0], [0.0, 1.0]], None), ([[1.0, 0.0], [0.0, 1.0]], [0, 2]))
     """
     T = wei.shape[-1]
-    if T <= MOST:
+    if most >= T:
         return wei.double().tolist(), None
-    each = -(-T // MOST)
+    each = -(-T // most)
     first = list(range(0, T, each))
     padded = wei.new_zeros(len(first) * each, len(first) * each)
     padded[:T, :T] = wei

@@ -159,8 +159,12 @@ def parametrize_with_laws(
     )
 
 
-def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+def assert_same(
+    f: Callable[..., Any], g: Callable[..., Any], *args: Any, gradients: bool = True, **kwargs: Any
+) -> None:
     """f and g are the same function at these arguments, as tested by `trilby.same`.
+
+    `gradients=False` leaves the backward passes out.
 
     Raises:
         AssertionError: with the verdict and a reproducer.
@@ -169,7 +173,7 @@ def assert_same(f: Callable[..., Any], g: Callable[..., Any], *args: Any, **kwar
     >>> assert_same(lambda x: x + x, lambda x: 2 * x, torch.ones(2))
     """
     __tracebackhide__ = True
-    verdict = same(f, g, *args, **kwargs)
+    verdict = same(f, g, *args, gradients=gradients, **kwargs)
     if not verdict:
         raise AssertionError(f"{verdict}\n\n{verdict.reproducer}")
 

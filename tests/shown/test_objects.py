@@ -108,6 +108,13 @@ def test_the_explanation_comes_first():
     assert repr(trilby.same(torch.sin, torch.cos, X)).startswith("different functions: they differ")
 
 
+def test_pytest_cuts_nothing_out_of_a_verdict():
+    """It cuts the middle out of a `repr` of more than 240 characters."""
+    verdict = trilby.Verdict("mean", "causal", "broken", sentence="leak " * 100)
+    assert 200 < len(repr(verdict)) <= 240
+    assert repr(verdict).startswith("mean causal: leak")
+
+
 def test_equality_and_pickle_are_those_of_the_fields():
     one = report()
     again = pickle.loads(pickle.dumps(one))

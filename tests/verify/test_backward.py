@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import trilby
-from trilby.verify.laws.backward import gradients_of
+from trilby.verify.comparing.gradients import gradients_of
 
 
 class Sum(nn.Module):

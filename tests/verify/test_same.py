@@ -174,9 +174,19 @@ def test_an_argument_that_cannot_be_copied():
 def test_a_size_does_not_change_how_often_each_is_called(shape):
     """What an answer costs is said in calls. Seen to fail with 16 probes where there are 8."""
     calls = []
-
-    def counted(f):
-        return lambda given: calls.append(f) or f(given)
-
-    assert same(counted(mean.scan), counted(mean.fused), drawn(0, *shape))
+    given = drawn(0, *shape)
+    one, two = counted(mean.scan, calls), counted(mean.fused, calls)
+    assert same(one, two, given, gradients=False)
     assert (calls.count(mean.scan), calls.count(mean.fused)) == (11, 2)
+
+
+def test_gradients_cost_as_many_calls_again():
+    calls = []
+    one, two = counted(mean.scan, calls), counted(mean.fused, calls)
+    assert same(one, two, drawn(0, 1, 100, 3))
+    assert (calls.count(mean.scan), calls.count(mean.fused)) == (22, 4)
+
+
+def counted(f, calls):
+    """The same function, which appends itself to the calls."""
+    return lambda given: calls.append(f) or f(given)

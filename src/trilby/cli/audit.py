@@ -23,7 +23,7 @@ from .words import unknown
 @click.option("--seconds", type=click.IntRange(1), default=120, show_default=True,
               help="Time limit for one type.")  # fmt: skip
 @click.option("--results", type=click.Path(dir_okay=False, path_type=Path),
-              help="File for the results.  [default: audit-LIBRARY-VERSION.json]")  # fmt: skip
+              help="File for the results; named after LIBRARY unless given.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Start again; delete the results file first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, schema trilby.audit/1.")
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")

@@ -11,8 +11,10 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the script that completes commands and options in SHELL.
 
     \b
-    bash, zsh   eval "$(trilby completion bash)", in ~/.bashrc or ~/.zshrc
-    fish        trilby completion fish > ~/.config/fish/completions/trilby.fish
+    bash, zsh   eval "$(trilby completion bash)"
+                in ~/.bashrc or ~/.zshrc
+    fish        trilby completion fish | source
+                in ~/.config/fish/config.fish
     """
     found = get_completion_class(shell)
     assert found is not None  # click ships all three

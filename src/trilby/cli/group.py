@@ -1,6 +1,6 @@
 """The commands by name, each imported when it is called, and the options that all of them take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -56,12 +56,40 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
 }
 
 
+HYPHEN = "\ue000"
+"""Stands for a hyphen while click folds lines, which it would break there."""
+
+
+class Whole(click.HelpFormatter):
+    """Help that breaks no name at its hyphens."""
+
+    def write_text(self, text: str) -> None:
+        super().write_text(text.replace("-", HYPHEN))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        kept = [(name, text.replace("-", HYPHEN)) for name, text in rows]
+        super().write_dl(kept, col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(HYPHEN, "-")
+
+
+class Context(click.Context):
+    """The context of every command, which folds its help by `Whole`."""
+
+    formatter_class = Whole
+
+
 class PipeClosed(Exception):
     """The reader of our output has closed it. Click would report that as an error."""
 
 
 class Commands(click.Group):
     """A click group that imports a command only when it is called."""
+
+    context_class = Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -70,6 +98,7 @@ class Commands(click.Group):
         if name not in _COMMANDS:
             return None
         command = _COMMANDS[name][1]()
+        command.context_class = Context
         known = {option for parameter in command.params for option in parameter.opts}
         command.params += [shared for shared in _shared() if not known & set(shared.opts)]
         return command
@@ -131,6 +160,7 @@ trilby = Commands(
     epilog="Exit codes: 0 ok, 1 a law is broken or the answer is no, 2 wrong usage or input, "
     "3 a bug in trilby, 130 interrupted.",
     invoke_without_command=True,
+    subcommand_metavar="[COMMAND] [ARGS]...",
     callback=_help,
     params=[
         *_shared(),

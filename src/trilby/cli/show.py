@@ -8,12 +8,14 @@ import click
 
 from ..forms import cost
 from ..shown.lines import Span, line
-from ..shown.triangle import draw
+from ..shown.triangle import LABELS, draw
 from .manual import pages
 from .names import MixerOrForm
 from .screen import Screen, print_json
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..card import Mixer
 
 
@@ -33,10 +35,10 @@ def show(mixer: "tuple[Mixer[..., Any], str | None]", T: int, as_json: bool) -> 
         _code(Screen(), shown, form)
         return
     triangles = shown.weights(*shown.draw(B=1, T=T)).wei[0]  # [T, T] or [H, T, T]
-    several, wei = triangles.ndim == 3, triangles.reshape(-1, T, T)[0].tolist()
+    several, wei = triangles.ndim == 3, triangles.reshape(-1, T, T)[0]
     costs = {name: cost(way) for name, way in shown.forms.items()}
     if as_json:
-        told = {"name": shown.name, "doc": shown.__doc__, "forms": costs, "wei": wei}
+        told = {"name": shown.name, "doc": shown.__doc__, "forms": costs, "wei": wei.tolist()}
         print_json("trilby.show/1", told | {"absent": dict(shown.absent)})
         return
     screen = Screen()
@@ -46,8 +48,20 @@ def show(mixer: "tuple[Mixer[..., Any], str | None]", T: int, as_json: bool) -> 
     axis = (shown.contract.arguments[shown.contract.values].axes or "BTC")[2]
     which = f"The first of its triangles, one for each {axis}" if several else "Its triangle"
     screen.said(line(f"{which}, T = {T}: row = the position that reads, column = the one read"), "")
+    _triangle(screen, wei)
+
+
+def _triangle(screen: Screen, wei: "Tensor") -> None:
+    """The triangle; where it is wider than the terminal, one cell stands for several positions."""
+    from ..card import coarse
+
+    cells = len(wei) if screen.fit is None else max(screen.fit - LABELS, 8)
+    rows, first = coarse(wei, cells)
+    if first is not None:
+        text = f"Each cell stands for {first[1]} positions and shows the largest weight of these."
+        screen.said(line(text), "")
     screen.line()
-    for row in draw(wei, ascii=screen.ascii, width=screen.fit):
+    for row in draw(rows, first, ascii=screen.ascii, width=screen.fit):
         screen.picture(row)
 
 

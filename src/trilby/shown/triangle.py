@@ -9,19 +9,26 @@ SHADES = " ░▒▓█"
 PLAIN = " .:+#"
 NUMBERS = 8  # positions up to which the numbers themselves are shown
 MOST = 48  # positions up to which each has its own cell
+LABELS = 6  # columns that the position of a row takes, with the space after it
 FUTURE = "·"
 
 Matrix = Sequence[Sequence[float]]
 
 
 def draw(
-    wei: Matrix, *, ascii: bool = False, numbered: bool = True, width: int | None = None
+    wei: Matrix,
+    first: Sequence[int] | None = None,
+    *,
+    ascii: bool = False,
+    numbered: bool = True,
+    width: int | None = None,
 ) -> list[Line]:
     """The lines of the picture: numbers for few positions, shades for many.
 
     Args:
         wei: T rows of T weights. Columns after the diagonal are the future and are shown as dots;
             a weight there that is not zero is marked, because it is a leak.
+        first: the position of each row where a row stands for several.
         ascii: use ASCII characters for the shades.
         numbered: whether few positions are shown as numbers.
         width: of the terminal; where it is too narrow, the cells are.
@@ -33,14 +40,17 @@ def draw(
         1  0.500  0.500
     """
     T = len(wei)
-    if T <= NUMBERS and numbered:
+    if T <= NUMBERS and numbered and first is None:
         each = 7 if width is None or width >= 5 + 7 * T else 6
         head = line(Span("reads" + "".join(f"{s:{each}d}" for s in range(T)), "dim"))
         return [head, *(_numbers(t, row, each) for t, row in enumerate(wei))]
     top = max((abs(w) for row in wei for w in row if w == w), default=0.0) or 1.0
     shades = PLAIN if ascii else SHADES
-    each = 2 if width is None or width >= 6 + 2 * T else 1
-    return [_shades(t, row, top, shades, each) for t, row in enumerate(wei)]
+    each = 2 if width is None or width >= LABELS + 2 * T else 1
+    rows = [_shades(t, row, top, shades, each) for t, row in enumerate(wei)]
+    if first is None:
+        return rows
+    return [(Span(f"{t:5d} ", "dim"), *row[1:]) for t, row in zip(first, rows, strict=True)]
 
 
 def picture(wei: Matrix, first: Sequence[int] | None = None) -> str:
@@ -51,11 +61,7 @@ def picture(wei: Matrix, first: Sequence[int] | None = None) -> str:
     """
     if len(wei) <= NUMBERS and first is None:
         return numbers(wei, _mark)
-    return text((_labelled(row, t, first) for t, row in enumerate(draw(wei, numbered=False))), True)
-
-
-def _labelled(row: Line, t: int, first: Sequence[int] | None) -> Line:
-    return row if first is None else line(Span(f"{first[t]:5d} ", "dim"), *row[1:])
+    return text(draw(wei, first, numbered=False), True)
 
 
 def _mark(t: int, s: int, weight: float) -> str:

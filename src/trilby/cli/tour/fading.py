@@ -52,7 +52,7 @@ def proof(screen: Screen) -> None:
     """Every form of decay compared with the loop, and a wrong one whose gates come a step late."""
     _, given = sentence()
     for name in FORMS:
-        verdict = same(decay.loop, decay.MIXER.forms[name], *given)
+        verdict = same(decay.loop, decay.MIXER.forms[name], *given, gradients=False)
         screen.wrapped(f"decay.{name}: {verdict}", "  ", "  ")
 
     def late(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ def race(screen: Screen) -> None:
         f"q, k, v {list(given[0].shape)} float32, one gate per head, one thread. First: is fused "
         f"equal to chunk on {first[0].shape[1]} positions?"
     )
-    verdict = same(decay.chunk, decay.fused, *first)
+    verdict = same(decay.chunk, decay.fused, *first, gradients=False)  # what is timed
     screen.wrapped(str(verdict), "  ")
     if not verdict:
         screen.line("  no times are given for a form that is not right")

@@ -1,7 +1,7 @@
 """Where two tensors are farthest apart, against what is allowed there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,15 @@ class Difference:
             one, other = self.values
             return f"{one:.4g} and {other:.4g} at {self.place} ({self.dtype})"
         return f"{self.error:.1e} at {self.place}, allowed {self.allowed:.1e} ({self.dtype})"
+
+    def of_gradient(self) -> "Difference":
+        """The difference of what a backward pass returned, called after what it is a gradient of.
+
+        >>> print(Difference("y.x", "y.x[3]", 1, 0.5, (0, 1), "float32", True).of_gradient())
+        1.0e+00 at the gradient of x[3], allowed 5.0e-01 (float32)
+        """
+        path, place = (w.replace("y.", "the gradient of ", 1) for w in (self.path, self.place))
+        return replace(self, path=path, place=place)
 
 
 def difference(

@@ -6,7 +6,7 @@ function; the first three are copied with the tensors that they hold, a function
 """
 
 import copy
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from types import MethodType, NoneType
@@ -132,6 +132,23 @@ def held(nested: Any) -> list[Tensor]:
 
     _rebuild(nested, tensor, module)
     return found
+
+
+def located(names: Sequence[str], args: Any, kwargs: Mapping[str, Any]) -> Leaves:
+    """The tensors themselves that a call is given, each with its path; not those of modules.
+
+    >>> [path for path, _ in located(["x0", "x1"], (torch.ones(1), [3, torch.ones(1)]), {})]
+    ['x0', 'x1.1']
+    """
+    given = [*zip(names, args, strict=True), *kwargs.items()]
+    return [found for path, value in given for found in _located(path, value)]
+
+
+def _located(path: str, nested: Any) -> Leaves:
+    if isinstance(nested, Tensor):
+        return [(path, nested)]
+    inside = _children(nested) or ()
+    return [found for name, value in inside for found in _located(f"{path}.{name}", value)]
 
 
 def _in_memory(t: Tensor, change: Change) -> Tensor:

@@ -10,7 +10,7 @@ from functools import partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .restore import Snapshot
 
@@ -36,7 +36,23 @@ def reached(way: Any) -> list[nn.Module]:
     >>> [type(m).__name__ for m in reached(lambda x: model(x))], reached(model)
     (['Linear'], [])
     """
-    found: list[nn.Module] = []
+    return [thing for thing in _things(way) if isinstance(thing, nn.Module)]
+
+
+def captured(way: Any) -> list[Tensor]:
+    """The tensors that take gradients in closures, defaults and file-level names, likewise.
+
+    >>> free = torch.ones(2, requires_grad=True)
+    >>> captured(lambda x: x * free) == [free]
+    True
+    """
+    found = [thing for thing in _things(way) if isinstance(thing, Tensor)]
+    return [t for t in found if t.requires_grad and t.is_leaf]
+
+
+def _things(way: Any) -> list[Any]:
+    """What a function holds on to, through whatever functions; modules are not looked into."""
+    found: list[Any] = []
     seen: set[int] = set()
     file = file_of(way)
     todo = [way]
@@ -45,9 +61,8 @@ def reached(way: Any) -> list[nn.Module]:
         if id(thing) in seen or (thing is way and isinstance(way, nn.Module)):
             continue
         seen.add(id(thing))
-        if isinstance(thing, nn.Module):
-            found.append(thing)
-        else:
+        found.append(thing)
+        if not isinstance(thing, nn.Module):
             todo += _next(thing, file)
     return found
 

@@ -24,6 +24,7 @@ class Comparison:
     Attributes:
         ways: the two functions.
         args, kwargs: what both are called with.
+        names: what the ways are called in a sentence; never the same twice.
         found: what each way returned in the working dtype, for the paths that are compared.
         draws: whether a way draws random numbers of torch, which differ from dtype to dtype.
         notes: what the sentence has to say besides its numbers.
@@ -32,9 +33,16 @@ class Comparison:
     ways: tuple[Callable[..., Any], Callable[..., Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    names: tuple[str, str] = ("", "")
     found: tuple[Answers, Answers] = ({}, {})
     draws: bool = False
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.names == ("", ""):
+            one, two = map(label, self.ways)
+            twice = (f"{one} (the first)", f"{two} (the second)")
+            self.names = (one, two) if one != two else twice
 
     def given(self, i: int) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """The way with its arguments: what a call is made of."""
@@ -44,12 +52,6 @@ class Comparison:
         """The two functions as the user gave them."""
         one, two = (way.way if isinstance(way, Owning) else way for way in self.ways)
         return one, two
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """What the ways are called in a sentence; never the same twice."""
-        one, two = map(label, self.ways)
-        return (one, two) if one != two else (f"{one} (the first)", f"{two} (the second)")
 
     @property
     def working(self) -> torch.dtype:

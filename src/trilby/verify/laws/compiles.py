@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..comparing.finding import Finding, NotRun, compare
+from ..comparing.gradients import gradients_of
 from ..copies.nested import clone, leaves
 from ..reproducers.script import Script
 from ..sizes import Setting
@@ -19,7 +20,6 @@ from ..subjects.mixer_form import MixerForm
 from ..subjects.subject import Subject
 from ..subjects.user_module import UserModule
 from ..wording import joined_lines
-from .backward import gradients_of
 from .law import Law
 from .module_sizes import WIDE, own
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..comparing.gradients import gradients_of
 from ..copies.nested import Leaves, clone, copied, leaves, replaced
 from ..copies.restore import valued
 from ..precision.allowance import Within
 from ..subjects.subject import Sequences, Subject
-from .backward import gradients_of
 
 PROBES = 2
 PARAMETERS, FEW = 24, 4  # of a module that are tried, spread over it; of a large one

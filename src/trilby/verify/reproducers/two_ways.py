@@ -1,7 +1,7 @@
 """Lines of Python that call `trilby.same` again."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,18 +30,23 @@ def reproducer(
     x = torch.tensor([1.0, 1.0], dtype=torch.float32)
     print(trilby.same(f, g, x))
     """
-    letters = ["x"] if len(args) == 1 else [f"x{i}" for i in range(len(args))]
+    named = letters(args)
     lines = [
         *map(_way, "fg", ways),
-        *map(_value, letters, args),
+        *map(_value, named, args),
         *map(_value, kwargs, kwargs.values()),
     ]
-    call = ", ".join(["f", "g", *letters, *(f"{name}={name}" for name in kwargs)])
+    call = ", ".join(["f", "g", *named, *(f"{name}={name}" for name in kwargs)])
     used = ["nan", "inf"] if any("nan" in line or "inf" in line for line in lines) else []
     numbers = [f"from math import {', '.join(used)}"] if used else []
     modules = sorted({m for way in ways if (m := _home(way)[0])} | {"torch", "trilby"})
     top = [*numbers, *(f"import {module}" for module in modules)]
     return "\n".join([*top, *lines, f"print(trilby.same({call}))"])
+
+
+def letters(args: Sequence[Any]) -> list[str]:
+    """What arguments without a name are called: x, or x0, x1 and so on."""
+    return ["x"] if len(args) == 1 else [f"x{i}" for i in range(len(args))]
 
 
 def _way(letter: str, way: Any) -> str:
