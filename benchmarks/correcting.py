@@ -30,7 +30,8 @@ def peak():  # MiB of this process
 def run(given):
     leaves = [x.requires_grad_() for x in given]
     y, state = trilby.delta(*leaves)
-    return y, state, *torch.autograd.grad((y, state), leaves, (torch.ones(1).expand_as(y), state.detach()))
+    above = torch.ones(1).expand_as(y), state.detach()
+    return y, state, *torch.autograd.grad((y, state), leaves, above)
 H, T = int(sys.argv[1]), int(sys.argv[2])
 run(trilby.delta.draw(B=1, T=130, H=2, K=128, V=128))
 given = [x.float() for x in trilby.delta.draw(B=1, T=1, H=H, K=128, V=128)]
