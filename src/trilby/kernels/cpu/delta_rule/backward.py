@@ -39,13 +39,13 @@ from ..recurrence.triangle import Triangle, triangle
 from .walks import (
     CHUNK,
     QUAD,
-    added,
     found,
     found_with,
     loaded,
     scaled,
     seen,
     stored,
+    subtracted,
     written,
 )
 
@@ -188,7 +188,7 @@ def four_back(place, shape, i, c, before):
     early_q = loaded(place.early_q, at, width)
     early_k = loaded(place.early_k, at, width)
     written(D, D, dy, early_q, whole, shape)
-    added(D, de, early_k, shape)
+    subtracted(D, de, early_k, shape)
     m0 = early_q[0] * of_q[0] - early_k[0] * of_k[0]
     m1 = early_q[1] * of_q[1] - early_k[1] * of_k[1]
     m2 = early_q[2] * of_q[2] - early_k[2] * of_k[2]

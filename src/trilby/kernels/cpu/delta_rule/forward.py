@@ -41,10 +41,10 @@ from .walks import (
     QUAD,
     TOLD,
     Told,
-    added,
     found,
     loaded,
     stored,
+    subtracted,
     tell,
     written,
 )
@@ -277,7 +277,7 @@ def four_back(dbeta, place, shape, chunk, i, c):
     e0 = t.beta0 * u0
     stored(place.de, at, shape.width, (e0, e1, e2, e3))
     written(D, D, skip(place.early_q, first), y, t.whole, shape)
-    added(D, skip(place.early_k, first), (e0, e1, e2, e3), shape)
+    subtracted(D, skip(place.early_k, first), (e0, e1, e2, e3), shape)
     e = loaded(place.e, at, shape.width)
     sums = (
         sum_lanes(u0 * e[0]), sum_lanes(u1 * e[1]), sum_lanes(u2 * e[2]), sum_lanes(u3 * e[3])

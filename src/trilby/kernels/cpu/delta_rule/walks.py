@@ -153,8 +153,8 @@ def written(before, after, x, w, whole, shape):
 
 
 @inner()
-def added(S, x, w, shape):
-    """The same with nothing lost, in place, the sign of x turned: S - x_0 w_0^T - ..."""
+def subtracted(S, x, w, shape):
+    """A block of a state, in place: S - x_0 w_0^T - ... - x_3 w_3^T."""
     one, two, three, L = shape.height, 2 * shape.height, 3 * shape.height, shape.lanes
     w0, w1, w2, w3 = w
     for r in range(shape.rows):
