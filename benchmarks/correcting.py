@@ -30,8 +30,8 @@ def peak():  # MiB of this process
 def run(given):
     leaves = [x.requires_grad_() for x in given]
     y, state = trilby.delta(*leaves)
-    above = torch.ones(1).expand_as(y), state.detach()
-    return y, state, *torch.autograd.grad((y, state), leaves, above)
+    seeds = torch.ones(1).expand_as(y), state.detach()  # no memory of their own
+    return y, state, *torch.autograd.grad((y, state), leaves, seeds)
 H, T = int(sys.argv[1]), int(sys.argv[2])
 run(trilby.delta.draw(B=1, T=130, H=2, K=128, V=128))
 given = [x.float() for x in trilby.delta.draw(B=1, T=1, H=H, K=128, V=128)]

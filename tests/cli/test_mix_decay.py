@@ -56,6 +56,20 @@ def test_the_mixer_of_a_file(form, packed, block, monkeypatch):
     torch.testing.assert_close(left["state"], state, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("gate", [True, False])
+def test_a_sequence_that_may_be_left_out(gate, capsys):
+    names = list(trilby.delta.contract.sequences)[: None if gate else -1]
+    given = trilby.delta.draw(B=3, T=T, H=4, K=3, V=5, dtype=torch.float64)
+    x = dict(zip(names, given, strict=False))
+    assert main(["mix", "delta", saved(**x), "-o", "y.npy", "--block", "7"]) == 0
+    torch.testing.assert_close(torch.tensor(np.load("y.npy")), trilby.delta(**x)[0])
+    del x["beta"]
+    said = refusing.refused(
+        capsys, lambda *a: main(["mix", "delta", *a]), saved(**x), "-o", "z.npy"
+    )
+    assert "give q, k, v, beta and optionally g, documents" in said
+
+
 @pytest.mark.parametrize("out", ["y.npz", "y.safetensors"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_dtypes_and_groups(dtype, out):
