@@ -15,7 +15,7 @@ from .errors import CallError, DtypeError
 from .shapes import FLOATING, begins, beside, bind, floating, groups, what
 from .shown import html
 from .shown.lines import Span
-from .state import FINE, SAME, WIDE, Parts, wide
+from .state import FINE, SAME, WIDE, Parts, letter_of, wide
 
 __all__ = ["FINE", "SAME", "WIDE", "Argument", "Contract"]
 
@@ -69,7 +69,8 @@ class Contract:
             without one it is a parameter. `name=float` is a number, `name=bool` a flag, and a tuple
             lists alternatives: `a=("C", float)`, `bias=("C", None)`.
         state: the tensors of the state, `name=(axes, dtype)` in a dict, or dicts inside it. A
-            dtype may be FINE, WIDE or SAME. A dict of one entry called "state" is one tensor.
+            dtype may be FINE, WIDE or SAME. A dict of one entry called "state" is one tensor. An
+            axis may be written "W-1": one less than the size of W.
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. Without it a
             state of several tensors is a dict.
         values: the sequence that the triangle is applied to, `y = wei @ values + carried`; y has
@@ -150,7 +151,7 @@ class Contract:
                 if letter not in ("B", "T"):
                     found.setdefault(letter, (letter, i, axis))
         for part in self.state:
-            if not known.issuperset(part.axes):
+            if not known.issuperset(map(letter_of, part.axes)):
                 raise CallError(
                     f"{self.name}: state {part.path} is [{' '.join(part.axes)}], which has an axis "
                     "that no argument has; its size would not be known"

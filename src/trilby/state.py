@@ -34,7 +34,8 @@ class Parts:
     """The tensors of a state, in order.
 
     Args:
-        nest: `name=(axes, dtype)` in a dict, or dicts inside it.
+        nest: `name=(axes, dtype)` in a dict, or dicts inside it. An axis is a letter, or a letter
+            and how much less, "W-1".
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. None: a state
             of several tensors is a dict.
 
@@ -93,8 +94,8 @@ class Parts:
             shape = leaf.shape
             if len(shape) != len(axes) or leaf.dtype != dtype_of(rule, dtype, device):
                 return False
-            for letter, n in zip(axes, shape, strict=True):
-                if size[letter] != n:
+            for axis, n in zip(axes, shape, strict=True):
+                if sized(axis, size) != n:
                     return False
         return True
 
@@ -120,7 +121,7 @@ class Parts:
         found = {p.path: (t, " ".join(p.axes)) for p, t in zip(self.list, leaves, strict=True)}
         bind(where, **({} if self.single else known), **found)
         for (path, axes, rule), leaf in zip(self.list, leaves, strict=True):
-            sizes = [size[letter] for letter in axes]
+            sizes = [sized(axis, size) for axis in axes]
             if list(leaf.shape) != sizes:
                 raise ShapeError(
                     f"{where}: {path} is {list(leaf.shape)}, expected [{' '.join(axes)}] = "
@@ -141,7 +142,7 @@ class Parts:
         leaves = []
         for _, axes, rule in self.list:
             dtype = dtype_of(rule, like.dtype, like.device)
-            shape = [size[letter] for letter in axes]
+            shape = [sized(axis, size) for axis in axes]
             if expanded:
                 leaves.append(like.new_zeros((), dtype=dtype).expand(shape))
             else:
@@ -188,6 +189,21 @@ def _filled(nest: Mapping[str, Any], before: str, tensors: Mapping[str, Any]) ->
         else tensors[before + name]
         for name, entry in nest.items()
     }
+
+
+def letter_of(axis: str) -> str:
+    """The letter of an axis of a state: W of "W", and of "W-1"."""
+    return axis.partition("-")[0]
+
+
+def sized(axis: str, size: Mapping[str, int]) -> int:
+    """How long an axis of a state is, e.g. "W", or "W-1" for one less and at least 0.
+
+    >>> sized("W-1", {"W": 4})
+    3
+    """
+    letter, _, less = axis.partition("-")
+    return max(size[letter] - int(less), 0) if less else size[letter]
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

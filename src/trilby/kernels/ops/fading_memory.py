@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .operator import Operator
+from .operator import Operator, through
 
 Pair = tuple[Tensor, Tensor]
 Some = tuple[Any, ...]
@@ -89,16 +89,6 @@ def _backward_fake(_dy: Tensor, _dstate: Tensor, *inputs: Tensor) -> Some:
     return tuple(x.new_empty(x.shape) for x in inputs)
 
 
-def _backward_gradient(inputs: Some, seeds: Some) -> Some:
-    """The gradient of the gradient, by way of the one that is made of fading memories."""
-    graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        leaves = [x if graph and x.requires_grad else x.detach().requires_grad_() for x in inputs]
-        return torch.autograd.grad(
-            _gradients(*leaves), leaves, seeds, allow_unused=True, create_graph=graph
-        )
-
-
 FORWARD = Operator(
     "fading_memory(Tensor q, Tensor k, Tensor v, Tensor g, Tensor state) -> (Tensor, Tensor)",
     fake=_fake,
@@ -111,6 +101,6 @@ BACKWARD = Operator(
     " Tensor state) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     fake=_backward_fake,
     kernels={"CPU": "..cpu.fading_memory.launch"},
-    gradient=_backward_gradient,
+    gradient=through(_gradients),
     tangent=None,  # where forward mode is wanted, gradients are made of fading memories
 )

@@ -149,6 +149,45 @@ def by_batch(operator: Callable[..., Any], N: int, dims: Some, arguments: Some) 
     return tuple(x.unflatten(0, (N, B)) for x in found), (0,) * len(found)
 
 
+def one_by_one(operator: Callable[..., Any], N: int, dims: Some, arguments: Some) -> Any:
+    """vmap: one call after the other, for operators with arguments that have no batch."""
+    calls = [
+        operator(
+            *(a if d is None else a.select(d, i) for a, d in zip(arguments, dims, strict=True))
+        )
+        for i in range(N)
+    ]
+    if isinstance(calls[0], Tensor):
+        return torch.stack(calls), 0
+    found = tuple(torch.stack(each) for each in zip(*calls, strict=True))
+    return found, (0,) * len(found)
+
+
+def through(function: Callable[..., Some]) -> Callable[[Some, Some], Some]:
+    """The gradient of what differentiable operations compute: `function(*inputs)`."""
+
+    def gradient(inputs: Some, seeds: Some) -> Some:
+        graph = torch.is_grad_enabled()
+        places = [
+            i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.is_floating_point()
+        ]
+        given = list(inputs)
+        with torch.enable_grad():
+            for i in places:
+                x = given[i]
+                given[i] = x if graph and x.requires_grad else x.detach().requires_grad_()
+            found = torch.autograd.grad(
+                function(*given), [given[i] for i in places], seeds,
+                allow_unused=True, create_graph=graph,
+            )  # fmt: skip
+        every: list[Any] = [None] * len(given)
+        for i, x in zip(places, found, strict=True):
+            every[i] = x
+        return tuple(every)
+
+    return gradient
+
+
 def _fits(said: Schema, fake: Callable[..., Any], kernels: Mapping[str, str]) -> None:
     """Raise a CallError where `fake` or `kernels` do not belong to the schema."""
     try:

@@ -4,8 +4,9 @@ numba's own vectoriser gives up once a loop touches more than about three arrays
 lives in a register. A value of this type does. LLVM cuts a vector that is wider than a register of
 the machine into several, and into scalars where there are none, so the same source runs anywhere.
 
-`*`, `+`, `-` and their `+=` forms work lane by lane. A number beside a vector is broadcast. The
-instructions carry the flag "contract", so the compiler makes one fused instruction of `a * b + c`.
+`*`, `+`, `-`, `/` and their `+=` forms work lane by lane. A number beside a vector is broadcast.
+The instructions carry the flag "contract", so the compiler makes one fused instruction of
+`a * b + c`.
 """
 
 import operator
@@ -132,7 +133,9 @@ def _operator(op, instruction):
         lower_builtin(op, *pair)(lower)
 
 
-for _word, _instruction in (("mul", "fmul"), ("add", "fadd"), ("sub", "fsub")):
+for _word, _instruction in (
+    ("mul", "fmul"), ("add", "fadd"), ("sub", "fsub"), ("truediv", "fdiv"),
+):  # fmt: skip
     _operator(getattr(operator, _word), _instruction)
     _operator(getattr(operator, f"i{_word}"), _instruction)
 
