@@ -57,6 +57,22 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "delta-growth": ("correcting", "growth"),
         },
     ),
+    "conv": (
+        "Figures of the short convolution",
+        {
+            "conv": ("channels", "convolution"),
+            "conv-backward": ("channels", "convolution_backward"),
+            "conv-halves": ("channels", "convolution_brain"),
+        },
+    ),
+    "selective": (
+        "Figures of the selective scan",
+        {
+            "selective": ("channels", "selective"),
+            "selective-backward": ("channels", "selective_backward"),
+            "selective-halves": ("channels", "selective_brain"),
+        },
+    ),
 }
 TABLES = {name: where for _, tables in MIXERS.values() for name, where in tables.items()}
 

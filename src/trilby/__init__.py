@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from .kernels.machine.memory import memory
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
+    from .mixers.conv import MIXER as conv
     from .mixers.decay import MIXER as decay
     from .mixers.delta import MIXER as delta
     from .mixers.ema import MIXER as ema
     from .mixers.mean import MIXER as mean
+    from .mixers.selective import MIXER as selective
     from .shapes import value_checks
     from .verify import Report, Verdict, check, same
 
@@ -37,6 +39,7 @@ _BEHIND = {
     "Verdict": ("verify", "Verdict"),
     "Weights": ("card", "Weights"),
     "check": ("verify", "check"),
+    "conv": ("mixers.conv", "MIXER"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
     "delta": ("mixers.delta", "MIXER"),
@@ -46,6 +49,7 @@ _BEHIND = {
     "release_memory": ("kernels.machine.memory", "release"),
     "same": ("verify", "same"),
     "scan": ("algebra", "scan"),
+    "selective": ("mixers.selective", "MIXER"),
     "streaming": ("streaming", ""),
     "value_checks": ("shapes", "value_checks"),
 }
@@ -59,6 +63,7 @@ __all__ = [
     "Verdict",
     "Weights",
     "check",
+    "conv",
     "data",
     "decay",
     "delta",
@@ -68,6 +73,7 @@ __all__ = [
     "release_memory",
     "same",
     "scan",
+    "selective",
     "streaming",
     "value_checks",
 ]

@@ -42,7 +42,8 @@ class Weights(NamedTuple):
     Attributes:
         wei: [B, T, T], or [B, H, T, T] with one triangle for each head or channel; row = the
             position that reads, column = the position read.
-        carried: as y, what the state contributes to the output; zero without a state.
+        carried: as y, what the state contributes to the output, and a bias where there is one; zero
+            without either.
     """
 
     wei: Tensor

@@ -50,6 +50,36 @@ def _delta_back(dtype):
         yield torch.randn_like(y), torch.randn_like(after), *given
 
 
+def _convolution(dtype):
+    """Alone, and with silu and documents."""
+    x, kernel, bias = trilby.conv.draw(B=2, T=5, C=3, dtype=dtype)
+    state = torch.randn(2, 3, 3).to(dtype)
+    low = torch.tensor([[0, 0, 3, 2, 1, 0], [0] * 6])
+    yield x, kernel, bias, state, None, False
+    yield x, kernel, bias, state, low, True
+
+
+def _convolution_back(dtype):
+    for given in _convolution(dtype):
+        y, after = ops.causal_convolution(*given)
+        yield torch.randn_like(y), torch.randn_like(after), *given
+
+
+def _selective(dtype):
+    """One document, and two in a row."""
+    given = trilby.selective.draw(B=2, T=5, C=3, N=2, dtype=dtype)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    state = torch.randn(2, 3, 2, dtype=wide)
+    yield *given, state, None
+    yield *given, state, torch.tensor([[False, False, True, False, False], [False] * 5])
+
+
+def _selective_back(dtype):
+    for given in _selective(dtype):
+        y, after = ops.selective_scan(*given)
+        yield torch.randn_like(y), torch.randn_like(after), *given
+
+
 SAMPLES = {  # an operator without a line here fails its tests
     "prefix_mean": _means,
     "prefix_mean_backward": _means,
@@ -57,6 +87,10 @@ SAMPLES = {  # an operator without a line here fails its tests
     "fading_memory_backward": _fading_back,
     "delta_rule": _delta,
     "delta_rule_backward": _delta_back,
+    "causal_convolution": _convolution,
+    "causal_convolution_backward": _convolution_back,
+    "selective_scan": _selective,
+    "selective_scan_backward": _selective_back,
 }
 QUICK = ("test_schema", "test_autograd_registration", "test_faketensor")
 EVERY = pytest.mark.parametrize("operator", ops.OPERATORS, ids=lambda o: o.schema.name)
@@ -93,7 +127,7 @@ def test_every_operator_is_in_the_list():
 @EVERY
 def test_derivatives_to_the_second_order(operator):
     given = list(samples(operator, torch.float64, grad=True))[-1]
-    places = [i for i, x in enumerate(given) if x is not None and x.requires_grad]
+    places = [i for i, x in enumerate(given) if isinstance(x, torch.Tensor) and x.requires_grad]
 
     def function(*leaves):
         whole = list(given)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.signal import lfilter
-from torch.nn.functional import silu, softplus
+from torch.nn.functional import conv1d, silu, softplus
 
 import trilby
 from tests.mixers import peers
@@ -47,18 +47,22 @@ def names():
         q2=normal(B, T, 2, K), k2=normal(B, T, 2, K), v2=normal(B, T, 2, V), t=torch.arange(T),
         beta=2 * raw.sigmoid(), raw=raw, bias=bias, D=D, z=normal(B, T, H, V),
         x=normal(B, T, H, V), Bs=normal(B, T, 2, K), Cs=normal(B, T, 2, K),
+        xs=normal(B, T, 6), dts=softplus(normal(B, T, 6)), kernel=normal(6, 4), lift=normal(6),
+        rates1=-softplus(normal(6, 5)), Bn=normal(B, T, 5), Cn=normal(B, T, 5), passes=normal(6),
+        kept=normal(B, 6, 4),
         steps=raw[:, 0, :, None].expand(B, H, V), rates=A[:, None, None].expand(H, V, K),
         skips=D[:, None].expand(H, V), biases=bias[:, None].expand(H, V), old=h0.mT,
         documents=torch.tensor([[0] * T, [0] * 3 + [1] * (T - 3)], dtype=torch.int32),
         one=torch.ones(1, T, 1, 1, dtype=torch.float64), a=a.numpy(), frame=pd.DataFrame(a[0]),
         s=a[:1, :, None], u=u, zi=np.array([1.5]),
         np=np, torch=torch, trilby=trilby, lfilter=lfilter, softplus=softplus, silu=silu,
+        conv1d=conv1d,
     )  # fmt: skip
 
 
 def run(lines, given, wanted):
     """What the lines leave under the names that are wanted."""
-    known = given | {"old": given["old"].clone()}
+    known = given | {name: given[name].clone() for name in ("old", "kept")}
     exec(lines, known)
     return {name: torch.tensor(np.asarray(known[name])) for name in wanted}
 
@@ -66,15 +70,19 @@ def run(lines, given, wanted):
 def inside(given, monkeypatch):
     """The functions of transformers; its layer computes in float32, here in float64."""
     from transformers.models.llama.modeling_llama import repeat_kv
+    from transformers.models.mamba import modeling_mamba
 
     modeling_mamba2 = peers.mamba2()
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    theirs = ("mamba2_chunk_scan", "mamba2_selective_state_update")
     rules = peers.qwen3_next(monkeypatch)
-    delta = ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule", "l2norm")
-    return given | {n: getattr(modeling_mamba2, n) for n in theirs} | {"repeat_kv": repeat_kv} | {
-        n: getattr(rules, n) for n in delta
-    }  # fmt: skip
+    found = {"repeat_kv": repeat_kv}
+    for module, theirs in (
+        (modeling_mamba2, ("mamba2_chunk_scan", "mamba2_selective_state_update")),
+        (modeling_mamba, ("causal_conv1d_fn", "causal_conv1d_update", "mamba_selective_scan")),
+        (rules, ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule", "l2norm")),
+    ):
+        found |= {name: getattr(module, name) for name in theirs}
+    return given | found
 
 
 def decoded(given, monkeypatch):

@@ -96,7 +96,7 @@ def test_the_kernel_in_other_layouts_and_over_threads(mixer, layout):
     documents = ids(([3000, 1000], [1, 3999]))
     given = drawn(mixer, T=4000, C=8, dtype=torch.float32)
     wanted = mixer.forms["fused"](*given, None, documents)[0]
-    strided = [laid_out(x, layout) for x in given]
+    strided = on_sequences(mixer, given, lambda x: laid_out(x, layout))
     assert torch.equal(mixer.forms["fused"](*strided, None, documents)[0], wanted)
 
 

@@ -84,14 +84,16 @@ def test_a_sequence_of_another_rank(mixer, name, pattern):
 
 @pytest.mark.parametrize(("mixer", "name", "pattern"), ARGUMENTS)
 def test_an_axis_of_another_size(mixer, name, pattern):
-    first = next(iter(PATTERNS[mixer.name]))
-    shared = dict.fromkeys(PATTERNS[mixer.name][first].split(), first) | {"V": "v"}
+    first, shared = next(iter(PATTERNS[mixer.name])), {}
+    for other, argument in mixer.contract.arguments.items():  # who has each letter first
+        shared = dict.fromkeys(argument.axes or (), other) | shared
     for axis, letter in enumerate(pattern.split()):
         if name == first or letter == "H" or shared[letter] == name:
             continue  # heads may differ from tensor to tensor, within a rule of their own
         x = given(mixer)[name]
         x = x.narrow(axis, 0, x.shape[axis] - 1)
-        size = given(mixer)[shared[letter]].shape[axis]
+        place = mixer.contract.arguments[shared[letter]].axes.index(letter)
+        size = given(mixer)[shared[letter]].shape[place]
         refused(mixer, ShapeError,
                 f"{name} is {list(x.shape)}, expected [{pattern}] with {letter}={size} "
                 f"(from {shared[letter]})", **{name: x})  # fmt: skip
@@ -251,8 +253,8 @@ def test_arguments_that_the_call_does_not_take(mixer):
         ([], x | {"dim": 1}, f": there is no argument dim (given 1) among {known}; leave it out"),
         ([], x | {"size": 3},
          f": there is no argument size (given 3) among {known}; it belongs to form='chunk'"),
-        ([], x | {"size": 3, "form": "scan"},
-         f".scan: there is no argument size (given 3) among {known}; it belongs to form='chunk'"),
+        ([], x | {"size": 3, "form": "loop"},
+         f".loop: there is no argument size (given 3) among {known}; it belongs to form='chunk'"),
         (placed, {takes[0]: x[takes[0]]}, f": {takes[0]} is given twice, by place and by name; "
          "drop one"),
         (placed, {"documents": None}, ": documents is given twice, by place and by name; drop one"),
@@ -293,7 +295,8 @@ def test_a_wrong_parameter(mixer, name):
          f"{name} is on meta but the sequence is on cpu; move it, e.g. {name}.to('cpu')"),
         ([0.5], DtypeError, f"{name} is a list, expected {argument.wanted}; convert it first, "
          f"e.g. torch.as_tensor({name})"),
-        (None, DtypeError, f"{name} is None, expected {argument.wanted}; give one"),
+        *[(None, DtypeError, f"{name} is None, expected {argument.wanted}; give one")
+          for _ in range(not argument.optional)],
     ]  # fmt: skip
     for value, error, sentence in wrong:
         refused(mixer, error, sentence, **{name: value})

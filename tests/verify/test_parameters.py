@@ -4,34 +4,34 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.mixers.outside.conv import MIXER
+from tests.mixers.outside.shift import MIXER
 
 import trilby
 
 
-def detached(x, kernel, bias=None, state=None):
-    return MIXER.loop(x, kernel.detach(), bias, state)
+def detached(x, share, bias=None, state=None):
+    return MIXER.loop(x, share.detach(), bias, state)
 
 
-def halved(x, kernel, bias=None, state=None):
-    return MIXER.loop(x, kernel, 0.5 * bias + 0.5 * bias.detach(), state)
+def halved(x, share, bias=None, state=None):
+    return MIXER.loop(x, share, 0.5 * bias + 0.5 * bias.detach(), state)
 
 
-def doubled(x, kernel, bias=None, state=None):
-    return MIXER.loop(x, kernel, 2 * bias, state)
+def doubled(x, share, bias=None, state=None):
+    return MIXER.loop(x, share, 2 * bias, state)
 
 
-def rounded(x, kernel, bias=None, state=None):
-    return MIXER.loop(x, kernel.to(torch.bfloat16).to(x.dtype), bias, state)
+def rounded(x, share, bias=None, state=None):
+    return MIXER.loop(x, share.to(torch.bfloat16).to(x.dtype), bias, state)
 
 
-def added_at_each_position(x, kernel, bias=None, state=None):
-    y, left = MIXER.loop(x, kernel, None, state)
+def added_at_each_position(x, share, bias=None, state=None):
+    y, left = MIXER.loop(x, share, None, state)
     return torch.stack([now + bias for now in y.unbind(1)], 1) if x.shape[1] else y, left
 
 
-def late(x, kernel, bias=None, state=None):
-    y, left = MIXER.loop(x, kernel, None, state)
+def late(x, share, bias=None, state=None):
+    y, left = MIXER.loop(x, share, None, state)
     return y + bias * x.roll(-1, 1), left
 
 
@@ -43,10 +43,10 @@ def first(law, form, mixer=MIXER):
 @pytest.mark.parametrize(
     ("form", "law", "kind", "told"),
     [
-        (detached, "differentiates", "gradient missing", "/ d kernel"),
+        (detached, "differentiates", "gradient missing", "/ d share"),
         (halved, "differentiates", "gradient wrong", "/ d bias"),
-        (doubled, "agrees", "different", "differs from conv.loop"),
-        (rounded, "sound", "unsound", "conv.chunk"),
+        (doubled, "agrees", "different", "differs from shift.loop"),
+        (rounded, "sound", "unsound", "shift.chunk"),
         (added_at_each_position, "sound", "unsound", "gradient of bias"),
     ],
 )
@@ -58,8 +58,8 @@ def test_a_fault_in_the_use_of_a_parameter_is_named(form, law, kind, told):
 
 def test_a_leak_behind_a_parameter_of_zeros_is_named():
     def draw(**how):
-        x, kernel, bias = MIXER.draw(**how)
-        return x, kernel, 0 * bias
+        x, share, bias = MIXER.draw(**how)
+        return x, share, 0 * bias
 
     found = first("causal", late, replace(MIXER, draw=draw))
     assert (found.outcome, found.kind) == ("broken", "hidden leak"), found

@@ -7,17 +7,22 @@ from torch import Tensor
 
 from ...env import no_compiler
 from ...torch_private import transformed
+from . import causal_convolution as _causal_convolution
 from . import delta_rule as _delta_rule
 from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
+from . import selective_scan as _selective_scan
+from .causal_convolution import causal_convolution
 from .delta_rule import delta_rule, delta_rule_inplace
 from .fading_memory import fading_memory
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
+from .selective_scan import selective_scan
 
 __all__ = [
     "DEVICES",
     "OPERATORS",
+    "causal_convolution",
     "delta_rule",
     "delta_rule_inplace",
     "direct",
@@ -26,6 +31,7 @@ __all__ = [
     "obstacle",
     "prefix_mean",
     "prefix_mean_backward",
+    "selective_scan",
 ]
 
 OPERATORS: tuple[Operator, ...] = (
@@ -33,6 +39,10 @@ OPERATORS: tuple[Operator, ...] = (
     _prefix_mean.BACKWARD,
     _fading_memory.FORWARD,
     _fading_memory.BACKWARD,
+    _causal_convolution.FORWARD,
+    _causal_convolution.BACKWARD,
+    _selective_scan.FORWARD,
+    _selective_scan.BACKWARD,
     _delta_rule.FORWARD,
     _delta_rule.BACKWARD,
 )
