@@ -38,8 +38,9 @@ def backward(comparison: Comparison) -> Comparison | str | None:
     """
     given = located(letters(comparison.args), comparison.args, comparison.kwargs)
     trained = _trained(comparison)
-    dy = {p: _dy(i, comparison.found[0][p]) for i, p in enumerate(comparison.floating())
-          if isinstance(comparison.found[0][p], Tensor)}  # fmt: skip
+    values, working = comparison.found[0], comparison.working
+    tensors = [p for p in comparison.floating() if isinstance(values[p], Tensor)]
+    dy = {path: _dy(i, values[path], working) for i, path in enumerate(tensors)}
     if not dy or not (trained or any(numbers(t) for _, t in given)):
         return None
     one, two = (partial(pulled, way, trained) for way in comparison.ways)
@@ -127,12 +128,18 @@ def recorded() -> Iterator[None]:
         yield
 
 
-def _dy(i: int, like: Tensor) -> Tensor:
-    """Numbers from 1 to 2 with either sign, of as many digits as the result has."""
+def _dy(i: int, like: Tensor, working: torch.dtype) -> Tensor:
+    """Numbers from 1 to 2 with either sign, of as many digits as the result has, or the arguments.
+
+    Where an argument is coarser than the result, its gradient is too: autograd rounds each part of
+    it to the dtype of the argument and adds them there. Moving dy by a unit of that shows how far
+    this may carry.
+    """
     coins = torch.Generator().manual_seed(i)
     size = torch.rand(like.shape, generator=coins, dtype=torch.float64) + 1
     sign = 2 * torch.randint(0, 2, like.shape, generator=coins) - 1
-    return (size * sign).to(like.dtype)
+    coarser = max(like.dtype, working, key=lambda dtype: torch.finfo(dtype).eps)
+    return (size * sign).to(coarser)
 
 
 def _trained(comparison: Comparison) -> tuple[str, ...]:
