@@ -147,7 +147,8 @@ def test_mamba2_in_float32_is_the_same_function(form, monkeypatch):
         y, state = mamba2_chunk_scan(v / g[..., None], g, g.new_ones(4), k, q, **how)
         return y, state.mT
 
-    verdict = trilby.same(theirs, trilby.decay.forms[form], q, k, v, g)
+    # values alone: theirs divides by g here and multiplies by it, so its gradient of g cancels
+    verdict = trilby.same(theirs, trilby.decay.forms[form], q, k, v, g, gradients=False)
     assert verdict, verdict
     y, state = trilby.decay(q, k, v, g, form=form)
     torch.testing.assert_close(y + skip, wanted)  # torch's own measure of float32
