@@ -52,7 +52,9 @@ def test_a_report_prints_as_a_table():
     assert lines[2] == (
         "causal: leak  mean.scan  y[0, 0] reads x[0, 1]  change 0.2  B=1 T=2 C=1 float32"
     )
-    assert lines[3] == "padding (mean.loop scan) skipped: a mixer takes no mask"
+    assert lines[3].startswith("    largest ")
+    assert lines[3].endswith(" at T=2, 5, 8, 66")
+    assert lines[4] == "padding (mean.loop scan) skipped: a mixer takes no mask"
     assert lines[4] == (
         "sizes  causal: T 1 2 3 5 8 66, B 1-3, C 1-4, float32 float64 bfloat16 float16"
     )
