@@ -55,7 +55,7 @@ def test_a_report_prints_as_a_table():
     assert lines[3].startswith("    largest ")
     assert lines[3].endswith(" at T=2, 5, 8, 66")
     assert lines[4] == "padding (mean.loop scan) skipped: a mixer takes no mask"
-    assert lines[4] == (
+    assert lines[5] == (
         "sizes  causal: T 1 2 3 5 8 66, B 1-3, C 1-4, float32 float64 bfloat16 float16"
     )
 
