@@ -63,7 +63,7 @@ def device(monkeypatch, request):
         fake.running = True
         fake.is_initialized = lambda: fake.running
     monkeypatch.setattr(torch, request.param, fake)
-    monkeypatch.setattr(process, "_first", lambda _device: torch.tensor([0]))
+    monkeypatch.setattr(process, "_first", lambda _device, _number: torch.tensor([0]))
     place = () if request.param == "mps" else (torch.device(request.param, 0),)
     return SimpleNamespace(asked=asked, tensor=tensor, place=place, backend=fake)
 

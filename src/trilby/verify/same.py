@@ -59,7 +59,7 @@ def same(
     >>> bool(same(lambda x: x + x, lambda x: 2 * x, x)), bool(same(torch.exp, torch.sin, x))
     (True, False)
     >>> print(same(lambda x: 2 * x, lambda x: x + x.detach(), x))  # doctest: +ELLIPSIS
-    equal values, different gradients: they differ by 1.0e+00 at the gradient of x[0, 0, 0], ...
+    equal values, different gradients: they differ by 2.0e+00 at the gradient of x[0, 0, 0], ...
     """
     for letter, way in zip("fg", (f, g), strict=True):
         if not callable(way):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..comparing.gradients import gradients_of
-from ..copies.nested import clone, leaves, located, numbers, real, replaced
+from ..copies.nested import clone, leaves, located, numbers, replaced
 from ..copies.owning import Owning
 from ..copies.reached import captured, reached, restored
 from ..precision.allowance import run
@@ -94,9 +94,12 @@ def _pulled(
     every: list[Tensor] = [p for p in own.values() if p.requires_grad]
     to |= {f"{name} (parameter)" if name in to else name: own[name] for name in trained}
     args, kwargs = replaced((args, kwargs), lambda t: handed.get(id(t), t.clone()))
-    parts = [(dy[path] * t).sum()
-             for path, t in leaves(way(*args, **kwargs))
-             if path in dy and real(t) and t.requires_grad]  # fmt: skip
+    results = dict(leaves(way(*args, **kwargs)))
+    for path, above in dy.items():
+        if getattr(results.get(path), "shape", None) != above.shape:  # in float64, not where asked
+            raise ValueError(f"{path} is another there, or has another shape")
+    parts = [(above * results[path]).sum()
+             for path, above in dy.items() if results[path].requires_grad]  # fmt: skip
     none: list[Tensor | None] = [None] * len(to)
     every += [
         *captured(way.way if isinstance(way, Owning) else way),
