@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from fading import PRODUCT, setup
+from fading import PRODUCT, apart, less, setup
 from growth import slope
 from table import Table, at_least, at_most, proven, rows
 from torch import Tensor
@@ -43,12 +43,12 @@ print(json.dumps([peak() - before, held / 2**20, sum(x.nbytes for x in found) / 
 
 
 def forward(quick: bool) -> Table:
-    sizes = _less(SIZES, quick)
+    sizes = less(SIZES, quick)
     given = drawn(sizes)
     verdicts, (y, _) = proven(trilby.delta, given), trilby.delta(*given)
     ways: dict[str, Any] = {OURS: partial(trilby.delta, *given)}
     ways |= {name: partial(form, *given) for name, form in others().items()}
-    told = {name: _apart(name, form(*given)[0], y) for name, form in others().items()}
+    told = {name: apart(name, form(*given)[0], y) for name, form in others().items()}
     ways |= _product(sizes)
     with torch.no_grad():
         timings = interleaved(ways, rounds=2 if quick else 5, warmup=1)
@@ -63,7 +63,7 @@ def forward(quick: bool) -> Table:
 
 def backward(quick: bool) -> Table:
     """With the gradients of all arguments; and the peak of a process of its own."""
-    sizes = _less(SIZES, quick)
+    sizes = less(SIZES, quick)
     given = drawn(sizes)
     dy = torch.randn(given[2].shape, generator=torch.Generator().manual_seed(1))
     verdicts = proven(trilby.delta, given, dy)
@@ -73,7 +73,7 @@ def backward(quick: bool) -> Table:
     ours = ways[OURS]()
     told = {
         name: max(
-            _apart(f"{name}, gradient of {letter}", a, b)
+            apart(f"{name}, gradient of {letter}", a, b)
             for letter, a, b in zip(("q", "k", "v", "beta", "g"), ways[name](), ours, strict=True)
         )
         for name in peers
@@ -94,7 +94,7 @@ def backward(quick: bool) -> Table:
 
 def token(quick: bool) -> Table:
     """One token of a stream, the state in one place, against a copy of the state."""
-    sizes = _less(TOKEN, quick)
+    sizes = less(TOKEN, quick)
     given = drawn(sizes)
     state = trilby.delta(*drawn(sizes | {"T": 3}))[1]
     verdicts, out = proven(trilby.delta, (*given, state)), torch.empty_like(state)
@@ -119,7 +119,7 @@ def token(quick: bool) -> Table:
 
 def brain(quick: bool) -> Table:
     """bfloat16 sequences against float32; the state and the arithmetic are float32 in both."""
-    sizes = _less(SIZES, quick)
+    sizes = less(SIZES, quick)
     given, short = drawn(sizes), drawn(sizes, torch.bfloat16)
     verdicts, name = proven(trilby.delta, short), f"{OURS}, bfloat16"
     ways = {name: partial(trilby.delta, *short), f"{OURS}, float32": partial(trilby.delta, *given)}
@@ -191,15 +191,3 @@ def _peak(H: int, T: int) -> list[float]:
     """MiB by which the peak grew in forward and backward; of the inputs; of what comes out."""
     command = [sys.executable, "-c", PEAK, str(H), str(T)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def _less(sizes: dict[str, int], quick: bool) -> dict[str, int]:
-    return {"H": 2, "K": 32, "V": 32, "T": min(256, sizes["T"])} if quick else sizes
-
-
-def _apart(name: str, got: Tensor, ours: Tensor) -> float:
-    """The largest difference; one above a ten-thousandth of the largest element is no rounding."""
-    apart = float((got - ours).abs().max())
-    if not apart <= 1e-4 * float(ours.abs().max()):
-        raise SystemExit(f"refused to time {name}: its answer is {apart:.1e} from ours")
-    return apart

@@ -39,14 +39,14 @@ print(json.dumps([before, peak(), sum(t.nbytes for t in (q, k, v, g, y, state)) 
 
 
 def forward(quick: bool) -> Table:
-    sizes = _less(SSD, quick)
+    sizes = less(SSD, quick)
     given = drawn(sizes)
     return _against_torch("Decay, forward", sizes, given, 4, quick)
 
 
 def linear(quick: bool) -> Table:
     """g = 0: linear attention without its normaliser; the matrix form stands beside the chunks."""
-    sizes = _less(LINEAR, quick)
+    sizes = less(LINEAR, quick)
     q, k, v, g = drawn(sizes)
     given = (q, k, v, torch.zeros_like(g))
     return _against_torch("Decay with g = 0, forward", sizes, given, 3, quick, matrix=10)
@@ -60,11 +60,11 @@ def _against_torch(
     peers = list(chunks.every(given))
     if not matrix:  # where g = 0 it has no steps
         peers += chunks.of_transformers(given)
-    told = {peer.name: _apart(peer.name, peer.form(*given)[0], y) for peer in peers}
+    told = {peer.name: apart(peer.name, peer.form(*given)[0], y) for peer in peers}
     ways = {OURS: lambda: trilby.decay(*given), **{p.name: p.way for p in peers}}
     if matrix:
         ways["trilby.decay.matrix"] = lambda: trilby.decay.matrix(*given)
-        told["trilby.decay.matrix"] = _apart("matrix", ways["trilby.decay.matrix"]()[0], y)
+        told["trilby.decay.matrix"] = apart("matrix", ways["trilby.decay.matrix"]()[0], y)
     ways |= limits(sizes, given, y)
     with torch.no_grad():
         timings = interleaved(ways, rounds=2 if quick else 11)
@@ -83,7 +83,7 @@ def _against_torch(
 
 def backward(quick: bool) -> Table:
     """With the gradients of q, k, v and g, against autograd through the best torch form."""
-    sizes = _less(SSD, quick)
+    sizes = less(SSD, quick)
     given = drawn(sizes)
     dy = torch.randn(given[2].shape, generator=torch.Generator().manual_seed(1))
     verdicts = proven(trilby.decay, given, dy)
@@ -93,7 +93,7 @@ def backward(quick: bool) -> Table:
         ways[peer.name] = call(peer.form, given, dy)
         found = ways[peer.name]()
         told[peer.name] = max(
-            _apart(f"{peer.name}, gradient of {name}", a, b)
+            apart(f"{peer.name}, gradient of {name}", a, b)
             for name, a, b in zip("qkvg", found, ours, strict=True)
         )
     timings = interleaved(ways, rounds=2 if quick else 5, warmup=1)
@@ -106,7 +106,7 @@ def backward(quick: bool) -> Table:
 
 def token(quick: bool) -> Table:
     """One token of a stream through the public call, against a copy of the state."""
-    sizes = _less(TOKEN, quick)
+    sizes = less(TOKEN, quick)
     given = drawn(sizes)
     state = trilby.decay(*drawn(sizes | {"T": 3}))[1]
     verdicts, out = proven(trilby.decay, (*given, state)), torch.empty_like(state)
@@ -125,7 +125,7 @@ def token(quick: bool) -> Table:
 
 def brain(quick: bool) -> Table:
     """bfloat16 sequences against float32; the state and the arithmetic are float32 in both."""
-    sizes = _less(SSD, quick)
+    sizes = less(SSD, quick)
     given = drawn(sizes)
     short = drawn(sizes, torch.bfloat16)
     verdicts, name = proven(trilby.decay, short), f"{OURS}, bfloat16"
@@ -202,11 +202,11 @@ def _best(timings: Timings, names: list[str]) -> str:
     return min(names, key=timings.median)
 
 
-def _less(sizes: dict[str, int], quick: bool) -> dict[str, int]:
+def less(sizes: dict[str, int], quick: bool) -> dict[str, int]:
     return {"H": 2, "K": 32, "V": 32, "T": min(256, sizes["T"])} if quick else sizes
 
 
-def _apart(name: str, got: Tensor, ours: Tensor) -> float:
+def apart(name: str, got: Tensor, ours: Tensor) -> float:
     """The largest difference; one above a ten-thousandth of the largest element is no rounding."""
     apart = float((got - ours).abs().max())
     if not apart <= 1e-4 * float(ours.abs().max()):

@@ -144,6 +144,17 @@ move it, e.g. g.to('cpu')
             )
 
 
+def chunk_size(where: str, size: object) -> None:
+    """Raise a ShapeError unless a chunk has a whole number of positions, at least one.
+
+    >>> chunk_size("mean.chunk", 64)
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ShapeError(
+            f"{where}: size is {size!r}, expected a whole number of positions, at least 1"
+        )
+
+
 def groups(where: str, /, **heads: int) -> tuple[int, int]:
     """The number of heads of a call, and the number of groups in which some arguments share them.
 

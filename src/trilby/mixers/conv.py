@@ -52,7 +52,7 @@ from ..card import Mixer, Weights
 from ..contract import SAME, Contract
 from ..errors import FormError, ShapeError
 from ..kernels import ops
-from ..shapes import unmixed
+from ..shapes import chunk_size, unmixed
 from ..state import wide
 
 State = Tensor
@@ -143,10 +143,7 @@ def chunk(
     Cost: time O(B T C W), memory O(B size C) beyond the output, T / size steps.
     """
     window, taps, lift, new = _start("conv.chunk", x, kernel, bias, state, documents)
-    if not isinstance(size, int) or size < 1:
-        raise ShapeError(
-            f"conv.chunk: size is {size!r}, expected a whole number of positions, at least 1"
-        )
+    chunk_size("conv.chunk", size)
     y, W = [x[:, :0]], len(taps)
     low = None if new is None else _low(new, W)
     for start in range(0, x.shape[1], size):

@@ -51,9 +51,9 @@ from ..algebra import fade, faded
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
 from ..contract import WIDE, Contract
-from ..errors import FormError, ShapeError
+from ..errors import FormError
 from ..kernels import ops
-from ..shapes import unmixed
+from ..shapes import chunk_size, unmixed
 
 State = Tensor
 """The memory after a position: [B, H, K, V], float64 for float64 sequences, else float32."""
@@ -170,10 +170,7 @@ def chunk(
     Cost: time O(B T H (size (K + V) + K V)), memory O(B T H V + B H size^2), T / size steps.
     """
     q_, k_, v_, g_, h = _start("decay.chunk", q, k, v, g, state, documents)
-    if not isinstance(size, int) or size < 1:
-        raise ShapeError(
-            f"decay.chunk: size is {size!r}, expected a whole number of positions, at least 1"
-        )
+    chunk_size("decay.chunk", size)
     y: list[Tensor] = []
     for start in range(0, q.shape[1], size):
         now = slice(start, start + size)

@@ -54,9 +54,9 @@ from ..algebra.delta import chunked, erased, seen
 from ..algebra.groups import grouped, ungrouped
 from ..card import Mixer, Weights
 from ..contract import WIDE, Contract
-from ..errors import FormError, ShapeError
+from ..errors import FormError
 from ..kernels import ops
-from ..shapes import finest, unmixed
+from ..shapes import chunk_size, finest, unmixed
 
 State = Tensor
 """The memory after a position: [B, H, K, V], float64 for float64 sequences, else float32."""
@@ -178,10 +178,7 @@ def chunk(
     Cost: time O(B T H (size (K + V) + K V)), memory O(B T H V + B H size^2), T / size steps.
     """
     *sequences, h = _start("delta.chunk", q, k, v, beta, g, state, documents)
-    if not isinstance(size, int) or size < 1:
-        raise ShapeError(
-            f"delta.chunk: size is {size!r}, expected a whole number of positions, at least 1"
-        )
+    chunk_size("delta.chunk", size)
     with unmixed(q):
         y, h = chunked(seen, sequences, h, size)
     return ungrouped(y, v, h)

@@ -52,8 +52,8 @@ from torch import Tensor
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
 from ..contract import FINE, Contract
-from ..errors import NumberError, ShapeError, StateError
-from ..shapes import readable
+from ..errors import NumberError, StateError
+from ..shapes import chunk_size, readable
 
 
 class State(NamedTuple):
@@ -168,10 +168,7 @@ def chunk(
     Cost: time O(B T size C), memory O(B T C + C size^2), T / size steps in sequence.
     """
     held, a, new = _start("ema.chunk", x, a, state, documents, adjust)
-    if not isinstance(size, int) or size < 1:
-        raise ShapeError(
-            f"ema.chunk: size is {size!r}, expected a whole number of positions, at least 1"
-        )
+    chunk_size("ema.chunk", size)
     gain, y = _gains(x, a, held, new, adjust), [x[:, :0].to(held.total.dtype)]
     powers = _powers(a, None, x[:, :size])
     for start in range(0, x.shape[1], size):

@@ -38,9 +38,9 @@ from ..algebra import firsts
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
 from ..contract import FINE, Contract
-from ..errors import FormError, ShapeError, StateError
+from ..errors import FormError, StateError
 from ..kernels import ops
-from ..shapes import readable
+from ..shapes import chunk_size, readable
 
 
 class State(NamedTuple):
@@ -168,10 +168,7 @@ def chunk(
     Cost: time O(B T size C), memory O(B T C + B size^2), T / size steps in sequence.
     """
     held, first = _start("mean.chunk", x, state, documents)
-    if not isinstance(size, int) or size < 1:
-        raise ShapeError(
-            f"mean.chunk: size is {size!r}, expected a whole number of positions, at least 1"
-        )
+    chunk_size("mean.chunk", size)
     y = [x[:, :0].to(held.total.dtype)]
     for start in range(0, x.shape[1], size):
         block, here = x[:, start : start + size], None

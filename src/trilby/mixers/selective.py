@@ -53,9 +53,9 @@ from ..algebra import fade, faded
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
 from ..contract import WIDE, Contract
-from ..errors import FormError, ShapeError
+from ..errors import FormError
 from ..kernels import ops
-from ..shapes import unmixed
+from ..shapes import chunk_size, unmixed
 
 State = Tensor
 """The memories after a position: [B, C, N], float64 for float64 sequences, else float32."""
@@ -169,10 +169,7 @@ def chunk(
     Cost: work O(B T C N), memory O(B size C N) beyond the output, T / size times log(size) steps.
     """
     given = _start("selective.chunk", x, dt, A, B, C, D, state, documents)
-    if not isinstance(size, int) or size < 1:
-        raise ShapeError(
-            f"selective.chunk: size is {size!r}, expected a whole number of positions, at least 1"
-        )
+    chunk_size("selective.chunk", size)
     y, h = [x[:, :0].to(given.h.dtype)], given.h
     for start in range(0, x.shape[1], size):
         part, h = _prefixed(given, slice(start, start + size), h)

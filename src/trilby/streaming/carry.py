@@ -268,3 +268,13 @@ def named(result: Any, name: str) -> Any:
     if isinstance(result, tuple | list) and not hasattr(result, name):
         return result[1] if len(result) > 1 else None
     return getattr(result, name, None)
+
+
+def passed(name: str) -> str:
+    """Python that gives a call the past under a keyword, and leaves it out before there is one."""
+    return f"**({{}} if past is None else {{{name!r}: past}})"
+
+
+def taken(name: str) -> str:
+    """Python that takes from a result what `named` takes."""
+    return f"out[1] if isinstance(out, tuple) else out.{name}"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from .carry import Call, Carry, Loop, Start, Writer, named, opened, starter
+from .carry import Call, Carry, Loop, Start, Writer, named, opened, passed, starter, taken
 
 
 def by_state(name: str = "state", start: Start = None, *, one: bool = False) -> Carry:
@@ -71,9 +71,8 @@ def _looped(name: str, start: Start, always: str) -> tuple[Any, Any]:
     """The opening, and a loop that passes the returned state to the next call."""
 
     def loop(write: Writer, over: Loop, more: str) -> list[str]:
-        given = f"**({{}} if past is None else {{{name!r}: past}}){always}"
-        took = f"out[1] if isinstance(out, tuple) else out.{name}"
-        return [over.header, f"    out = {write.invocation(over.at, given, more)}",
-                f"    parts.append(out{write.picked})", f"    past = {took}"]  # fmt: skip
+        out = write.invocation(over.at, passed(name) + always, more)
+        return [over.header, f"    out = {out}",
+                f"    parts.append(out{write.picked})", f"    past = {taken(name)}"]  # fmt: skip
 
     return lambda target, B: opened(start, target, B), loop

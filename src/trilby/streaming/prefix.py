@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .carry import Call, Carry, Loop, Start, Writer, named, opened, starter
+from .carry import Call, Carry, Loop, Start, Writer, named, opened, passed, starter, taken
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,11 @@ def by_prefix(name: str = "cache", *, start: Start = None) -> Carry:
 
     def loop(write: Writer, over: Loop, more: str) -> list[str]:
         at = f"[:, :{over.end}]"
-        given = f"**({{}} if past is None else {{{name!r}: past}})"
-        given = given if start is None else f"{name}=past"
-        took = f"out[1] if isinstance(out, tuple) else out.{name}"
+        given = passed(name) if start is None else f"{name}=past"
         new = f"[:, t - min({over.end}, {over.stop}):]"
         lines = [over.header, f"    out = {write.invocation(at, given, more)}",
                  f"    parts.append(out{write.picked}{new})"]  # fmt: skip
-        return lines if start is not None else [*lines, f"    past = {took}"]
+        return lines if start is not None else [*lines, f"    past = {taken(name)}"]
 
     opening = lambda target, B: opened(start, target, B)
     return Carry(f"{name}=, with the whole prefix", begin, call, opening, loop, prefix=True)

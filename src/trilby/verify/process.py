@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .copies.nested import replaced
-from .copies.reached import reached
+from .copies.reached import modules_of
 
 _lock = threading.RLock()
 _before: dict[torch.device, Tensor] = {}  # device -> its generator's state before the check
@@ -88,9 +88,7 @@ def _tensors(given: tuple[Any, ...]) -> list[Tensor]:
     """The tensors in nests, and in modules that are given, reached or bound."""
     found: list[Tensor] = []
     for thing in given:
-        owner = getattr(thing, "__self__", thing)
-        modules = [owner] if isinstance(owner, nn.Module) else reached(thing)
-        for module in modules:
+        for module in modules_of(thing):
             found += [*module.parameters(), *module.buffers()]
         with suppress(Exception):  # it cannot be walked; copying it will raise the error
             replaced(thing, partial(_seen, found))

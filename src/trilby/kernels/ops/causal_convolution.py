@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ...state import wide
 from .operator import Operator, one_by_one, through
 
 Pair = tuple[Tensor, Tensor]
@@ -72,7 +73,7 @@ def _tangent(inputs: Some, tangents: Some) -> Pair:
 
 def _wide(x: Tensor, state: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """u = (state, x), kernel and bias in the dtype in which they are computed with."""
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    dtype = wide(x.dtype)
     return torch.cat([state, x], 1).to(dtype), kernel.to(dtype), bias.to(dtype)
 
 

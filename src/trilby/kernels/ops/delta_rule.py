@@ -13,7 +13,7 @@ from torch.func import vjp
 from ...algebra.delta import chunked, seen
 from ...algebra.groups import grouped, ungrouped
 from ...shapes import unmixed
-from .operator import Operator
+from .operator import Operator, through
 
 Pair = tuple[Tensor, Tensor]
 Some = tuple[Any, ...]
@@ -78,11 +78,6 @@ def _backward_fake(_dy: Tensor, _dstate: Tensor, *inputs: Tensor) -> Some:
     return tuple(x.new_empty(x.shape) for x in inputs)
 
 
-def _backward_gradient(inputs: Some, seeds: Some) -> Some:
-    back = vjp(_gradients, *inputs)[1]
-    return back(tuple(seeds))
-
-
 FORWARD = Operator(
     "delta_rule(Tensor q, Tensor k, Tensor v, Tensor beta, Tensor g, Tensor state)"
     " -> (Tensor, Tensor)",
@@ -96,6 +91,6 @@ BACKWARD = Operator(
     " Tensor g, Tensor state) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     fake=_backward_fake,
     kernels={"CPU": "..cpu.delta_rule.launch"},
-    gradient=_backward_gradient,
+    gradient=through(_gradients),
     tangent=None,  # where forward mode is wanted, gradients are made in torch operations
 )

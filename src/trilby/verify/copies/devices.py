@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ...shapes import finest
-from .reached import reached
+from .reached import modules_of
 
 
 def without_float64(*given: Any) -> str:
@@ -26,9 +26,6 @@ def _tensors(given: Any) -> Iterator[Tensor]:
     for value in tree_leaves(given):
         if isinstance(value, Tensor):
             yield value
-        elif isinstance(value, nn.Module):
-            yield from value.parameters()
-            yield from value.buffers()
-        elif callable(value):
-            owner = getattr(value, "__self__", None)
-            yield from _tensors([owner] if isinstance(owner, nn.Module) else reached(value))
+        for module in modules_of(value):
+            yield from module.parameters()
+            yield from module.buffers()

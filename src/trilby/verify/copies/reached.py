@@ -39,6 +39,14 @@ def reached(way: Any) -> list[nn.Module]:
     return [thing for thing in _things(way) if isinstance(thing, nn.Module)]
 
 
+def modules_of(target: Any) -> list[nn.Module]:
+    """A module itself, that of a bound method, or those that a function reaches."""
+    if isinstance(target, nn.Module):
+        return [target]
+    owner = getattr(target, "__self__", None)
+    return [owner] if isinstance(owner, nn.Module) else reached(target)
+
+
 def captured(way: Any) -> list[Tensor]:
     """The tensors that take gradients in closures, defaults and file-level names, likewise.
 

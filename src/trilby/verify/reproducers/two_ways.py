@@ -1,12 +1,13 @@
 """Lines of Python that call `trilby.same` again."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .source import found
 
 MOST = 256  # numbers that are written out; a larger tensor is named by its dtype and shape
 
@@ -60,10 +61,8 @@ def _home(way: Any) -> tuple[str, str]:
         return "torch", short  # its own name for its home is a private class
     name = getattr(way, "__qualname__", "")
     module = getattr(way, "__module__", "") or ""
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return (module, name) if found is way and module != "__main__" else ("", "")
+    here = module != "__main__" and found(module, name) is way
+    return (module, name) if here else ("", "")
 
 
 def _named(way: Any) -> str:

@@ -16,6 +16,7 @@ from ...streaming import Carry
 from ..copies.independent import still_used
 from ..copies.nested import convert
 from ..copies.owning import owning
+from ..copies.reached import modules_of
 from ..process import include
 from ..sizes import SPLIT, Setting
 from ..wording import described, first_line, label
@@ -25,7 +26,7 @@ from .example import Example, signature
 from .module_subject import ModuleSubject
 from .reading import Asked, read_example
 from .subject import all_real
-from .user_module import UserModule, checked, modules_of
+from .user_module import UserModule, checked
 
 SLOW = 0.25  # seconds of one call, after which no longer sequence is tried
 TIMES = 5  # a call counts as slow if it is so each time: the first of a length may compile

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...errors import CallError
 from ...shapes import what
 from ..copies.nested import convert, numbers
-from ..copies.reached import reached
+from ..copies.reached import modules_of
 from ..copies.restore import Snapshot
 from ..precision.allowance import Within
 from ..precision.recast import Recast
@@ -323,14 +323,6 @@ def _fix_epsilon(module: nn.Module, dtype: torch.dtype) -> None:
     for m in module.modules():
         if isinstance(m, nn.RMSNorm) and m.eps is None:
             m.eps = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
-
-
-def modules_of(target: Any) -> list[nn.Module]:
-    """A module itself, that of a bound method, or those that a function reaches."""
-    if isinstance(target, nn.Module):
-        return [target]
-    owner = getattr(target, "__self__", None)
-    return [owner] if isinstance(owner, nn.Module) else reached(target)
 
 
 def _all(tops: list[nn.Module]) -> list[nn.Module]:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ....state import wide
 from ...machine import threads
 from ...machine.compiler import Kernel
 from ...machine.memory import empty_like
 from ...simd.elements import ELEMENT
 from ...simd.places import gaps
 from ...simd.vector import lanes
+from ..recurrence.launch import run, starts_of
 from .programs import BACKWARD, FORWARD, backward_places, forward_places
 from .tile import CHANNELS, Sizes
 
@@ -65,7 +67,7 @@ def _across(x: Tensor) -> int:
 
 def _kind(x: Tensor) -> Any:
     """The type of number that is computed with."""
-    return ELEMENT[torch.float64 if x.dtype == torch.float64 else torch.float32]
+    return ELEMENT[wide(x.dtype)]
 
 
 def _launch(
@@ -77,19 +79,15 @@ def _launch(
     if not x.numel():
         return
     (B, T, C), W, L, across = x.shape, given.shape[1], lanes(_kind(x), 2), _across(x)
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    rows = pad(given.detach().to(wide).mT, (0, across - C)).contiguous()
-    bias = pad(bias.detach().to(wide), (0, across - C)).contiguous()
+    rows = pad(given.detach().to(wide(x.dtype)).mT, (0, across - C)).contiguous()
+    bias = pad(bias.detach().to(rows.dtype), (0, across - C)).contiguous()
     low = None if low is None else low.contiguous()
     lines = [0 if t is None else t.data_ptr() for t in (rows, bias, low, shares)]
     between = gaps(places(W, L))
-    starts = 0, *(end for _, end in between[:-1])
     told = [number for t in tensors for number in (t.data_ptr(), *t.stride())]
-    told += (*lines, *Sizes(T, W, L, across, silu, low is not None), *starts, *_ZEROS)
+    sizes = Sizes(T, W, L, across, silu, low is not None)
+    told += (*lines, *sizes, *starts_of(between), *_ZEROS)
     wanted = threads.count() if x.numel() >= SMALL else 1
     parts = threads.grid(B, C, wanted, threads.pieces(wanted, x.numel(), LARGE), CHANNELS)
-    each = between[-1][1]
-    scratch = x.new_empty(min(len(parts), wanted) * each, dtype=wide)
-    place = scratch.data_ptr(), each * scratch.element_size()
-    alive = (tensors, rows, bias, low, shares, scratch)
-    threads.spread(kernel.of(ELEMENT[x.dtype]), told, parts, wanted, place, alive)
+    program = kernel.of(ELEMENT[x.dtype])
+    run(program, told, (parts, wanted), between, rows, (tensors, rows, bias, low, shares))

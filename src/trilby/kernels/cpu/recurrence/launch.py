@@ -68,13 +68,34 @@ def launch(
     starts, between = _layout(places, size, max(right - left for *_, left, right in parts))
     told = [number for t in tensors for number in _told(t)]
     told += (*size, *starts, back, *_ZEROS)
+    run(program, told, (parts, wanted), between, kinds[2], tensors)
+
+
+def run(
+    program: Any, told: Sequence[int], work: tuple[Sequence[Sequence[int]], int],
+    between: list[tuple[int, int]], like: Tensor, alive: Any,
+) -> None:  # fmt: skip
+    """Run a program on all parts, each thread with scratch memory of its own.
+
+    Args:
+        program, told: what is run, and what it is told.
+        work: the parts, and how many threads there may be.
+        between: the gaps between the places of scratch memory, whose numbers are those of `like`.
+        alive: what must not be freed meanwhile.
+    """
+    parts, wanted = work
     if CHECKED:
-        _checked(program, told, parts, between, kinds[2])
+        _checked(program, told, parts, between, like)
         return
     each = between[-1][1]
-    scratch = kinds[2].new_empty(min(len(parts), wanted) * each)
+    scratch = like.new_empty(min(len(parts), wanted) * each)
     place = scratch.data_ptr(), each * scratch.element_size()
-    threads.spread(program, told, parts, wanted, place, (tensors, scratch))
+    threads.spread(program, told, parts, wanted, place, (alive, scratch))
+
+
+def starts_of(between: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Where the places of scratch memory begin, by the gaps between them."""
+    return (0, *(end for _, end in between[:-1]))
 
 
 def _told(t: Tensor) -> tuple[int, ...]:
@@ -88,7 +109,7 @@ def _layout(
 ) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
     """Where the places of scratch memory begin for a piece so many blocks wide, and the gaps."""
     between = gaps(places(size, Piece(0, 1, 0, blocks)))
-    return (0, *(end for _, end in between[:-1])), between
+    return starts_of(between), between
 
 
 def _checked(

@@ -17,6 +17,7 @@ from ...machine.memory import empty_like
 from ...simd.elements import ELEMENT
 from ...simd.places import gaps
 from ...simd.vector import lanes
+from ..recurrence.launch import run, starts_of
 from .programs import BACKWARD, FORWARD, backward_places, forward_places
 from .walks import CHANNELS, Sizes
 
@@ -99,16 +100,11 @@ def _launch(
     (rows, T, channels), L = x.shape, lanes(kind, 2)
     across, blocks = -(-channels // L) * L, -(-channels // CHANNELS)
     between = gaps(places(T, N, L))
-    starts = 0, *(end for _, end in between[:-1])
     told = [number for t in tensors for number in (t.data_ptr(), *t.stride())]
     told += [0 if t is None else t.data_ptr() for t in lines]
-    told += (*Sizes(T, N, L, across, blocks, packed), *starts, *_ZEROS)
+    told += (*Sizes(T, N, L, across, blocks, packed), *starts_of(between), *_ZEROS)
     work = x.numel() * max(N, 1)
     wanted = threads.count() if work >= SMALL else 1
     parts = threads.grid(rows, channels, wanted, threads.pieces(wanted, work, LARGE), CHANNELS)
-    each = between[-1][1]
-    scratch = x.new_empty(min(len(parts), wanted) * each, dtype=wide)
-    place = scratch.data_ptr(), each * scratch.element_size()
-    threads.spread(
-        kernel.of(ELEMENT[x.dtype]), told, parts, wanted, place, (tensors, lines, scratch)
-    )
+    program = kernel.of(ELEMENT[x.dtype])
+    run(program, told, (parts, wanted), between, tensors[1], (tensors, lines))

@@ -1,0 +1,162 @@
+"""What holds of the kernel of every recurrence with a state of rows and columns."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import trilby
+from trilby.kernels import ops
+from trilby.kernels.cpu.delta_rule import launch as delta
+from trilby.kernels.cpu.fading_memory import launch as fading
+from trilby.kernels.cpu.recurrence import launch
+
+OPERATORS = {o.schema.name: o.plain for o in ops.OPERATORS}
+
+
+def recurrence(mixer, name, module):
+    forward, backward = OPERATORS[name], OPERATORS[f"{name}_backward"]
+    return SimpleNamespace(mixer=mixer, module=module, forward=forward, backward=backward)
+
+
+DECAY = recurrence(trilby.decay, "fading_memory", fading)
+DELTA = recurrence(trilby.delta, "delta_rule", delta)
+EVERY = pytest.mark.parametrize("way", [DECAY, DELTA], ids=["decay", "delta"])
+
+
+def arguments(way, dtype, heads=(4, 4), grad=False, T=9):
+    """Those of the operator: of q and k the first of `heads`, of v the second."""
+    q, k, v, *gates = way.mixer.draw(B=2, T=T, H=4, K=3, V=5, dtype=dtype)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    state = torch.randn(2, 4, 3, 5, dtype=wide)
+    given = q[:, :, : heads[0]], k[:, :, : heads[0]], v[:, :, : heads[1]], *gates, state
+    return [x.detach().clone().requires_grad_(grad) for x in given]
+
+
+@pytest.mark.parametrize(("way", "T"), [(DECAY, 150), (DELTA, 70)], ids=["decay", "delta"])
+def test_a_gradient_is_the_same_with_and_without_a_graph_of_it(way, T):
+    given = arguments(way, torch.float64, heads=(2, 4), grad=True, T=T)
+    y, after = way.forward(*given)
+    loss = y.pow(2).sum() + after.sin().sum()
+    plain = torch.autograd.grad(loss, given, retain_graph=True)
+    graph = torch.autograd.grad(loss, given, create_graph=True)
+    for one, other in zip(plain, graph, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+def of_decay(shared):
+    given = trilby.decay.draw(B=2, T=300, H=4, K=33, V=130)
+    return [x[:, :, :1] if shared and i < 2 else x for i, x in enumerate(given)]
+
+
+def of_delta(shared):
+    """Where heads do not share, one head alone: threads share its columns."""
+    given = trilby.delta.draw(B=1, T=140, H=4, K=64, V=96)
+    return [x[:, :, :1] if not shared or i < 2 else x for i, x in enumerate(given)]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("mixer", "drawn"), [(trilby.decay, of_decay), (trilby.delta, of_delta)])
+def test_threads_change_nothing(mixer, drawn, shared):
+    given = [x.detach() for x in drawn(shared)]
+    before, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 5):
+            torch.set_num_threads(n)
+            leaves = [x.clone().requires_grad_() for x in given]
+            y, after = mixer.fused(*leaves)
+            found.append([y, after, *torch.autograd.grad(y.sum() + after.sum(), leaves)])
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("way", "heads"),
+    [
+        *((DECAY, heads) for heads in ((1, 2, 4), (2, 1, 4), (4, 2, 1), (2, 4, 1))),
+        *((DELTA, heads) for heads in ((1, 2, 4, 4), (4, 2, 1, 1), (2, 4, 1, 4))),
+    ],
+)
+def test_heads_that_share_in_different_ways_overwrite_what_was_in_memory(way, heads, monkeypatch):
+    def unset(like, shape):
+        return like.new_full(tuple(shape), torch.nan)
+
+    monkeypatch.setattr(way.module, "fresh", unset)
+    *given, g, state = arguments(way, torch.float64)
+    few = [x[:, :, :n] for x, n in zip(given, heads, strict=True)]
+    many = [x.repeat_interleave(4 // n, 2) for x, n in zip(few, heads, strict=True)]
+    y, after = way.forward(*few, g, state)
+    seeds = torch.randn_like(y), torch.randn_like(after)
+    found, all_heads = way.backward(*seeds, *few, g, state), way.backward(*seeds, *many, g, state)
+    for one, other, n in zip(found, all_heads, (*heads, 4, 4), strict=True):
+        expected = other if one is found[-1] else other.unflatten(2, (n, -1)).sum(3)
+        torch.testing.assert_close(one, expected, rtol=1e-12, atol=1e-12)
+
+
+@EVERY
+@pytest.mark.parametrize("T", [1, 5, 150])
+def test_nothing_is_written_between_the_places_of_scratch_memory(way, T, monkeypatch):
+    monkeypatch.setattr(launch, "CHECKED", True)
+    given = arguments(way, torch.float32, heads=(2, 4), T=T)
+    y, after = way.forward(*given)
+    assert all(t.isfinite().all() for t in way.backward(y, after, *given))
+
+
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [(DECAY, "forward"), (DECAY, "backward"), (DELTA, "forward"), (DELTA, "back"), (DELTA, "rows")],
+)
+def test_a_write_between_two_places_is_found(way, name, monkeypatch):
+    places = getattr(way.module, f"{name}_places")
+    monkeypatch.setattr(launch, "CHECKED", True)
+    monkeypatch.setattr(way.module, f"{name}_places", lambda *a: [n - 1 for n in places(*a)])
+    given = arguments(way, torch.float32, T=128)
+    with pytest.raises(RuntimeError, match="wrote beyond place"):
+        way.backward(*way.forward(*given), *given)
+
+
+@pytest.mark.parametrize("T", [1, 5, 150])
+@pytest.mark.parametrize("mixer", [trilby.conv, trilby.selective], ids=["conv", "selective"])
+def test_nor_between_those_of_a_mixer_of_channels(mixer, T, monkeypatch):
+    monkeypatch.setattr(launch, "CHECKED", True)
+    leaves = [x.requires_grad_() for x in mixer.draw(B=2, T=T, C=70)]
+    y, after = mixer.fused(*leaves)
+    found = torch.autograd.grad(y.sum() + after.sum(), leaves)
+    assert all(t.isfinite().all() for t in (y, after, *found))
+
+
+SMALL_MACHINE = """
+import torch, trilby
+from trilby.kernels.simd import vector
+assert vector.REGISTER == {register}, vector.REGISTER
+given = [x.requires_grad_() for x in trilby.{mixer}.draw(B=1, T=21, H=2, K=5, V=37)]
+for form in ("fused", "chunk"):
+    y, after = trilby.{mixer}(*given, form=form)
+    found = y, after, *torch.autograd.grad(y.sin().sum(), given)
+    if form == "chunk":
+        for a, b in zip(found, wanted):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    wanted = found
+print("right")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of processors are those of x86")
+@EVERY
+@pytest.mark.parametrize(
+    ("name", "features", "register"), [("x86-64", "+sse2", 16), ("haswell", "+avx,+avx2,+fma", 32)]
+)
+def test_a_machine_with_shorter_vectors(way, name, features, register, tmp_path):
+    told = dict(NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=str(tmp_path))
+    code = SMALL_MACHINE.format(register=register, mixer=way.mixer.name)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False, capture_output=True, text=True, timeout=110, env=os.environ | told,
+    )  # fmt: skip
+    assert done.stdout.strip() == "right", done.stderr
