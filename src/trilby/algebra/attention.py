@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..state import wide
 from .groups import apart
+from .ring import ages
 
 
 class Look(NamedTuple):
@@ -30,6 +31,7 @@ class Look(NamedTuple):
     slopes: Tensor | None  # [G, R, 1, 1]
     place: Tensor  # [B or 1, N] int64, of each key
     low: Tensor  # [B or 1, T] int64, the lowest place that a query sees; its own is the highest
+    scale: float
     cap: float | None
     heads: tuple[int, int]  # G and R in full
 
@@ -74,7 +76,39 @@ def looked(
     if sinks is not None:  # of every head and query
         sinks = (sinks / unit).expand(-1, -1, max(q.shape[2], sinks.shape[1]), -1, -1)
     heads = (G, H // G if G else 0)
-    return Look(q / unit * scale, unit, k, v, sinks, slopes, *where, cap, heads)
+    return Look(q / unit * scale, unit, k, v, sinks, slopes, *where, scale, cap, heads)
+
+
+def seen(
+    sequences: Sequence[Tensor], past: tuple[Tensor, Tensor, Tensor], first: Tensor | None,
+    window: float | None,
+) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:  # fmt: skip
+    """What `looked` takes of a call: q, and k and v behind those of the past; `place` and `low`.
+
+    Args:
+        sequences: q, k and v of the call.
+        past: keys and values in rings of S slots, and how many positions there were, [B].
+        first: [B, T], for each query where its document began; 0 in the document of the past.
+        window: how many positions a query sees.
+
+    >>> one, past = torch.ones(1, 2, 1, 1), (torch.zeros(1, 3, 1, 1),) * 2 + (torch.tensor([4]),)
+    >>> place, low = seen((one, one, one), past, None, 3)[1]  # the ring holds 3 1 2
+    >>> place.tolist(), low.tolist()
+    ([[-1, -3, -2, 0, 1]], [[-2, -1]])
+    """
+    q, k, v = sequences
+    keys, values, count = past
+    S, T, now = keys.shape[1], q.shape[1], torch.arange(q.shape[1], device=q.device)[None]
+    place, low = now, torch.zeros_like(now)
+    if S:
+        place = torch.cat([-ages(count, S), now.expand(len(q), T)], 1)
+        low = -count[:, None].expand(-1, T)
+        k, v = torch.cat([keys, k], 1), torch.cat([values, v], 1)
+    if first is not None:
+        low = torch.where(first > 0, first, low)
+    if window is not None:
+        low = torch.maximum(low, now - int(window) + 1)
+    return (q, k, v), (place, low)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -140,6 +174,21 @@ def _divisor(total: Tensor) -> Tensor:
     return total.masked_fill(total == 0, 1)
 
 
+def softmax(look: Look, score: Tensor, t: slice) -> Tensor:
+    """The weights of queries t, from all their scores; with sinks in one column more.
+
+    A row whose every score is -inf is 0, where torch's softmax is NaN.
+    """
+    if look.sinks is not None:
+        sinks = look.sinks[..., t, :]
+        score = torch.cat([score.expand(*sinks.shape[:4], score.shape[-1]), sinks], -1)
+    largest = score.detach().amax(-1, keepdim=True) if score.shape[-1] else score
+    largest = largest.clamp(min=torch.finfo(score.dtype).min)
+    score = (score - largest) * look.unit[..., t, :]
+    nothing = (score == -torch.inf).all(-1, keepdim=True)
+    return score.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)
+
+
 def blocks(T: int, S: int, size: int, window: int | None) -> list[tuple[slice, list[slice]]]:
     """Blocks of `size` queries, each with the blocks of the keys that it may see; no others.
 
@@ -176,6 +225,60 @@ def attended(look: Look, size: int, window: int | None) -> Tensor:
     return torch.cat(y, 3) if y else look.v[..., :0, :]
 
 
+def gradients(
+    look: Look, dy: Tensor, size: int, window: int | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of y to q, k, v, sinks and slopes, for `size` queries at a time.
+
+    Args:
+        dy: [B, G, R, T, V]. The others are as of `attended`.
+
+    Returns:
+        as in the look, and [G, R] for sinks and slopes; sums over the heads that share.
+    """
+    T, N = look.q.shape[3], look.k.shape[3]
+    q = look.q * look.unit  # is q times the scale
+    dq, dk, dv = torch.zeros_like(q), torch.zeros_like(look.k), torch.zeros_like(look.v)
+    dsinks, dslopes = (dy.new_zeros(look.heads) for _ in range(2))
+    for t, keys in blocks(T, N - T, size, window):
+        score = torch.cat([scores(look, t, n) for n in keys], -1)
+        w, above = softmax(look, score, t), dy[..., t, :]
+        dw = torch.cat([product(above, look.v[..., n, :].mT) for n in keys], -1)
+        mean = (w[..., : dw.shape[-1]] * dw).sum(-1, keepdim=True)
+        if look.sinks is not None:
+            dsinks -= (w[..., -1:] * mean).sum((0, 3, 4))
+        dscore, at = w[..., : dw.shape[-1]] * (dw - mean), 0
+        for n in keys:
+            here = slice(at, at + n.stop - n.start)
+            at, ds = here.stop, dscore[..., here]
+            dv[..., n, :] += _summed(w[..., here].mT @ above, look.v)
+            if look.slopes is not None:
+                now = torch.arange(t.start, t.stop, device=dy.device)[:, None]
+                far = (now - look.place[:, None, n]).to(dy.dtype)[:, None, None]
+                dslopes -= (ds * far).sum((0, 3, 4))
+            if look.cap is not None:
+                raw = product(look.q[..., t, :], look.k[..., n, :].mT) * look.unit[..., t, :]
+                ds = ds * (1 - torch.tanh(raw / look.cap) ** 2)
+            dq[..., t, :] += _summed(product(ds, look.k[..., n, :]) * look.scale, dq)
+            dk[..., n, :] += _summed(ds.mT @ q[..., t, :], look.k)
+    return dq, dk, dv, dsinks, dslopes
+
+
+def _summed(x: Tensor, like: Tensor) -> Tensor:
+    """x [B, G, R, ...], summed over R where heads of a group share."""
+    return x.sum(2, keepdim=True) if like.shape[2] == 1 else x
+
+
+def apart_like(x: Tensor, look: Look) -> Tensor:
+    """x [B, T, H, n] in the groups of a look: [B, G, R, T, n]."""
+    return x.transpose(1, 2).unflatten(1, look.heads)
+
+
+def unapart(x: Tensor) -> Tensor:
+    """[B, G, R, T, n] as [B, T, G R, n]: the inverse of `apart`."""
+    return x.flatten(1, 2).transpose(1, 2)
+
+
 def _cut(start: int, stop: int, size: int) -> list[slice]:
     return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
 
@@ -185,5 +288,3 @@ def as_heads(y: Tensor, look: Look, like: Tensor) -> Tensor:
     B, _, _, T, V = y.shape
     G, R = look.heads
     return y.expand(B, G, R, T, V).permute(0, 3, 1, 2, 4).flatten(2, 3).to(like.dtype)
-
-

@@ -1,6 +1,6 @@
 """The latest positions of a sequence, of which position p is in slot p mod S of S slots.
 
-A slot is overwritten when its position is the oldest, so a decoder can keep them in one place.
+A slot is overwritten when its position is the oldest, so a decoder can keep all in one place.
 """
 
 from collections.abc import Sequence
@@ -26,26 +26,34 @@ def ages(count: Tensor, slots: int) -> Tensor:
 
 
 def appended(
-    kept: Sequence[Tensor], count: Tensor, new: Sequence[Tensor], total: Tensor, slots: int
-) -> list[Tensor]:
+    kept: Sequence[Tensor], count: Tensor, new: Sequence[Tensor], first: Tensor | None, slots: int,
+    alone: bool = False,
+) -> tuple[list[Tensor], Tensor]:  # fmt: skip
     """The latest positions after new ones were added, in a ring of `slots` slots.
 
     Args:
         kept: [B, S, ...] each, rings. count: [B] how many positions there were.
         new: [B, T, ...] each, what is added.
-        total: [B] how many positions there are now; T or fewer where a sequence began anew.
+        first: [B, T] for each new position where its sequence began, 0 if that was earlier; None
+            is 0.
         slots: at most S + T.
+        alone: S is 0.
 
     Returns:
-        [B, slots, ...] each, zeros in slots that hold nothing.
+        [B, slots, ...] each, zeros in slots that hold nothing; and how many positions there are.
 
     >>> old, one = torch.tensor([[3, 1, 2]]), torch.tensor([[4]])  # 1 2 3, three being the third
-    >>> appended([old], torch.tensor([3]), [one], torch.tensor([4]), 4)[0].tolist()
-    [[3, 1, 2, 4]]
-    >>> appended([old], torch.tensor([3]), [one], torch.tensor([4]), 3)[0].tolist()
+    >>> appended([old], torch.tensor([3]), [one], None, 4)
+    ([tensor([[3, 1, 2, 4]])], tensor([4]))
+    >>> appended([old], torch.tensor([3]), [one], None, 3)[0][0].tolist()
     [[4, 1, 2]]
     """
     S, T = kept[0].shape[1], new[0].shape[1]
+    total = count + T
+    if alone and first is None:
+        return [_latest(x, slots) for x in new], total
+    if first is not None and T:
+        total = torch.where(first[:, -1] > 0, T - first[:, -1], total)
     age = ages(total, slots)  # [B, slots]
     old = (count[:, None] - (age - T)) % max(S, 1)  # the slot where it was
     place = torch.where(age <= T, S + T - age, old)
@@ -54,17 +62,11 @@ def appended(
     for ring, added in zip(kept, new, strict=True):
         taken = torch.cat([ring, added], 1)[row, place]
         found.append(taken.masked_fill(empty.view(*empty.shape, *[1] * (taken.ndim - 2)), 0))
-    return found
+    return found, total
 
 
-def ringed(sequence: Tensor, slots: int) -> Tensor:
-    """The latest positions of a whole sequence [B, T, ...], in a ring of T slots or fewer.
-
-    With T slots this is the sequence itself, without a copy.
-
-    >>> ringed(torch.tensor([[0, 1, 2, 3, 4]]), 3).tolist()
-    [[3, 4, 2]]
-    """
+def _latest(sequence: Tensor, slots: int) -> Tensor:
+    """The latest positions of a whole sequence [B, T, ...]; all of them are not copied."""
     T = sequence.shape[1]
     if slots == T:
         return sequence

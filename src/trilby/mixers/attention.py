@@ -42,11 +42,10 @@ with each call. With a window it stops at window - 1, all that a later query can
 with the same window or a smaller one. Two calls joined by the state equal one call. Keys and values
 of the state are rounded to the dtype that they came in, so they are exactly those of the call.
 
-Everything is computed in float32, and in float64 for float64, and y is rounded once; `fused` rounds
-the weights of halves to halves before they meet v, as torch does. The largest score is subtracted
-before exp, so no exp is of a positive number. A query whose every score is -inf has y = 0. Autocast
-has no effect. NaN and infinity reach the queries that see them, and in a product with a weight of 0
-other positions of their row and head as well, in every form but `loop`.
+Everything is computed in float32, and in float64 for float64, and y is rounded once. The largest
+score is subtracted before exp, so no exp is of a positive number, and no finite score overflows.
+A query whose every score is -inf has y = 0. Autocast has no effect. NaN and infinity reach the
+queries that see them, and in every form but `loop` also other positions of their row and head.
 
 Reading order: loop, matrix, softmax, chunk, step, fused, weights. Source: Vaswani et al.,
 "Attention is all you need" (2017), arXiv:1706.03762; online softmax, Milakov and Gimelshein (2018),
@@ -67,12 +66,15 @@ from ..algebra.attention import (
     looked,
     product,
     scores,
+    seen,
     sunk,
 )
-from ..algebra.ring import ages, appended, ringed
+from ..algebra.attention import softmax as weighed
+from ..algebra.ring import appended
 from ..card import Mixer, Weights
 from ..contract import SAME, Contract
-from ..errors import NumberError
+from ..errors import FormError, NumberError
+from ..kernels import ops
 from ..shapes import chunk_size, unmixed
 from ..state import wide
 
@@ -85,7 +87,7 @@ class State(NamedTuple):
 
     keys: Tensor  # [B, S, H, K], heads as k has them
     values: Tensor  # [B, S, H, V], heads as v has them
-    count: Tensor  # [B] int64, positions of the document so far
+    count: Tensor  # type: ignore[assignment]  # [B] int64, positions of the document so far
 
 
 CONTRACT = Contract(
@@ -249,6 +251,29 @@ def step(
     return torch.cat(y, 1), _kept_in(now, k.dtype)
 
 
+def fused(
+    q: Tensor, k: Tensor, v: Tensor, state: State | None = None, documents: Tensor | None = None, *,
+    scale: float | None = None, window: int | None = None, cap: float | None = None,
+    sinks: Tensor | None = None, slopes: Tensor | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """torch's own kernel where it knows all that is asked of it, else blocks; no triangle is kept.
+
+    Cost: time O(B H T (S + T) (K + V)), or O(B H T window (K + V)) with a window; memory
+    O(B H size (S + T)) beyond the output, also for a backward pass.
+    """
+    if why := ops.obstacle(q):
+        raise FormError(f"attention.fused: q {why} take form='chunk'")
+    sequences, how = (q, k, v), (scale, window, cap)
+    before, new = _checked("attention.fused", sequences, (sinks, slopes), state, documents, how)
+    first = None if new is None else firsts(new)
+    after = _after(before, k, v, first, window, state is None)
+    plain = state is None and new is None
+    every, where = (sequences, (None, None)) if plain else seen(sequences, before, first, window)
+    limit = 0 if window is None else int(window)
+    call = *every, *where, sinks, slopes, _scaled(scale, q), float(cap or 0), limit
+    return ops.softmax_attention(*call), after
+
+
 def weights(
     q: Tensor, k: Tensor, v: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     scale: float | None = None, window: int | None = None, cap: float | None = None,
@@ -288,13 +313,8 @@ def weights(
 def _softmax(look: Look) -> Tensor:
     """[B, G, R, T, N]: the weights, those of keys of the state first."""
     T, N = look.q.shape[3], look.k.shape[3]
-    score = scores(look, slice(0, T), slice(0, N))
-    if look.sinks is not None:
-        score = torch.cat([score.expand(*look.sinks.shape[:3], T, N), look.sinks], -1)
-    largest = score.detach().amax(-1, keepdim=True) if T else score
-    score = (score - largest.clamp(min=torch.finfo(score.dtype).min)) * look.unit
-    nothing = (score == -torch.inf).all(-1, keepdim=True)  # is 0, where torch's softmax is NaN
-    return score.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)[..., :N]
+    every = slice(0, T)
+    return weighed(look, scores(look, every, slice(0, N)), every)[..., :N]
 
 
 def _start(
@@ -303,14 +323,9 @@ def _start(
 ) -> tuple[Look, State]:  # fmt: skip
     """Check the contract; return what the queries look at, and the state after the call."""
     before, new = _checked(where, sequences, bias, state, documents, how)
-    _, k, v = sequences
     first = None if new is None else firsts(new)
     look = _look(sequences, bias, before, first, how)
-    if state is None and new is None:
-        T, window = k.shape[1], how[1]
-        slots = T if window is None else min(T, int(window) - 1)
-        return look, State(ringed(k, slots), ringed(v, slots), before.count + T)
-    return look, _after(before, k, v, first, how[1])
+    return look, _after(before, *sequences[1:], first, how[1], state is None)
 
 
 def _checked(
@@ -337,39 +352,29 @@ def _look(
     sequences: tuple[Tensor, Tensor, Tensor], bias: Bias, before: State, first: Tensor | None,
     how: How,
 ) -> Look:  # fmt: skip
-    """What the queries look at: the keys of the state, then their own."""
-    q, k, v = sequences
-    (scale, window, cap), (T, K) = how, (q.shape[1], q.shape[3])
-    S, now = before.keys.shape[1], torch.arange(T, device=q.device)[None]
-    place, low = now, torch.zeros_like(now)
-    if S:
-        place = torch.cat([-ages(before.count, S), now.expand(len(q), T)], 1)
-        low = -before.count[:, None].expand(-1, T)
-        k, v = torch.cat([before.keys, k], 1), torch.cat([before.values, v], 1)
-    if first is not None:
-        low = torch.where(first > 0, first, low)
-    if window is not None:
-        low = torch.maximum(low, now - int(window) + 1)
-    scale = scale if scale is not None else max(K, 1) ** -0.5
-    return looked((q, k, v), bias, (place, low), scale, cap)
+    """What the queries look at, in the dtype to compute in."""
+    every, where = seen(sequences, before, first, how[1])
+    return looked(every, bias, where, _scaled(how[0], sequences[0]), how[2])
+
+
+def _scaled(scale: float | None, q: Tensor) -> float:
+    return max(q.shape[3], 1) ** -0.5 if scale is None else float(scale)
 
 
 def _after(
-    before: State, k: Tensor, v: Tensor, first: Tensor | None, window: float | None
-) -> State:
-    """The state after the positions of k and v."""
-    S, T = before.keys.shape[1], k.shape[1]
-    slots = S + T if window is None else min(S + T, int(window) - 1)
-    total = before.count + T
-    if first is not None and T:
-        last = first[:, -1]
-        total = torch.where(last > 0, T - last, total)
-    return State(*appended(before[:2], before.count, (k, v), total, slots), total)
+    before: State, k: Tensor, v: Tensor, first: Tensor | None, window: float | None,
+    alone: bool = False,
+) -> State:  # fmt: skip
+    """The state after the positions of k and v; `alone`: there were none before."""
+    slots = before.keys.shape[1] + k.shape[1]
+    slots = slots if window is None else min(slots, int(window) - 1)
+    (keys, values), count = appended(before[:2], before.count, (k, v), first, slots, alone)
+    return State(keys, values, count)
 
 
 def _best(q: Tensor, *_others: object, **_named: object) -> str:
-    """`chunk`."""
-    return "chunk"
+    """`fused` where its kernel runs (a CPU, any floating dtype, any size), `chunk` elsewhere."""
+    return ops.form(q, "chunk")
 
 
 def draw(
@@ -389,11 +394,10 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, softmax=softmax, chunk=chunk, step=step),
+    forms=dict(loop=loop, matrix=matrix, softmax=softmax, chunk=chunk, step=step, fused=fused),
     absent=dict(
         scan="every query weighs the past anew, so a prefix of sums serves no second position",
         shard="there is no transport between processes yet",
-        fused="to come",
     ),
     best=_best,
     weights=weights,

@@ -12,12 +12,14 @@ from . import delta_rule as _delta_rule
 from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
 from . import selective_scan as _selective_scan
+from . import softmax_attention as _softmax_attention
 from .causal_convolution import causal_convolution
 from .delta_rule import delta_rule, delta_rule_inplace
 from .fading_memory import fading_memory
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
 from .selective_scan import selective_scan
+from .softmax_attention import softmax_attention
 
 __all__ = [
     "DEVICES",
@@ -32,6 +34,7 @@ __all__ = [
     "prefix_mean",
     "prefix_mean_backward",
     "selective_scan",
+    "softmax_attention",
 ]
 
 OPERATORS: tuple[Operator, ...] = (
@@ -45,6 +48,8 @@ OPERATORS: tuple[Operator, ...] = (
     _selective_scan.BACKWARD,
     _delta_rule.FORWARD,
     _delta_rule.BACKWARD,
+    _softmax_attention.FORWARD,
+    _softmax_attention.BACKWARD,
 )
 """Every operator; a new one is a line here."""
 
