@@ -151,8 +151,9 @@ class Parts:
             if self.grows in axes:
                 old, axis = found[path], axes.index(self.grows)
                 shape = [*old.shape]
-                shape[axis] = max(0, like[path].shape[axis] - shape[axis])
-                found[path] = torch.cat([old, old.new_zeros(shape)], axis)
+                shape[axis] = like[path].shape[axis] - shape[axis]
+                if shape[axis] > 0:
+                    found[path] = torch.cat([old, old.new_zeros(shape)], axis)
         return found
 
     def _grown(self, leaves: Sequence[Any], size: dict[str, int]) -> dict[str, int]:

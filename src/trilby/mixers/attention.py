@@ -98,10 +98,8 @@ CONTRACT = Contract(
 )  # fmt: skip
 
 
-How = tuple[float | None, float | None, float | None]
-"""scale, window, cap."""
-Bias = tuple[Tensor | None, Tensor | None]
-"""sinks and slopes."""
+How = tuple[float | None, float | None, float | None]  # scale, window, cap
+Bias = tuple[Tensor | None, Tensor | None]  # sinks, slopes
 
 
 def loop(
@@ -130,8 +128,7 @@ def loop(
         state: what the next call sees.
 
     Raises:
-        ShapeError, DtypeError, NumberError, DocumentError: one line that names the argument and
-            what to do.
+        ShapeError, DtypeError, NumberError, DocumentError: one line that says what to do.
 
     Cost: time O(B T (S + T) H (K + V)), memory O(B (S + T) H (K + V)), T steps in sequence.
     Numerics: float32, or float64 for float64; y is rounded once to the dtype of v.
@@ -236,7 +233,7 @@ def step(
     """
     sequences, how = (q, k, v), (scale, window, cap)
     now, new = _checked("attention.step", sequences, (sinks, slopes), state, documents, how)
-    now, y = _kept_in(now, wide(k.dtype)), []  # gradients add up in that dtype
+    now, y = State(*(x.to(wide(x.dtype)) for x in now[:2]), now.count), []  # where gradients add up
     each = zip(*(x.to(wide(x.dtype)).split(1, 1) for x in sequences), strict=True)
     for t, one in enumerate(each if q.shape[1] else ()):
         if new is not None:
@@ -246,9 +243,12 @@ def step(
             y.append(as_heads(product(_softmax(look), look.v), look, v))
         now = _after(now, one[1], one[2], None, window)
     if not y:
-        look, now = _start("attention.step", sequences, (sinks, slopes), state, documents, how)
-        return as_heads(look.v[..., :0, :], look, v), now
-    return torch.cat(y, 1), _kept_in(now, k.dtype)
+        look, now = (
+            _look(sequences, (sinks, slopes), now, None, how),
+            _after(now, k, v, None, window),
+        )
+        y = [as_heads(look.v[..., :0, :], look, v)]
+    return torch.cat(y, 1), State(now.keys.to(k.dtype), now.values.to(v.dtype), now.count)
 
 
 def fused(
@@ -267,11 +267,11 @@ def fused(
     before, new = _checked("attention.fused", sequences, (sinks, slopes), state, documents, how)
     first = None if new is None else firsts(new)
     after = _after(before, k, v, first, window, state is None)
-    plain = state is None and new is None
-    every, where = (sequences, (None, None)) if plain else seen(sequences, before, first, window)
-    limit = 0 if window is None else int(window)
-    call = *every, *where, sinks, slopes, _scaled(scale, q), float(cap or 0), limit
-    return ops.softmax_attention(*call), after
+    every, where = sequences, (None, None)
+    if state is not None or new is not None:
+        every, where = seen(sequences, before, first, window)
+    numbers = _scaled(scale, q), float(cap or 0), int(window or 0)
+    return ops.softmax_attention(*every, *where, sinks, slopes, *numbers), after
 
 
 def weights(
@@ -285,8 +285,7 @@ def weights(
         q, k, v, state, documents, scale, window, cap, sinks, slopes: as for every form.
 
     Returns:
-        wei: [B, H, T, T], row = the position that reads, column = the position read. A row adds up
-            to 1, less what goes to the state and to the sink.
+        wei: [B, H, T, T], row = the position that reads, column = the position read.
         carried: [B, T, H, V], what the values of the state add to each position.
 
     For each head y is `wei @ v + carried`; `weights(...).on(v)` does it for all at once.
@@ -344,10 +343,6 @@ def _checked(
     return State(*before), new
 
 
-def _kept_in(state: State, dtype: torch.dtype) -> State:
-    return State(state.keys.to(dtype), state.values.to(dtype), state.count)
-
-
 def _look(
     sequences: tuple[Tensor, Tensor, Tensor], bias: Bias, before: State, first: Tensor | None,
     how: How,
@@ -365,7 +360,7 @@ def _after(
     before: State, k: Tensor, v: Tensor, first: Tensor | None, window: float | None,
     alone: bool = False,
 ) -> State:  # fmt: skip
-    """The state after the positions of k and v; `alone`: there were none before."""
+    """The state after the positions of k and v; `alone`: it was empty."""
     slots = before.keys.shape[1] + k.shape[1]
     slots = slots if window is None else min(slots, int(window) - 1)
     (keys, values), count = appended(before[:2], before.count, (k, v), first, slots, alone)
@@ -373,7 +368,7 @@ def _after(
 
 
 def _best(q: Tensor, *_others: object, **_named: object) -> str:
-    """`fused` where its kernel runs (a CPU, any floating dtype, any size), `chunk` elsewhere."""
+    """`fused` on a CPU (any floating dtype, any size), `chunk` elsewhere."""
     return ops.form(q, "chunk")
 
 
@@ -387,8 +382,7 @@ def draw(
     [[1, 2, 3, 3], [1, 2, 3, 3], [1, 2, 3, 4]]
     """
     rng = torch.Generator().manual_seed(seed)
-    sizes = (K, K, V)
-    q, k, v = (torch.randn(B, T, H, n, generator=rng, dtype=torch.float64) for n in sizes)
+    q, k, v = (torch.randn(B, T, H, n, generator=rng, dtype=torch.float64) for n in (K, K, V))
     return q.to(dtype), k.to(dtype), v.to(dtype)
 
 
