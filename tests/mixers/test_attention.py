@@ -270,6 +270,52 @@ def test_threads_change_nothing(name, monkeypatch):
         assert all(map(torch.equal, tree_leaves(found[0]), tree_leaves(others)))
 
 
+def against_a_past(T, heads, K, V, S, dtype):
+    """q, k and v of T positions, and a state of S slots whose rows hold S and S // 2 positions."""
+    q, k, v, keys, values = (
+        normal(2, n, h, size, seed=i).to(dtype)
+        for i, (n, h, size) in enumerate(
+            [
+                (T, heads[0], K),
+                (T, heads[1], K),
+                (T, heads[1], V),
+                (S, heads[1], K),
+                (S, heads[1], V),
+            ]
+        )
+    )
+    return (
+        q,
+        k,
+        v,
+        attention.loop(q, k, v)[1]._replace(
+            keys=keys, values=values, count=torch.tensor([S, S // 2])
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("dtype", FLOATING)
+def test_one_query_has_a_kernel(dtype, name, monkeypatch):
+    """Whole vectors and others; heads in fours and others; pieces of time; few keys and many."""
+    for heads, K, V, S in (((8, 2), 64, 64, 300), ((6, 1), 33, 17, 40), ((2, 2), 32, 64, 260)):
+        q, k, v, state = against_a_past(1, heads, K, V, S, dtype)
+        how = options(name, heads[0])
+        exact = (t.double() for t in (q, k, v))
+        double = state._replace(keys=state.keys.double(), values=state.values.double())
+        right = attention.loop(*exact, double, **how)[0]
+        how = {n: x.to(dtype) if isinstance(x, torch.Tensor) else x for n, x in how.items()}
+        found = []
+        for n, checked in ((1, True), (1, False), (2, False), (5, False)):
+            monkeypatch.setattr(threads, "count", lambda n=n: n)
+            monkeypatch.setattr("trilby.kernels.cpu.recurrence.launch.CHECKED", checked)
+            monkeypatch.setattr("trilby.kernels.cpu.softmax_attention.one.SMALL", 0)
+            found.append(attention.fused(q, k, v, state, **how)[0])
+        assert all(torch.equal(y, found[0]) for y in found)
+        eps = torch.finfo(dtype).eps
+        torch.testing.assert_close(found[0].double(), right, rtol=8 * eps, atol=16 * eps)
+
+
 @pytest.mark.parametrize("name", ["plain", "all"])
 def test_second_gradients_of_fused(name):
     q, k, v = (x.requires_grad_() for x in drawn(4, (2, 1, 1), K=2, V=2, B=1))

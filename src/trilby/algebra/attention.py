@@ -81,7 +81,7 @@ def looked(
 
 def seen(
     sequences: Sequence[Tensor], past: tuple[Tensor, Tensor, Tensor], first: Tensor | None,
-    window: float | None,
+    window: float | None, after: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:  # fmt: skip
     """What `looked` takes of a call: q, and k and v behind those of the past; `place` and `low`.
 
@@ -90,6 +90,7 @@ def seen(
         past: keys and values in rings of S slots, and how many positions there were, [B].
         first: [B, T], for each query where its document began; 0 in the document of the past.
         window: how many positions a query sees.
+        after: as past, after the call. One query takes the keys from there if none was dropped.
 
     >>> one, past = torch.ones(1, 2, 1, 1), (torch.zeros(1, 3, 1, 1),) * 2 + (torch.tensor([4]),)
     >>> place, low = seen((one, one, one), past, None, 3)[1]  # the ring holds 3 1 2
@@ -100,7 +101,10 @@ def seen(
     keys, values, count = past
     S, T, now = keys.shape[1], q.shape[1], torch.arange(q.shape[1], device=q.device)[None]
     place, low = now, torch.zeros_like(now)
-    if S:
+    if S and T == 1 and after is not None and after[0].shape[1] == S + 1:
+        k, v, count = after
+        place, low = 1 - ages(count, S + 1), 1 - count[:, None]
+    elif S:
         place = torch.cat([-ages(count, S), now.expand(len(q), T)], 1)
         low = -count[:, None].expand(-1, T)
         k, v = torch.cat([keys, k], 1), torch.cat([values, v], 1)

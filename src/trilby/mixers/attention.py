@@ -118,10 +118,8 @@ def loop(
         scale: what q . k is multiplied by; None is 1 / sqrt(K).
         window: how many positions a query sees, itself included; None is all.
         cap: scores become cap tanh(score / cap); None leaves them.
-        sinks: [H], a score for each head that takes its share of the weight and has no value; None
-            is none.
-        slopes: [H], what is taken from a score for each position between a query and a key; None
-            is 0.
+        sinks: [H], a score for each head that takes its share of the weight and has no value.
+        slopes: [H], what is taken from a score for each position between a query and a key.
 
     Returns:
         y: [B, T, H, V], in the dtype of v.
@@ -233,11 +231,11 @@ def step(
     """
     sequences, how = (q, k, v), (scale, window, cap)
     now, new = _checked("attention.step", sequences, (sinks, slopes), state, documents, how)
-    now, y = State(*(x.to(wide(x.dtype)) for x in now[:2]), now.count), []  # where gradients add up
+    now = State(now.keys.to(wide(k.dtype)), now.values.to(wide(v.dtype)), now.count)
+    y = []  # gradients add up in that dtype
     each = zip(*(x.to(wide(x.dtype)).split(1, 1) for x in sequences), strict=True)
     for t, one in enumerate(each if q.shape[1] else ()):
-        if new is not None:
-            now = now._replace(count=now.count.masked_fill(new[:, t], 0))
+        now = now if new is None else now._replace(count=now.count.masked_fill(new[:, t], 0))
         look = _look(one, (sinks, slopes), now, None, how)
         with unmixed(q):
             y.append(as_heads(product(_softmax(look), look.v), look, v))
@@ -256,7 +254,7 @@ def fused(
     scale: float | None = None, window: int | None = None, cap: float | None = None,
     sinks: Tensor | None = None, slopes: Tensor | None = None,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """torch's own kernel where it knows all that is asked of it, else blocks; no triangle is kept.
+    """torch's own kernel where it knows all that is asked, else blocks; one query has a kernel.
 
     Cost: time O(B H T (S + T) (K + V)), or O(B H T window (K + V)) with a window; memory
     O(B H size (S + T)) beyond the output, also for a backward pass.
@@ -267,11 +265,12 @@ def fused(
     before, new = _checked("attention.fused", sequences, (sinks, slopes), state, documents, how)
     first = None if new is None else firsts(new)
     after = _after(before, k, v, first, window, state is None)
-    every, where = sequences, (None, None)
+    call: tuple[Tensor | None, ...] = (*sequences, None, None)
     if state is not None or new is not None:
-        every, where = seen(sequences, before, first, window)
+        every, where = seen(sequences, before, first, window, after)
+        call = *every, *where
     numbers = _scaled(scale, q), float(cap or 0), int(window or 0)
-    return ops.softmax_attention(*every, *where, sinks, slopes, *numbers), after
+    return ops.softmax_attention(*call, sinks, slopes, *numbers), after
 
 
 def weights(

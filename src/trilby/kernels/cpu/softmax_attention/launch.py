@@ -1,7 +1,8 @@
 """Softmax attention on a CPU: which way a call takes.
 
-A call without a past, documents, sinks, slopes and cap goes to torch's own kernel, whole or in
-blocks as wide as the window. Every other call is computed in blocks in torch operations.
+One query goes to a kernel of ours. A call without a past, documents, sinks, slopes and cap goes to
+torch's own kernel, whole or in blocks as wide as the window. Every other call is computed in blocks
+in torch operations.
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ from ....algebra.attention import apart_like, as_heads, attended, gradients, una
 from ....state import wide
 from ....torch_private import flash, flash_backward
 from ...ops.softmax_attention import SIZE, Call
+from . import one
 
 BAND = 128  # queries in a block with a window
 
@@ -24,6 +26,9 @@ def softmax_attention(*inputs: Any) -> tuple[Tensor, Tensor]:
     """
     call = Call(*inputs)
     B, T = call.q.shape[:2]
+    if one.fits(call):
+        y = one.attend(call)
+        return y, y.new_full((B, call.heads, T), torch.inf, dtype=wide(call.q.dtype))
     found = _banded(call) if _has_band(call) else _whole(call)
     if found is not None and _sound(*found):
         y, log = found
@@ -117,8 +122,8 @@ def _banded(call: Call) -> tuple[Tensor, Tensor] | None:
     keys, values = (x[:, :, start:].unfold(2, before + BAND, BAND).mT for x in (k, v))
     mask = _band(q, BAND, before + BAND, W)
     rows = []
-    for one in zip(blocks, keys, values, strict=True):  # the blocks of a row are a batch
-        found = flash(*(x.transpose(0, 1) for x in one), mask, call.scale)
+    for each in zip(blocks, keys, values, strict=True):  # the blocks of a row are a batch
+        found = flash(*(x.transpose(0, 1) for x in each), mask, call.scale)
         rows.append([x.transpose(0, 1).flatten(1, 2) for x in found])  # [H, many * BAND, ...]
     pairs.append((torch.stack([y for y, _ in rows]), torch.stack([log for _, log in rows])))
     return torch.cat([y for y, _ in pairs], 2), torch.cat([log for _, log in pairs], 2)
