@@ -227,7 +227,7 @@ class Mixer(Generic[P, R]):
         """
         if self.inplace and (y := self.inplace(*arguments, state=state)) is not None:
             return y
-        if self.contract.grows:
+        if self.contract.state.grows:
             raise CallError(
                 f"{self.name}.advance: the state grows with T, so it cannot stay in one place; "
                 "call the mixer and keep the state that it returns"

@@ -71,7 +71,9 @@ class Contract:
         state: the tensors of the state, `name=(axes, dtype)` in a dict, or dicts inside it. A
             dtype may be FINE, WIDE or SAME. A dict of one entry called "state" is one tensor. An
             axis may be written "W-1": one less than the size of W; or "H:k": as many as the
-            argument k has, where `shared` lets arguments have fewer.
+            argument k has, where `shared` lets arguments have fewer; or "S+", which grows with T
+            and is 0 at the start. Rows of a batch share its length: zeros stand at the end of a row
+            whose past is shorter, and the state counts how long it is.
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. Without it a
             state of several tensors is a dict.
         values: the sequence that the triangle is applied to, `y = wei @ values + carried`; y has
@@ -79,9 +81,6 @@ class Contract:
         shared: the letter of an axis (heads) that some arguments may share in groups.
         wide: arguments that may be float32 beside halves. Every parameter may.
         documents: whether the forms take `documents=`.
-        grows: the letter of an axis that only the state has, and that grows with T: 0 at the start.
-            Rows of a batch share its length. What lies beyond the past of a row is zeros at its
-            end, and the state counts how much that is.
 
     Raises:
         CallError: a declaration that contradicts itself.
@@ -107,7 +106,6 @@ class Contract:
         shared: str = "",
         wide: Sequence[str] = (),
         documents: bool = True,
-        grows: str = "",
         **arguments: Kind | tuple[Kind, ...],
     ) -> None:
         self.name, self.shared, self.documents = name, shared, documents
@@ -121,7 +119,7 @@ class Contract:
         for named in (self.values, *wide):
             if named not in self.sequences:
                 raise CallError(f"{name}: {named} is not one of its sequences {self.sequences}")
-        self.state, self.grows = Parts(state, made, grows), grows
+        self.state = Parts(state, made)
         if isinstance(made, type) and issubclass(made, tuple):  # `torch.load` may make it again
             torch.serialization.add_safe_globals([made])
         self.places = self._places()
@@ -150,7 +148,7 @@ class Contract:
     def _places(self) -> tuple[tuple[str, int, int], ...]:
         """For each letter but B and T: a sequence and its axis of that size."""
         found: dict[str, tuple[str, int, int]] = {}
-        known = {self.grows}
+        known = {self.state.grows}
         for argument in self.arguments.values():
             known.update(argument.axes or ())
         for i, name in enumerate(self.sequences):

@@ -35,11 +35,10 @@ class Parts:
 
     Args:
         nest: `name=(axes, dtype)` in a dict, or dicts inside it. An axis is a letter, or a letter
-            and how much less, "W-1", or as long as that of one argument, "H:k".
+            and how much less, "W-1", or as long as that of one argument, "H:k". "S+" grows from
+            call to call: it is 0 in a state of zeros, else as long as the state says.
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. None: a state
             of several tensors is a dict.
-        grows: the letter of an axis that grows from call to call: 0 in a state of zeros, else as
-            long as the state says.
 
     >>> parts = Parts(dict(conv=("B C", SAME), ssm=dict(h=("B C N", WIDE))))
     >>> [part.path for part in parts]
@@ -48,11 +47,11 @@ class Parts:
     {'conv': 1, 'ssm': {'h': 2}}
     """
 
-    def __init__(
-        self, nest: Mapping[str, Any], made: Callable[..., Any] | None = None, grows: str = ""
-    ) -> None:
-        self.nest, self.made, self.grows = nest, made, grows
-        self.list = tuple(_parts(nest))
+    def __init__(self, nest: Mapping[str, Any], made: Callable[..., Any] | None = None) -> None:
+        self.nest, self.made = nest, made
+        declared = _parts(nest)
+        self.list = tuple(p._replace(axes=tuple(a.rstrip("+") for a in p.axes)) for p in declared)
+        self.grows = next((a[:-1] for p in declared for a in p.axes if a[-1] == "+"), "")
         self.single = [part.path for part in self.list] == ["state"] and made is None
         self._flat = made if len(self.list) == len(nest) else None  # called with the tensors
 
@@ -141,7 +140,7 @@ class Parts:
     ) -> dict[str, Tensor]:
         """Tensors by path, zeros at the end of an axis that grows where others have it longer.
 
-        >>> parts = Parts(dict(keys=("B S", SAME), count=("B", torch.int64)), grows="S")
+        >>> parts = Parts(dict(keys=("B S+", SAME), count=("B", torch.int64)))
         >>> tensors = dict(keys=torch.ones(1, 2), count=torch.tensor([2]))
         >>> parts.extended(tensors, dict(keys=torch.zeros(1, 4), count=None))["keys"].tolist()
         [[1.0, 1.0, 0.0, 0.0]]

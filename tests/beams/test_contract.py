@@ -89,8 +89,8 @@ def test_a_declaration_that_contradicts_itself(declared, sentence):
 
 
 def growing(**state):
-    kept = dict(keys=("B S H:k K", SAME), count=("B", torch.int64)) | state
-    return Contract("demo", q="B T H K", k="B T H K", shared="H", grows="S", state=kept)
+    kept = dict(keys=("B S+ H:k K", SAME), count=("B", torch.int64)) | state
+    return Contract("demo", q="B T H K", k="B T H K", shared="H", state=kept)
 
 
 def test_a_state_may_grow_and_have_the_heads_of_one_argument():
@@ -103,7 +103,7 @@ def test_a_state_may_grow_and_have_the_heads_of_one_argument():
     for wrong in (torch.ones(2, 7, 4, 3), torch.ones(2, 7, 2, 2)):
         with pytest.raises(ShapeError, match=r"keys is \[2, 7, .*expected \[B S H K\].*|K=3"):
             contract.start("demo", (q, k), after | dict(keys=wrong))
-    both = growing(values=("B S", SAME))
+    both = growing(values=("B S+", SAME))
     uneven = dict(keys=after["keys"], count=after["count"], values=torch.ones(2, 6))
     with pytest.raises(ShapeError, match=r"values is \[2, 6\], expected \[B S\] with S=7"):
         both.start("demo", (q, k), uneven)
@@ -112,4 +112,4 @@ def test_a_state_may_grow_and_have_the_heads_of_one_argument():
 def test_an_axis_of_an_argument_that_has_none():
     for axis in ("H:g", "K:k", "H:"):
         with pytest.raises(CallError, match=f"the axis '{axis}', expected a shared axis"):
-            growing(keys=(f"B S {axis} K", SAME))
+            growing(keys=(f"B S+ {axis} K", SAME))

@@ -27,6 +27,10 @@ def test_what_is_too_large_is_found():
     assert too_large("\n" * 400, "a.py") == ["a.py: 400 lines"]
     assert too_large(long, "a.py") == ["a.py: f has 41 lines"]
     assert too_large(wide, "a.py") == ["a.py: f has 10 parameters"]
+    options = "def f(a, b, c, d, e, *, g=0, h=0, i=0, j=0, k=0): ...\n"
+    assert too_large(options, "trilby/a.py") == ["trilby/a.py: f has 10 parameters"]
+    assert too_large(options, "trilby/mixers/a.py") == []
+    assert too_large(wide, "trilby/mixers/a.py") == ["trilby/mixers/a.py: f has 10 parameters"]
 
 
 def test_no_file_is_a_drawer():

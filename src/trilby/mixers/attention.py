@@ -93,8 +93,8 @@ class State(NamedTuple):
 CONTRACT = Contract(
     "attention", q="B T H K", k="B T H K", v="B T H V", scale=(float, None),
     window=(float, None), cap=(float, None), sinks=("H", None), slopes=("H", None), made=State,
-    state=dict(keys=("B S H:k K", SAME), values=("B S H:v V", SAME), count=("B", torch.int64)),
-    values="v", shared="H", grows="S",
+    state=dict(keys=("B S+ H:k K", SAME), values=("B S+ H:v V", SAME), count=("B", torch.int64)),
+    values="v", shared="H",
 )  # fmt: skip
 
 
@@ -259,10 +259,10 @@ def fused(
     Cost: time O(B H T (S + T) (K + V)), or O(B H T window (K + V)) with a window; memory
     O(B H size (S + T)) beyond the output, also for a backward pass.
     """
-    if why := ops.obstacle(q):
-        raise FormError(f"attention.fused: q {why} take form='chunk'")
     sequences, how = (q, k, v), (scale, window, cap)
     before, new = _checked("attention.fused", sequences, (sinks, slopes), state, documents, how)
+    if why := ops.obstacle(q):
+        raise FormError(f"attention.fused: q {why} take form='chunk'")
     first = None if new is None else firsts(new)
     after = _after(before, k, v, first, window, state is None)
     call: tuple[Tensor | None, ...] = (*sequences, None, None)
