@@ -238,6 +238,10 @@ def test_chunks_make_no_triangle_and_visit_the_window_alone():
         assert largest.numbers <= 16 * T
         seen[T, window] = largest.products
     assert seen[512, 20] < 2.1 * seen[256, 20]
+    past = attention(*drawn(200, (1, 1, 1), B=1, seed=5))[1]
+    with Largest() as largest, torch.no_grad():
+        attention.chunk(*drawn(256, (1, 1, 1), B=1), past, size=16, window=20)
+    assert largest.products < 1.8 * seen[256, 20]  # the first two blocks alone see the past
     assert seen[256, 20] < seen[256, None] / 3
 
 
