@@ -6,7 +6,7 @@ import torch
 import trilby
 
 pytest.importorskip("onnxruntime", reason="the oldest versions are tried without onnxruntime")
-from tests.mixers.onnx_operators import convolution, linear_attention  # noqa: E402
+from tests.mixers.onnx_operators import convolution, linear_attention
 
 
 def close(found, wanted):
