@@ -8,11 +8,13 @@ from torch import Tensor
 from ...env import no_compiler
 from . import causal_convolution as _causal_convolution
 from . import delta_rule as _delta_rule
+from . import exponential_mean as _exponential_mean
 from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
 from . import selective_scan as _selective_scan
 from .causal_convolution import causal_convolution
 from .delta_rule import delta_rule, delta_rule_inplace
+from .exponential_mean import exponential_mean
 from .fading_memory import fading_memory, fading_memory_inplace
 from .in_place import InPlace
 from .operator import Operator
@@ -26,6 +28,7 @@ __all__ = [
     "causal_convolution",
     "delta_rule",
     "delta_rule_inplace",
+    "exponential_mean",
     "fading_memory",
     "fading_memory_inplace",
     "form",
@@ -38,6 +41,8 @@ __all__ = [
 OPERATORS: tuple[Operator, ...] = (
     _prefix_mean.FORWARD,
     _prefix_mean.BACKWARD,
+    _exponential_mean.FORWARD,
+    _exponential_mean.BACKWARD,
     _fading_memory.FORWARD,
     _fading_memory.BACKWARD,
     _causal_convolution.FORWARD,
