@@ -57,6 +57,15 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "delta-growth": ("correcting", "growth"),
         },
     ),
+    "attention": (
+        "Figures of attention",
+        {
+            "attention": ("looking", "forward"),
+            "attention-backward": ("looking", "backward"),
+            "attention-window": ("looking", "window"),
+            "attention-query": ("looking", "query"),
+        },
+    ),
     "conv": (
         "Figures of the short convolution",
         {

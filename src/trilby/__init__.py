@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .kernels.machine.memory import memory
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
+    from .mixers.attention import MIXER as attention
     from .mixers.conv import MIXER as conv
     from .mixers.decay import MIXER as decay
     from .mixers.delta import MIXER as delta
@@ -39,6 +40,7 @@ _BEHIND = {
     "Verdict": ("verify", "Verdict"),
     "Weights": ("card", "Weights"),
     "check": ("verify", "check"),
+    "attention": ("mixers.attention", "MIXER"),
     "conv": ("mixers.conv", "MIXER"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
@@ -62,6 +64,7 @@ __all__ = [
     "Report",
     "Verdict",
     "Weights",
+    "attention",
     "check",
     "conv",
     "data",

@@ -12,6 +12,7 @@ from . import exponential_mean as _exponential_mean
 from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
 from . import selective_scan as _selective_scan
+from . import softmax_attention as _softmax_attention
 from .causal_convolution import causal_convolution
 from .delta_rule import delta_rule, delta_rule_inplace
 from .exponential_mean import exponential_mean
@@ -20,6 +21,7 @@ from .in_place import InPlace
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
 from .selective_scan import selective_scan
+from .softmax_attention import softmax_attention
 
 __all__ = [
     "DEVICES",
@@ -36,6 +38,7 @@ __all__ = [
     "prefix_mean",
     "prefix_mean_backward",
     "selective_scan",
+    "softmax_attention",
 ]
 
 OPERATORS: tuple[Operator, ...] = (
@@ -51,6 +54,8 @@ OPERATORS: tuple[Operator, ...] = (
     _selective_scan.BACKWARD,
     _delta_rule.FORWARD,
     _delta_rule.BACKWARD,
+    _softmax_attention.FORWARD,
+    _softmax_attention.BACKWARD,
 )
 """Every operator; a new one is a line here."""
 
