@@ -57,6 +57,15 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "delta-growth": ("correcting", "growth"),
         },
     ),
+    "ema": (
+        "Figures of the exponential moving average",
+        {
+            "ema": ("averaging", "forward"),
+            "ema-backward": ("averaging", "backward"),
+            "ema-halves": ("averaging", "brain"),
+            "ema-growth": ("averaging", "growth"),
+        },
+    ),
     "attention": (
         "Figures of attention",
         {

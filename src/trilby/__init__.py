@@ -105,12 +105,18 @@ _WITH_TORCH = (
     "algebra",
     "card",
     "contract",
+    "first_calls",
     "kernels",
     "mixers",
     "shapes",
     "state",
     "torch_private",
 )
-after_torch(
-    lambda: import_module(".mixers", __name__), [f"{__name__}.{name}" for name in _WITH_TORCH]
-)
+
+
+def _with_torch() -> None:
+    import_module(".first_calls", __name__).called()
+    import_module(".mixers", __name__)
+
+
+after_torch(_with_torch, [f"{__name__}.{name}" for name in _WITH_TORCH])

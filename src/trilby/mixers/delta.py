@@ -44,6 +44,7 @@ transformers are secretly fast weight programmers" (2021), arXiv:2102.11174; Yan
 delta networks" (2024), arXiv:2412.06464. Also known as DeltaNet without g, and Gated DeltaNet.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -220,25 +221,6 @@ def fused(
     return ops.delta_rule(q, k, v, beta, g, h)
 
 
-def _inplace(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None, *, state: State
-) -> Tensor | None:
-    """y, and the state overwritten; None where the kernel has to be called as an operator."""
-    given = (q, k, v, beta, state) if g is None else (q, k, v, beta, g, state)
-    if not ops.direct(*given):
-        return None
-    key = tuple((x.shape, x.dtype) for x in given)
-    if key not in _KNOWN:
-        _checked("delta.advance", q, k, v, beta, g, state, None)
-        _KNOWN.add(key)
-    g = torch.zeros_like(beta) if g is None else g
-    return ops.delta_rule_inplace(q, k, v, beta, g, state)
-
-
-_KNOWN = set[tuple[object, ...]]()
-"""The shapes and dtypes that `_inplace` has seen; a decoder has one for each size of a batch."""
-
-
 def weights(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None,
@@ -292,14 +274,22 @@ def _start(
 
 
 def _checked(
-    where: str, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None,
-    state: State | None, documents: Tensor | None,
+    where: str, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None,
+    state: State | None = None, documents: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Check the contract; return g, -inf where a new document begins, and the state."""
     given = (q, k, v, beta, g)
     h, begins, _ = CONTRACT.start(where, given, state, documents, expanded=True)
     g = torch.zeros_like(beta) if g is None else g
     return g if begins is None else g.masked_fill(begins[..., None], -torch.inf), h
+
+
+def _advanced(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None, *, state: State
+) -> Tensor:  # fmt: skip
+    """y, and the state overwritten."""
+    g = torch.zeros_like(beta) if g is None else g
+    return ops.delta_rule_inplace(q, k, v, beta, g, state)
 
 
 def _best(q: Tensor, *_others: object, **_named: object) -> str:
@@ -337,5 +327,5 @@ MIXER = Mixer(
     best=_best,
     weights=weights,
     draw=draw,
-    inplace=_inplace,
+    inplace=ops.InPlace(partial(_checked, "delta.advance"), _advanced),
 )
