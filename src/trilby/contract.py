@@ -17,7 +17,7 @@ from .shown import html
 from .shown.lines import Span
 from .state import FINE, SAME, WIDE, Parts, letter_of, wide
 
-__all__ = ["FINE", "SAME", "WIDE", "Argument", "Contract"]
+__all__ = ["FINE", "SAME", "WIDE", "Argument", "Contract", "Known"]
 
 Kind = str | type | None
 """The axes of a tensor, e.g. "B T C"; `float`: a number; `bool`: a flag; None: optional."""
@@ -58,6 +58,27 @@ class Argument(NamedTuple):
         if isinstance(value, bool):
             return self.flag
         return self.number and isinstance(value, int | float)
+
+
+class Known:
+    """The shapes and dtypes of calls that passed; a decoder has one for each size of a batch.
+
+    >>> known, calls = Known(), []
+    >>> for x in (torch.ones(2), torch.zeros(2), torch.ones(3)):
+    ...     known.passed((x,), lambda: calls.append(1))
+    >>> len(calls)
+    2
+    """
+
+    def __init__(self) -> None:
+        self._keys = set[tuple[object, ...]]()
+
+    def passed(self, given: Sequence[Tensor], check: Callable[[], object]) -> None:
+        """Call `check`, which raises where a call is wrong, unless such a call has passed."""
+        key = tuple((x.shape, x.dtype) for x in given)
+        if key not in self._keys:
+            check()
+            self._keys.add(key)
 
 
 class Contract:
