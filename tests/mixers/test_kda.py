@@ -7,8 +7,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import trilby
+from tests.kernels.test_delta_rule import with_gradients
 from tests.mixers import peers
+from tests.mixers.sweep import laid_out
 from tests.mixers.test_delta import answers, close, state, whole
+from trilby.shapes import FLOATING
+from trilby.verify.precision.allowance import allowances
 
 FORMS = list(trilby.kda.forms)
 GROUPS = [(4, 4, 4, 4, 4), (2, 2, 4, 4, 4), (4, 4, 2, 2, 2), (1, 4, 1, 4, 1), (4, 1, 4, 1, 4)]
@@ -63,8 +67,7 @@ def test_borders_of_chunks_beside_transformers(T, theirs):
     wanted = theirs.recurrent(q, k, *others)
     given = theirs.l2norm(q) * q.shape[-1] ** -0.5, theirs.l2norm(k), *others
     for form in ("chunk", "fused"):
-        if form in FORMS:
-            close(trilby.kda(*given, form=form), wanted)
+        close(trilby.kda(*given, form=form), wanted)
     close(trilby.kda.chunk(*given, size=7), wanted)
 
 
@@ -178,6 +181,50 @@ def test_growing_memories_are_those_of_the_loop():
     wanted = trilby.kda.loop(*given)
     for form in FORMS:
         close(trilby.kda(*given, form=form), wanted, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("layout", ["series", "turned", "stepped", "offset"])
+@pytest.mark.parametrize("dtype", FLOATING)
+def test_the_kernel_takes_any_strides_and_dtype(dtype, layout):
+    given = drawn(T=70, K=37, V=33, dtype=dtype)
+    before = state(37, 33, torch.float64 if dtype == torch.float64 else torch.float32)
+    strided = [laid_out(x, layout) for x in given]
+    for T in (70, 1):
+        found = trilby.kda.fused(*(x[:, :T] for x in strided), laid_out(before, "turned"))
+        wanted = trilby.kda.fused(*(x[:, :T] for x in given), before)
+        close(found, wanted, rtol=0, atol=0)
+        exact = trilby.kda.loop(*(x[:, :T].double() for x in given), before.double())
+        close([found[0].double()], exact[:1], rtol=4 * torch.finfo(dtype).eps, atol=2e-5)
+
+
+@pytest.mark.parametrize("T", [1, 7, 65])
+def test_values_and_gradients_in_float32_are_those_of_the_loop(T):
+    """As near as rounding explains; resets, decays of -50 and growth among the gates."""
+    given = list(trilby.kda.draw(B=2, T=T, H=4, K=3, V=5))
+    given[3][:, 3:4, :, :2], given[3][:, 4:6, :, 1:], given[3][:, 6:8] = -torch.inf, -50, 0.2
+    y, after = trilby.kda.loop(*given, torch.randn(2, 4, 3, 5))
+    given = *given, after, torch.randn_like(y), torch.randn_like(after)
+    got = with_gradients(trilby.kda.fused)(*given)
+    pairs = zip(got, allowances(with_gradients(trilby.kda.loop), given, {}), strict=True)
+    for one, twin in pairs:
+        excess = (one.double() - twin.answer).abs() / twin.allowed(one.dtype)
+        assert float(excess.max()) <= 1
+
+
+def test_a_stream_may_keep_its_state_in_one_place():
+    given = drawn(T=20, K=7, V=33, heads=GROUPS[1])
+    for dtype in FLOATING:
+        stream = [x.to(dtype) for x in given]
+        held = state(7, 33, torch.float64 if dtype == torch.float64 else torch.float32)
+        where, before = held.data_ptr(), held.clone()
+        for start, end in [(0, 1), (1, 2), (2, 17), (17, 18), (18, 20), (20, 20)]:
+            now = [x[:, start:end] for x in stream]
+            y = trilby.kda.advance(*now, state=held)
+            z, before = trilby.kda.fused(*now, state=before)
+            close([y, held], [z, before], rtol=0, atol=0)
+        assert held.data_ptr() == where
+    with pytest.raises(trilby.errors.ShapeError, match=r"^kda.advance: state is \[2, 2, 7, 33\]"):
+        trilby.kda.advance(*given, state=state(7, 33)[:, :2].contiguous())
 
 
 @pytest.mark.parametrize("form", FORMS)

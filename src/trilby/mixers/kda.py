@@ -39,8 +39,8 @@ NaN and infinity reach every later position of their row and head. They also pas
 border of a document, because zero times NaN is NaN. In `matrix`, and in `chunk` inside one chunk,
 they reach earlier positions as well.
 
-Reading order: loop, matrix, scan, chunk, step, weights. Source: the Kimi team, "Kimi Linear: an
-expressive, efficient attention architecture" (2025), arXiv:2510.26692. Also known as Kimi delta
+Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: the Kimi team, "Kimi Linear:
+an expressive, efficient attention architecture" (2025), arXiv:2510.26692. Also known as Kimi delta
 attention, KDA.
 """
 
@@ -52,7 +52,9 @@ from torch import Tensor
 from ..algebra.delta import chunked, prefixed, seen_by_channel, stepped, weighed
 from ..algebra.groups import grouped, ungrouped
 from ..card import Mixer, Weights
-from ..contract import WIDE, Contract
+from ..contract import WIDE, Contract, Known
+from ..errors import FormError
+from ..kernels import ops
 from ..shapes import chunk_size, unmixed
 
 State = Tensor
@@ -182,6 +184,38 @@ def step(
     return ungrouped(y, v, h)
 
 
+def fused(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor,
+    state: State | None = None, documents: Tensor | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """One compiled pass over the positions, four at a time: the program of `delta`, by channel.
+
+    Its gradient is compiled too, and keeps the arguments alone. Where gradients of gradients or
+    forward mode are wanted, they are those of `chunk`, in torch operations.
+
+    Cost: time O(B T H K V), memory O(K V) for each thread beyond the output; on the way back
+    O(B T H V), and O(T K V / 64) for each thread.
+    """
+    g, h = _checked("kda.fused", q, k, v, g, beta, state, documents)
+    if why := ops.obstacle(q):
+        raise FormError(f"kda.fused: q {why} take form='chunk'")
+    return ops.delta_rule(q, k, v, beta, g, h)
+
+
+def _inplace(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, *, state: State
+) -> Tensor | None:
+    """y, and the state overwritten; None where the kernel has to be called as an operator."""
+    given = q, k, v, g, beta, state
+    if not ops.direct(*given):
+        return None
+    _KNOWN.passed(given, lambda: _checked("kda.advance", *given, None))
+    return ops.delta_rule_inplace(q, k, v, beta, g, state)
+
+
+_KNOWN = Known()
+
+
 def weights(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor,
     state: State | None = None, documents: Tensor | None = None,
@@ -238,8 +272,9 @@ def _checked(
     return g if begins is None else g.masked_fill(begins[..., None, None], -torch.inf), h
 
 
-def _best(*_given: object, **_named: object) -> str:
-    return "chunk"
+def _best(q: Tensor, *_others: object, **_named: object) -> str:
+    """`fused` where its kernel runs (a CPU, any floating dtype, any size), `chunk` elsewhere."""
+    return ops.form(q, "chunk")
 
 
 def draw(
@@ -264,13 +299,13 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step),
+    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
     absent=dict(
         softmax="its weights are signed and their rows add up to no constant, as a softmax must",
         shard="there is no transport between processes yet",
-        fused="there is no kernel of it yet",
     ),
     best=_best,
     weights=weights,
     draw=draw,
+    inplace=_inplace,
 )
