@@ -15,7 +15,8 @@ help: ## list the targets
 tour: $(READY) ## the guided tour: trilby in fifteen seconds
 	@$(BIN)/trilby tour $(ARGS)
 
-test: lint docs ## lint, types, docs and all tests
+test: $(READY) ## lint, types, docs and all tests
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 lint docs
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 fast: $(READY) ## the tests without the slow ones

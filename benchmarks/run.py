@@ -57,6 +57,24 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "delta-growth": ("correcting", "growth"),
         },
     ),
+    "ema": (
+        "Figures of the exponential moving average",
+        {
+            "ema": ("averaging", "forward"),
+            "ema-backward": ("averaging", "backward"),
+            "ema-halves": ("averaging", "brain"),
+            "ema-growth": ("averaging", "growth"),
+        },
+    ),
+    "attention": (
+        "Figures of attention",
+        {
+            "attention": ("looking", "forward"),
+            "attention-backward": ("looking", "backward"),
+            "attention-window": ("looking", "window"),
+            "attention-query": ("looking", "query"),
+        },
+    ),
     "conv": (
         "Figures of the short convolution",
         {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .kernels.machine.memory import memory
     from .kernels.machine.memory import release as release_memory
     from .mixers import MIXERS
+    from .mixers.attention import MIXER as attention
     from .mixers.conv import MIXER as conv
     from .mixers.decay import MIXER as decay
     from .mixers.delta import MIXER as delta
@@ -40,6 +41,7 @@ _BEHIND = {
     "Verdict": ("verify", "Verdict"),
     "Weights": ("card", "Weights"),
     "check": ("verify", "check"),
+    "attention": ("mixers.attention", "MIXER"),
     "conv": ("mixers.conv", "MIXER"),
     "data": ("data", ""),
     "decay": ("mixers.decay", "MIXER"),
@@ -64,6 +66,7 @@ __all__ = [
     "Report",
     "Verdict",
     "Weights",
+    "attention",
     "check",
     "conv",
     "data",
@@ -105,12 +108,18 @@ _WITH_TORCH = (
     "algebra",
     "card",
     "contract",
+    "first_calls",
     "kernels",
     "mixers",
     "shapes",
     "state",
     "torch_private",
 )
-after_torch(
-    lambda: import_module(".mixers", __name__), [f"{__name__}.{name}" for name in _WITH_TORCH]
-)
+
+
+def _with_torch() -> None:
+    import_module(".first_calls", __name__).called()
+    import_module(".mixers", __name__)
+
+
+after_torch(_with_torch, [f"{__name__}.{name}" for name in _WITH_TORCH])

@@ -216,7 +216,7 @@ class Mixer(Generic[P, R]):
             state: of an earlier call, or `contract.empty(*arguments)`; contiguous is fastest.
 
         Raises:
-            As the plain call; the state is not changed then.
+            As the plain call, and a CallError for a state that grows; it is not changed then.
 
         >>> one, state = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
         >>> half = torch.full((1, 1, 1), 0.5)
@@ -227,6 +227,11 @@ class Mixer(Generic[P, R]):
         """
         if self.inplace and (y := self.inplace(*arguments, state=state)) is not None:
             return y
+        if self.contract.grows:
+            raise CallError(
+                f"{self.name}.advance: the state grows with T, so it cannot stay in one place; "
+                "call the mixer and keep the state that it returns"
+            )
         tensors = self.contract.state.tensors
         before = {name: t.clone() for name, t in tensors(state).items()}  # a graph keeps it
         result: Any = self(*arguments, state=self.contract.state.filled(before))

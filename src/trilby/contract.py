@@ -15,9 +15,9 @@ from .errors import CallError, DtypeError
 from .shapes import FLOATING, begins, beside, bind, floating, groups, what
 from .shown import html
 from .shown.lines import Span
-from .state import FINE, SAME, WIDE, Parts, letter_of, wide
+from .state import FINE, SAME, WIDE, Parts, letter_of, shown, wide
 
-__all__ = ["FINE", "SAME", "WIDE", "Argument", "Contract", "Known"]
+__all__ = ["FINE", "SAME", "WIDE", "Argument", "Contract"]
 
 Kind = str | type | None
 """The axes of a tensor, e.g. "B T C"; `float`: a number; `bool`: a flag; None: optional."""
@@ -60,27 +60,6 @@ class Argument(NamedTuple):
         return self.number and isinstance(value, int | float)
 
 
-class Known:
-    """The shapes and dtypes of calls that passed; a decoder has one for each size of a batch.
-
-    >>> known, calls = Known(), []
-    >>> for x in (torch.ones(2), torch.zeros(2), torch.ones(3)):
-    ...     known.passed((x,), lambda: calls.append(1))
-    >>> len(calls)
-    2
-    """
-
-    def __init__(self) -> None:
-        self._keys = set[tuple[object, ...]]()
-
-    def passed(self, given: Sequence[Tensor], check: Callable[[], object]) -> None:
-        """Call `check`, which raises where a call is wrong, unless such a call has passed."""
-        key = tuple((x.shape, x.dtype) for x in given)
-        if key not in self._keys:
-            check()
-            self._keys.add(key)
-
-
 class Contract:
     """What a mixer takes, in the order of its call, and what its state holds.
 
@@ -91,7 +70,8 @@ class Contract:
             lists alternatives: `a=("C", float)`, `bias=("C", None)`.
         state: the tensors of the state, `name=(axes, dtype)` in a dict, or dicts inside it. A
             dtype may be FINE, WIDE or SAME. A dict of one entry called "state" is one tensor. An
-            axis may be written "W-1": one less than the size of W.
+            axis may be written "W-1": one less than the size of W; or "H:k": as many as the
+            argument k has, where `shared` lets arguments have fewer.
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. Without it a
             state of several tensors is a dict.
         values: the sequence that the triangle is applied to, `y = wei @ values + carried`; y has
@@ -99,6 +79,9 @@ class Contract:
         shared: the letter of an axis (heads) that some arguments may share in groups.
         wide: arguments that may be float32 beside halves. Every parameter may.
         documents: whether the forms take `documents=`.
+        grows: the letter of an axis that only the state has, and that grows with T: 0 at the start.
+            Rows of a batch share its length. What lies beyond the past of a row is zeros at its
+            end, and the state counts how much that is.
 
     Raises:
         CallError: a declaration that contradicts itself.
@@ -124,6 +107,7 @@ class Contract:
         shared: str = "",
         wide: Sequence[str] = (),
         documents: bool = True,
+        grows: str = "",
         **arguments: Kind | tuple[Kind, ...],
     ) -> None:
         self.name, self.shared, self.documents = name, shared, documents
@@ -137,11 +121,13 @@ class Contract:
         for named in (self.values, *wide):
             if named not in self.sequences:
                 raise CallError(f"{name}: {named} is not one of its sequences {self.sequences}")
-        self.state = Parts(state, made)
+        self.state, self.grows = Parts(state, made, grows), grows
         if isinstance(made, type) and issubclass(made, tuple):  # `torch.load` may make it again
             torch.serialization.add_safe_globals([made])
         self.places = self._places()
         self.own = tuple(letter for letter, _, _ in self.places)
+        asked = {axis for part in self.state for axis in part.axes if ":" in axis}
+        self._asked = {name: axis for axis in asked for name in [axis.partition(":")[2]]}
         order = list(self.arguments)
         self._first, self._values = order.index(self.sequences[0]), order.index(self.values)
         self._takes = tuple(
@@ -150,13 +136,13 @@ class Contract:
 
     def __repr__(self) -> str:
         takes = ", ".join(f"{a.name} {_kind(a)}" for a in self.arguments.values())
-        holds = ", ".join(f"{part.path} {_axes(part.axes)}" for part in self.state)
+        holds = ", ".join(f"{part.path} [{shown(part.axes)}]" for part in self.state)
         return f"<contract {self.name}: takes {takes}; state {holds}>"
 
     def _repr_html_(self) -> str:
         takes = {a.name: a.wanted + " or nothing" * a.optional for a in self.arguments.values()}
         dtypes = {part.path: str(part.dtype).removeprefix("torch.") for part in self.state}
-        holds = {p.path: f"{_axes(p.axes)} {dtypes[p.path]}" for p in self.state}
+        holds = {p.path: f"[{shown(p.axes)}] {dtypes[p.path]}" for p in self.state}
         rows: list[list[str | Span]] = [["takes", Span(name), text] for name, text in takes.items()]
         rows += [["state", Span(name), text] for name, text in holds.items()]
         return html.box(html.sentence(f"contract of {self.name}"), html.table(["", "", ""], rows))
@@ -164,7 +150,7 @@ class Contract:
     def _places(self) -> tuple[tuple[str, int, int], ...]:
         """For each letter but B and T: a sequence and its axis of that size."""
         found: dict[str, tuple[str, int, int]] = {}
-        known: set[str] = set()
+        known = {self.grows}
         for argument in self.arguments.values():
             known.update(argument.axes or ())
         for i, name in enumerate(self.sequences):
@@ -172,12 +158,25 @@ class Contract:
                 if letter not in ("B", "T"):
                     found.setdefault(letter, (letter, i, axis))
         for part in self.state:
+            wrong = [axis for axis in part.axes if ":" in axis and not self._lent(axis)]
+            if wrong:
+                raise CallError(
+                    f"{self.name}: state {part.path} has the axis {wrong[0]!r}, expected a shared "
+                    "axis and an argument that has it, e.g. 'H:k'"
+                )
             if not known.issuperset(map(letter_of, part.axes)):
                 raise CallError(
                     f"{self.name}: state {part.path} is [{' '.join(part.axes)}], which has an axis "
                     "that no argument has; its size would not be known"
                 )
         return tuple(found.values())
+
+    def _lent(self, axis: str) -> bool:
+        """Whether "H:k" is the axis that is shared, of an argument that always has it."""
+        letter, _, name = axis.partition(":")
+        found = self.arguments.get(name)
+        kept = found is not None and not found.optional and letter in (found.axes or ())
+        return kept and letter == self.shared
 
     def start(
         self,
@@ -270,6 +269,8 @@ class Contract:
             for letter, n in zip(axes, shape, strict=True):
                 if letter == self.shared:
                     heads.append(n)
+                    if argument.name in self._asked:
+                        size[self._asked[argument.name]] = n
                 elif letter not in size:
                     size[letter] = n
                 elif size[letter] != n:

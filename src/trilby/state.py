@@ -35,9 +35,11 @@ class Parts:
 
     Args:
         nest: `name=(axes, dtype)` in a dict, or dicts inside it. An axis is a letter, or a letter
-            and how much less, "W-1".
+            and how much less, "W-1", or as long as that of one argument, "H:k".
         made: called with the entries of the dict to make a state, e.g. a NamedTuple. None: a state
             of several tensors is a dict.
+        grows: the letter of an axis that grows from call to call: 0 in a state of zeros, else as
+            long as the state says.
 
     >>> parts = Parts(dict(conv=("B C", SAME), ssm=dict(h=("B C N", WIDE))))
     >>> [part.path for part in parts]
@@ -46,8 +48,10 @@ class Parts:
     {'conv': 1, 'ssm': {'h': 2}}
     """
 
-    def __init__(self, nest: Mapping[str, Any], made: Callable[..., Any] | None = None) -> None:
-        self.nest, self.made = nest, made
+    def __init__(
+        self, nest: Mapping[str, Any], made: Callable[..., Any] | None = None, grows: str = ""
+    ) -> None:
+        self.nest, self.made, self.grows = nest, made, grows
         self.list = tuple(_parts(nest))
         self.single = [part.path for part in self.list] == ["state"] and made is None
         self._flat = made if len(self.list) == len(nest) else None  # called with the tensors
@@ -88,6 +92,7 @@ class Parts:
         if leaves is None:
             return False
         dtype, device = like.dtype, like.device
+        size = self._grown(leaves, size)
         for (_, axes, rule), leaf in zip(self.list, leaves, strict=True):
             if not isinstance(leaf, Tensor) or leaf.device != device:
                 return False
@@ -118,28 +123,56 @@ class Parts:
         leaves = self.leaves(state)
         if leaves is None:
             raise StateError(f"{where}: state is {what(state)}, expected {self.wanted}")
-        found = {p.path: (t, " ".join(p.axes)) for p, t in zip(self.list, leaves, strict=True)}
+        found = {p.path: (t, _free(p.axes)) for p, t in zip(self.list, leaves, strict=True)}
         bind(where, **({} if self.single else known), **found)
+        size = self._grown(leaves, size)
         for (path, axes, rule), leaf in zip(self.list, leaves, strict=True):
             sizes = [sized(axis, size) for axis in axes]
             if list(leaf.shape) != sizes:
                 raise ShapeError(
-                    f"{where}: {path} is {list(leaf.shape)}, expected [{' '.join(axes)}] = "
+                    f"{where}: {path} is {list(leaf.shape)}, expected [{shown(axes)}] = "
                     f"{sizes}; give the state that an earlier call returned"
                 )
             exactly(where, dtype_of(rule, like.dtype, like.device), like, **{path: leaf})
         raise AssertionError(f"{where}: the contract refuses a state and cannot say why")
 
+    def extended(
+        self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Tensors by path, zeros at the end of an axis that grows where others have it longer.
+
+        >>> parts = Parts(dict(keys=("B S", SAME), count=("B", torch.int64)), grows="S")
+        >>> tensors = dict(keys=torch.ones(1, 2), count=torch.tensor([2]))
+        >>> parts.extended(tensors, dict(keys=torch.zeros(1, 4), count=None))["keys"].tolist()
+        [[1.0, 1.0, 0.0, 0.0]]
+        """
+        found = dict(tensors)
+        for path, axes, _ in self.list:
+            if self.grows in axes:
+                old, axis = found[path], axes.index(self.grows)
+                shape = [*old.shape]
+                shape[axis] = like[path].shape[axis] - shape[axis]
+                if shape[axis] > 0:
+                    found[path] = torch.cat([old, old.new_zeros(shape)], axis)
+        return found
+
+    def _grown(self, leaves: Sequence[Any], size: dict[str, int]) -> dict[str, int]:
+        """The sizes, with that of the axis that grows, as the first of some leaves has it."""
+        for (_, axes, _), leaf in zip(self.list, leaves, strict=True):
+            if self.grows in axes and isinstance(leaf, Tensor) and leaf.ndim == len(axes):
+                return size | {self.grows: leaf.shape[axes.index(self.grows)]}
+        return size
+
     @property
     def wanted(self) -> str:
         """What a state must be, in words."""
-        listed = ", ".join(f"{p.path} [{', '.join(p.axes)}]" for p in self.list)
+        listed = ", ".join(f"{p.path} [{', '.join(map(_plain, p.axes))}]" for p in self.list)
         kind = {2: "the pair", 3: "the triple"}.get(len(self.list), f"the {len(self.list)} parts")
         return f"{kind} ({listed}) that an earlier call returned"
 
     def blank(self, like: Any, size: dict[str, int], expanded: bool = False) -> Any:
         """A state of zeros on the device of `like`; `expanded`: one zero for all elements."""
-        leaves = []
+        leaves, size = [], {self.grows: 0} | size
         for _, axes, rule in self.list:
             dtype = dtype_of(rule, like.dtype, like.device)
             shape = [sized(axis, size) for axis in axes]
@@ -192,12 +225,28 @@ def _filled(nest: Mapping[str, Any], before: str, tensors: Mapping[str, Any]) ->
 
 
 def letter_of(axis: str) -> str:
-    """The letter of an axis of a state: W of "W", and of "W-1"."""
-    return axis.partition("-")[0]
+    """The letter of an axis of a state: W of "W", and of "W-1", and H of "H:k"."""
+    return _plain(axis).partition("-")[0]
+
+
+def shown(axes: Sequence[str]) -> str:
+    """The axes of a part of a state in words: "B S H K"."""
+    return " ".join(map(_plain, axes))
+
+
+def _plain(axis: str) -> str:
+    return axis.partition(":")[0]
+
+
+def _free(axes: Sequence[str]) -> str:
+    """The axes for `bind`, where "H:k", which has a size of its own, may have any."""
+    return " ".join(f":{_plain(axis)}" if ":" in axis else axis for axis in axes)
 
 
 def sized(axis: str, size: Mapping[str, int]) -> int:
     """How long an axis of a state is, e.g. "W", or "W-1" for one less and at least 0.
+
+    `size` has "H:k" too, where a part of the state says so.
 
     >>> sized("W-1", {"W": 4})
     3

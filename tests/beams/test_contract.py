@@ -8,7 +8,7 @@ import torch
 
 from tests.mixers.sweep import EVERY, drawn, fields, past
 from trilby.contract import SAME, WIDE, Contract
-from trilby.errors import CallError, DtypeError, StateError
+from trilby.errors import CallError, DtypeError, ShapeError, StateError
 from trilby.state import Parts
 
 NEST = dict(conv=("B C", SAME), ssm=dict(h=("B C", WIDE), count=("B", torch.int64)))
@@ -48,7 +48,7 @@ def test_a_state_of_one_tensor_is_that_tensor():
 @pytest.mark.parametrize("mixer", EVERY)
 def test_the_contract_makes_the_state_that_the_loop_starts_from(mixer):
     contract, given = mixer.contract, mixer.contract.named(drawn(mixer, T=0))
-    order = [given.get(name, False) for name in contract.arguments]
+    order = [given.get(n, False if a.flag else None) for n, a in contract.arguments.items()]
     empty = contract.empty(*order)
     after = mixer.loop(**given)[1]
     assert type(empty) is type(after)
@@ -86,3 +86,30 @@ def test_a_declaration_that_contradicts_itself(declared, sentence):
     with pytest.raises(CallError) as caught:
         Contract("demo", **({"state": state} | declared))
     assert str(caught.value) == sentence
+
+
+def growing(**state):
+    kept = dict(keys=("B S H:k K", SAME), count=("B", torch.int64)) | state
+    return Contract("demo", q="B T H K", k="B T H K", shared="H", grows="S", state=kept)
+
+
+def test_a_state_may_grow_and_have_the_heads_of_one_argument():
+    contract, q, k = growing(), torch.ones(2, 5, 4, 3), torch.ones(2, 5, 2, 3)
+    empty = contract.empty(q, k)
+    assert [list(t.shape) for t in empty.values()] == [[2, 0, 2, 3], [2]]
+    after = dict(keys=torch.ones(2, 7, 2, 3), count=torch.tensor([7, 1]))
+    assert contract.start("demo", (q, k), after)[0] is after
+    assert "keys [B S H K]" in repr(contract)
+    for wrong in (torch.ones(2, 7, 4, 3), torch.ones(2, 7, 2, 2)):
+        with pytest.raises(ShapeError, match=r"keys is \[2, 7, .*expected \[B S H K\].*|K=3"):
+            contract.start("demo", (q, k), after | dict(keys=wrong))
+    both = growing(values=("B S", SAME))
+    uneven = dict(keys=after["keys"], count=after["count"], values=torch.ones(2, 6))
+    with pytest.raises(ShapeError, match=r"values is \[2, 6\], expected \[B S\] with S=7"):
+        both.start("demo", (q, k), uneven)
+
+
+def test_an_axis_of_an_argument_that_has_none():
+    for axis in ("H:g", "K:k", "H:"):
+        with pytest.raises(CallError, match=f"the axis '{axis}', expected a shared axis"):
+            growing(keys=(f"B S {axis} K", SAME))

@@ -79,8 +79,11 @@ def test_a_wrong_gradient_is_refused_where_gradients_are_timed(monkeypatch, whol
     assert list(found.timings.seconds) == ["y.copy_(x), twice", "cumsum(x, 1) / n", "scan"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_the_one_comparison_passes_right_forms_and_sees_one_element(monkeypatch, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "times"),  # bfloat16 has two digits: eight units of it are three hundredths
+    [(torch.float64, 1.1), (torch.float32, 1.1), (torch.bfloat16, 1.25), (torch.float16, 1.1)],
+)
+def test_the_one_comparison_passes_right_forms_and_sees_one_element(monkeypatch, dtype, times):
     monkeypatch.setattr(proof, "WHOLE", 0)
     found = bench.mixer(trilby.mean, dtype=dtype, **SIZE)
     assert found, found
@@ -88,7 +91,7 @@ def test_the_one_comparison_passes_right_forms_and_sees_one_element(monkeypatch,
 
     def once(x):
         y, state = trilby.mean.fused(x)
-        y[0, 3, 1] *= 1.1
+        y[0, 3, 1] *= times
         return y, state
 
     verdict = proof.compare(trilby.mean.scan, once, *trilby.mean.draw(dtype=dtype))
@@ -136,3 +139,23 @@ def test_a_form_that_is_not_there_is_named():
         bench.mixer(trilby.mean, forms=["shard"], **SIZE)
     with pytest.raises(FormError, match="mean has no form 'sacn': take one of loop matrix"):
         bench.mixer(trilby.mean, forms=["sacn"], **SIZE)
+
+
+def test_a_comparison_tries_further_changes_before_it_refuses(monkeypatch):
+    """The sum of two numbers does not move where the changes of both cancel."""
+    x, calls = torch.ones(1, 1, 2), []
+
+    def total(x):
+        calls.append(x)
+        return x.sum(-1, keepdim=True)
+
+    def off(x):
+        return x.sum(-1, keepdim=True) * (1 + 1.2e-6)
+
+    assert proof.compare(total, off, x)
+    assert 2 < len(calls) < 1 + proof.PROBES
+    calls.clear()
+    assert not proof.compare(total, lambda x: x.sum(-1, keepdim=True) * 1.1, x)
+    assert len(calls) == 1 + proof.PROBES
+    monkeypatch.setattr(proof, "PROBES", 1)
+    assert not proof.compare(total, off, x)

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
-    {"errors", "env", "shown", "torch_private", "after_torch"},
+    {"errors", "env", "shown", "torch_private", "after_torch", "first_calls"},
     {"shapes", "forms"},
     {"streaming"},
     {"state"},

@@ -82,9 +82,27 @@ def _selective_back(dtype):
         yield torch.randn_like(y), torch.randn_like(after), *given
 
 
+def _exponential(dtype):
+    """Gains of 1 - a, of 1, after a past, and two documents in a row."""
+    x, a = trilby.ema.draw(B=2, T=5, C=3, dtype=dtype)
+    none, wide = torch.zeros(2, 3, dtype=torch.float64), a.double()
+    begins = torch.tensor([[False, False, True, False, False], [False] * 5])
+    yield x, wide, none, none, None, False
+    yield x, wide, torch.randn(2, 3).double(), none + 0.7, begins, False
+    yield x, wide, none, none, begins, True
+
+
+def _exponential_back(dtype):
+    for given in _exponential(dtype):
+        results = ops.exponential_mean(*given)
+        yield *(torch.randn_like(r) for r in results), *given
+
+
 SAMPLES = {  # an operator without a line here fails its tests
     "prefix_mean": _means,
     "prefix_mean_backward": _means,
+    "exponential_mean": _exponential,
+    "exponential_mean_backward": _exponential_back,
     "fading_memory": _fading,
     "fading_memory_backward": _fading_back,
     "delta_rule": _delta,

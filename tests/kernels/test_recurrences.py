@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.mixers.sweep import fields
 
 import trilby
 from trilby.kernels import ops
@@ -22,6 +23,7 @@ def recurrence(mixer, name, module):
     return SimpleNamespace(mixer=mixer, module=module, forward=forward, backward=backward)
 
 
+CHANNELS = (trilby.conv, trilby.ema, trilby.selective)
 DECAY = recurrence(trilby.decay, "fading_memory", fading)
 DELTA = recurrence(trilby.delta, "delta_rule", delta)
 KDA = recurrence(trilby.kda, "delta_rule", delta)  # the same operator, with other gates
@@ -146,13 +148,29 @@ def test_a_write_between_two_places_is_found(way, name, monkeypatch):
 
 
 @pytest.mark.parametrize("T", [1, 5, 150])
-@pytest.mark.parametrize("mixer", [trilby.conv, trilby.selective], ids=["conv", "selective"])
+@pytest.mark.parametrize("mixer", CHANNELS, ids=lambda mixer: mixer.name)
 def test_nor_between_those_of_a_mixer_of_channels(mixer, T, monkeypatch):
     monkeypatch.setattr(launch, "CHECKED", True)
     leaves = [x.requires_grad_() for x in mixer.draw(B=2, T=T, C=70)]
     y, after = mixer.fused(*leaves)
-    found = torch.autograd.grad(y.sum() + after.sum(), leaves)
-    assert all(t.isfinite().all() for t in (y, after, *found))
+    ends = fields(after)
+    found = torch.autograd.grad(y.sum() + sum(t.sum() for t in ends), leaves)
+    assert all(t.isfinite().all() for t in (y, *ends, *found))
+
+
+@pytest.mark.parametrize("mixer", CHANNELS, ids=lambda mixer: mixer.name)
+def test_nor_do_threads_change_these(mixer):
+    given, before, found = mixer.draw(B=2, T=300, C=130), torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 5):
+            torch.set_num_threads(n)
+            leaves = [x.clone().requires_grad_() for x in given]
+            y, after = mixer.fused(*leaves)
+            found.append([y, *fields(after), *torch.autograd.grad(y.sum(), leaves)])
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
 SMALL_MACHINE = """

@@ -169,3 +169,26 @@ def kimi_linear(monkeypatch):
     monkeypatch.setattr(module, "torch", Double())
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     return module
+
+
+def flash_attn_func(q, k, v, **given):
+    """`flash_attn.flash_attn_func`, row by row; a query sees `window_size` keys on each side."""
+    how = known(
+        given, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0,
+        alibi_slopes=None,
+    )  # fmt: skip
+    k, v = (x.repeat_interleave(q.shape[2] // x.shape[2], 2) for x in (k, v))
+    left, right = how.window_size
+    right = 0 if how.causal else right
+    scale = q.shape[-1] ** -0.5 if how.softmax_scale is None else how.softmax_scale
+    o = torch.zeros(*q.shape[:3], v.shape[3], dtype=q.dtype)
+    for i in range(q.shape[1]):
+        p = i + k.shape[1] - q.shape[1]  # aligned bottom right
+        first = 0 if left < 0 else max(0, p - left)
+        last = k.shape[1] if right < 0 else min(k.shape[1], p + right + 1)
+        z = scale * torch.einsum("bhk,bshk->bhs", q[:, i], k[:, first:last])
+        z = how.softcap * torch.tanh(z / how.softcap) if how.softcap else z
+        if how.alibi_slopes is not None:
+            z = z - how.alibi_slopes[:, None] * (p - torch.arange(first, last)).abs()
+        o[:, i] = torch.einsum("bhs,bshv->bhv", z.softmax(-1), v[:, first:last])
+    return o

@@ -54,6 +54,12 @@ def like(state: Any, tensors: Iterable[Tensor]) -> Any:
     return next(iter(tensors)) if isinstance(state, Tensor) else type(state)(*tensors)
 
 
+def extended(mixer: Mixer, state: Any, other: Any) -> Any:
+    """A state with zeros at the end of what grows, as long as another one."""
+    parts = mixer.contract.state
+    return parts.filled(parts.extended(parts.tensors(state), parts.tensors(other)))
+
+
 def floats(state: Any) -> list[Tensor]:
     """The tensors of a state that have a gradient."""
     return [t for t in fields(state) if t.is_floating_point()]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.signal import lfilter
-from torch.nn.functional import conv1d, silu, softplus
+from torch.nn.functional import conv1d, scaled_dot_product_attention, silu, softplus
 
 import trilby
 from tests.mixers import peers
@@ -40,11 +40,13 @@ def names():
     a = normal(B, T, 3)
     u, h0 = normal(T).numpy(), normal(B, H, K, V)
     raw, bias, D = normal(B, T, H), normal(H), normal(H)
+    k2, v2 = normal(B, T, 2, K), normal(B, T, 2, V)
     return dict(
         B=B, T=T, H=H, K=K, V=V, q=q, k=k, v=v, g=g, h0=h0, dt=dt, A=A,
         gamma=-softplus(normal(H)), offsets=torch.tensor([0, 3, 4, T]),
         qh=q.transpose(1, 2), kh=k.transpose(1, 2), vh=v.transpose(1, 2), gh=g.transpose(1, 2),
-        q2=normal(B, T, 2, K), k2=normal(B, T, 2, K), v2=normal(B, T, 2, V), t=torch.arange(T),
+        q2=normal(B, T, 2, K), k2=k2, v2=v2, k2h=k2.transpose(1, 2), v2h=v2.transpose(1, 2),
+        t=torch.arange(T),
         gk=-softplus(normal(B, T, H, K)),
         beta=2 * raw.sigmoid(), raw=raw, bias=bias, D=D, z=normal(B, T, H, V),
         x=normal(B, T, H, V), Bs=normal(B, T, 2, K), Cs=normal(B, T, 2, K),
@@ -57,8 +59,18 @@ def names():
         one=torch.ones(1, T, 1, 1, dtype=torch.float64), a=a.numpy(), frame=pd.DataFrame(a[0]),
         s=a[:1, :, None], u=u, zi=np.array([1.5]),
         np=np, torch=torch, trilby=trilby, lfilter=lfilter, softplus=softplus, silu=silu,
-        conv1d=conv1d,
+        conv1d=conv1d, scaled_dot_product_attention=scaled_dot_product_attention,
+        flash_attn_func=peers.flash_attn_func, alibis=softplus(normal(H)), **masks(normal(H)),
     )  # fmt: skip
+
+
+def masks(sinks):
+    """What a query does not see is -inf: what is later, and what is more than 4 before it."""
+    far = torch.arange(T)[:, None] - torch.arange(T)
+    causal = torch.zeros(T, T, dtype=torch.float64).masked_fill(far < 0, -torch.inf)
+    layer = torch.nn.Module().eval()
+    layer.num_key_value_groups, layer.sinks = H // 2, sinks
+    return dict(causal=causal, band=causal.masked_fill(far > 4, -torch.inf), layer=layer)
 
 
 def run(lines, given, wanted):
@@ -76,7 +88,7 @@ def inside(given, monkeypatch):
     modeling_mamba2 = peers.mamba2()
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     rules, kimi = peers.qwen3_next(monkeypatch), peers.kimi_linear(monkeypatch)
-    found = {"repeat_kv": repeat_kv}
+    found = {"repeat_kv": repeat_kv} | attentions(monkeypatch)
     for module, theirs in (
         (modeling_mamba2, ("mamba2_chunk_scan", "mamba2_selective_state_update")),
         (modeling_mamba, ("causal_conv1d_fn", "causal_conv1d_update", "mamba_selective_scan")),
@@ -85,6 +97,22 @@ def inside(given, monkeypatch):
     ):
         found |= {name: getattr(module, name) for name in theirs}
     return given | found
+
+
+def attentions(monkeypatch):
+    """Attention as layers of transformers call it; their softmax is in float32, here in float64."""
+    from transformers.models.gemma2 import modeling_gemma2
+    from transformers.models.gpt_oss import modeling_gpt_oss
+    from transformers.models.llama import modeling_llama
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+    monkeypatch.setattr(torch, "float32", torch.float64)
+    return dict(
+        llama_attention=modeling_llama.eager_attention_forward,
+        gemma2_attention=modeling_gemma2.eager_attention_forward,
+        gpt_oss_attention=modeling_gpt_oss.eager_attention_forward,
+        build_mpt_alibi_tensor=build_mpt_alibi_tensor,
+    )
 
 
 def decoded(given, monkeypatch):

@@ -234,47 +234,6 @@ def test_keys_of_length_1_hold_what_was_written_last():
         close([y.flatten(), after.flatten()], [v.flatten(), v.new_tensor([5.0, 4.0, 3.0])])
 
 
-@pytest.mark.parametrize("gate", [True, False])
-def test_a_stream_may_keep_its_state_in_one_place(gate):
-    given = drawn(T=20, K=7, V=33, heads=GROUPS[1]) if gate else drawn(T=20, K=7, V=33)[:4]
-    for dtype in FLOATING:
-        stream = [x.to(dtype) for x in given]
-        held = state(7, 33, torch.float64 if dtype == torch.float64 else torch.float32)
-        where, before, y, wanted = held.data_ptr(), held.clone(), [], []
-        for start, end in [(0, 1), (1, 2), (2, 17), (17, 18), (18, 20), (20, 20)]:
-            now = [x[:, start:end] for x in stream]
-            y.append(trilby.delta.advance(*now, state=held))
-            z, before = trilby.delta.fused(*now, state=before)
-            wanted.append(z)
-        assert held.data_ptr() == where
-        close([*y, held], [*wanted, before], rtol=0, atol=0)
-
-
-def test_advance_steps_aside_where_a_graph_or_a_trace_is_wanted(monkeypatch):
-    given, before = drawn(T=3), state()
-    y, after = trilby.delta.fused(*given, before)
-    launched = []
-    kernel = trilby.kernels.cpu.delta_rule.launch
-    inside = kernel.delta_rule_inplace
-    monkeypatch.setattr(kernel, "delta_rule_inplace", lambda *a: launched.append(1) or inside(*a))
-    leaves = [x.clone().requires_grad_() for x in given]
-    held = before.clone()
-    found = trilby.delta.advance(*leaves, state=held)
-    wanted = torch.autograd.grad(trilby.delta.loop(*leaves, before)[0].sum(), leaves)
-    close([found, held, *torch.autograd.grad(found.sum(), leaves)], [y, after, *wanted])
-    compiled = torch.compile(trilby.delta.advance, backend="eager")
-    held = before.clone()
-    close([compiled(*given, state=held), held], [y, after])
-    turned = before.mT.contiguous().mT
-    close([trilby.delta.advance(*given, state=turned), turned], [y, after])
-    assert not launched
-    held = before.clone()
-    close([trilby.delta.advance(*given, state=held), held], [y, after])
-    assert launched
-    with pytest.raises(trilby.errors.ShapeError, match=r"^delta.advance: state is \[2, 2, 3, 5\]"):
-        trilby.delta.advance(*given, state=before[:, :2].contiguous())
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -8,6 +8,7 @@ from tests.mixers.sweep import (
     FORMS,
     FUSED,
     drawn,
+    extended,
     fields,
     laid_out,
     like,
@@ -29,8 +30,10 @@ def ids(lengths):
     return torch.tensor(rows)
 
 
-def alone(mixer, form, given, state, lengths):
-    """Each document by itself: the state enters the first of a row and leaves from the last."""
+def alone(mixer, form, given, state, lengths, longest):
+    """Each document by itself: the state enters the first of a row and leaves from the last, as
+    long as another one.
+    """
     rows, ends = [], []
     for b, row in enumerate(lengths):
         split = on_sequences(mixer, given, lambda x, b=b, row=row: x[b : b + 1].split(row, 1))
@@ -41,7 +44,7 @@ def alone(mixer, form, given, state, lengths):
             y, after = form(*part, after if i == 0 else None)
             found.append(y)
         rows.append(torch.cat(found, 1))
-        ends.append(fields(after))
+        ends.append(fields(extended(mixer, after, longest)))
     return torch.cat(rows), like(state, [torch.cat(t) for t in zip(*ends, strict=True)])
 
 
@@ -51,7 +54,7 @@ def test_each_document_equals_the_document_alone(mixer, form, kind):
     lengths = PACKED[kind]
     given, state = drawn(mixer, T=sum(lengths[0]), C=3), past(mixer, C=3)
     y, after = form(*given, state, ids(lengths))
-    wanted, end = alone(mixer, form, given, state, lengths)
+    wanted, end = alone(mixer, form, given, state, lengths, after)
     torch.testing.assert_close(y, wanted, rtol=1e-11, atol=1e-12)
     for got, right in zip(fields(after), fields(end), strict=True):
         torch.testing.assert_close(got, right, rtol=1e-11, atol=1e-12)

@@ -211,22 +211,6 @@ def test_values_and_gradients_in_float32_are_those_of_the_loop(T):
         assert float(excess.max()) <= 1
 
 
-def test_a_stream_may_keep_its_state_in_one_place():
-    given = drawn(T=20, K=7, V=33, heads=GROUPS[1])
-    for dtype in FLOATING:
-        stream = [x.to(dtype) for x in given]
-        held = state(7, 33, torch.float64 if dtype == torch.float64 else torch.float32)
-        where, before = held.data_ptr(), held.clone()
-        for start, end in [(0, 1), (1, 2), (2, 17), (17, 18), (18, 20), (20, 20)]:
-            now = [x[:, start:end] for x in stream]
-            y = trilby.kda.advance(*now, state=held)
-            z, before = trilby.kda.fused(*now, state=before)
-            close([y, held], [z, before], rtol=0, atol=0)
-        assert held.data_ptr() == where
-    with pytest.raises(trilby.errors.ShapeError, match=r"^kda.advance: state is \[2, 2, 7, 33\]"):
-        trilby.kda.advance(*given, state=state(7, 33)[:, :2].contiguous())
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_the_state_of_halves_is_float32_and_gates_may_be(form):
     for dtype in (torch.bfloat16, torch.float16):

@@ -300,3 +300,17 @@ def test_a_wrong_parameter(mixer, name):
     ]  # fmt: skip
     for value, error, sentence in wrong:
         refused(mixer, error, sentence, **{name: value})
+
+
+@pytest.mark.parametrize("mixer", EVERY)
+def test_a_state_of_another_mixer_is_refused_unless_it_looks_the_same(mixer):
+    """Memories [B, H, K, V] of different mixers are tensors of one shape: only those pass."""
+    own = past(mixer, B=B, C=C, dtype=torch.float32)
+    for other in MIXERS.values():
+        state = past(other, B=B, C=C, dtype=torch.float32)
+        alike = type(state) is type(own) and [t.shape for t in fields(state)] == [
+            t.shape for t in fields(own)
+        ]
+        if not alike:
+            with pytest.raises(TrilbyError, match=rf"^{mixer.name}\.\w+: "):
+                mixer(**given(mixer, state=state))

@@ -51,7 +51,8 @@ def test_a_bias_of_one_sign_is_rounding(value):
     up = torch.full((1, 50_000, 1), value)
     given = torch.cat([up, -up], 1)
     for form in (mean.fused, mean.step, mean.chunk):
-        verdict = same(mean.scan, form, given[:, :: 50 if form is mean.step else 1].double())
+        some = given[:, :: 50 if form is mean.step else 1].double()
+        verdict = same(mean.scan, form, some, gradients=form is mean.fused)  # others take long
         assert verdict, verdict
 
 

@@ -23,13 +23,14 @@ def grouped(h: Tensor, *sequences: Tensor) -> tuple[Tensor, ...]:
     """
     H = h.shape[1]
     G = min(x.shape[2] for x in sequences)
-    R = H // G if G else 0
+    whole = (apart(x.to(h.dtype), H, G) for x in sequences)
+    return *whole, h.unflatten(1, (G, H // G if G else 0))
 
-    def apart(x: Tensor) -> Tensor:
-        x = x.to(h.dtype).transpose(1, 2)  # [B, n, T, ...]
-        return x.unflatten(1, (G, R)) if x.shape[1] == H else x.unsqueeze(2)
 
-    return *(apart(x) for x in sequences), h.unflatten(1, (G, R))
+def apart(x: Tensor, H: int, G: int) -> Tensor:
+    """[B, T, n, ...], n being H or G, as [B, G, R or 1, T, ...]."""
+    x = x.transpose(1, 2)  # [B, n, T, ...]
+    return x.unflatten(1, (G, H // G if G else 0)) if x.shape[1] == H else x.unsqueeze(2)
 
 
 def ungrouped(y: Sequence[Tensor], v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

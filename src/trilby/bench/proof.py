@@ -1,7 +1,7 @@
 """The check that a form must pass before it is timed: on the same inputs, and against the loop.
 
 `same` runs a form in float64 many times. Where the inputs are too large for that, the result is
-compared once with the float64 result of the reference, within the tolerance of the verifier.
+compared with the float64 result of the reference, within the tolerance of the verifier.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..card import Mixer
 from ..verify import Verdict, same
 from ..verify.copies.nested import convert, leaves
-from ..verify.precision.allowance import FACTOR, unit
+from ..verify.precision.allowance import FACTOR, PROBES, reduced, unit
 
 WHOLE = 1 << 20  # elements up to which `same` compares the inputs that are timed, in about a second
 SMALL = dict(B=2, T=13, C=3)  # a size at which the loop takes almost no time
@@ -25,6 +25,7 @@ REFERENCES = (
 )  # the first one that the mixer has and that is another form
 
 Form = Callable[..., Any]
+Leaves = list[tuple[str, Any]]
 
 
 class Answer(NamedTuple):
@@ -72,20 +73,39 @@ def _same(one: Form, other: Form, *arguments: Any) -> Verdict:
 
 
 def compare(reference: Form, way: Form, *arguments: Any) -> Verdict:
-    """One call of each: `way` in its dtype against `reference` in float64, and one probe.
+    """One call of `way` in its dtype against `reference` in float64.
 
     The tolerance is that of the verifier: a few units of rounding of the output, and as many times
-    the change of the output when every input changes by one unit of its dtype. The verifier takes
-    the largest of several such changes; here there is one.
+    the largest change of the output when every input changes by one unit of its dtype. Changes are
+    tried until the answer is within the tolerance, at most as many as the verifier tries.
     """
     answers = leaves(way(*arguments))
     exact = leaves(reference(*convert(arguments, torch.float64)))
-    moved = leaves(reference(*_moved(arguments)))
     if [path for path, _ in answers] != [path for path, _ in exact]:
         return _broken("", "they do not return the same things")
+    signs = torch.Generator().manual_seed(0)
+    moved: list[Tensor | None] = [None] * len(exact)
+    for _ in range(PROBES):
+        probe = leaves(reference(*_moved(arguments, signs)))
+        moved = [_farther(m, c, b) for m, (_, c), (_, b) in zip(moved, probe, exact, strict=True)]
+        if verdict := _worst(answers, exact, moved):
+            break
+    return verdict
+
+
+def _farther(moved: Tensor | None, probe: Any, exact: Any) -> Tensor | None:
+    """How far an output has moved so far, or with this probe where that is farther."""
+    if not _real(exact):
+        return None
+    now = reduced((probe - exact).detach().abs().nan_to_num(0, 0, 0))
+    return now if moved is None else torch.maximum(moved, now)
+
+
+def _worst(answers: Leaves, exact: Leaves, moved: list[Tensor | None]) -> Verdict:
+    """The first leaf that is beyond its tolerance, else the one with the largest error."""
     worst = Verdict("", "same", "holds", "same", 0.0, 0.0, "", "equal, bit for bit")
-    for (path, a), (_, b), (_, c) in zip(answers, exact, moved, strict=True):
-        verdict = _leaf(path, a, b, c)
+    for (path, a), (_, b), response in zip(answers, exact, moved, strict=True):
+        verdict = _leaf(path, a, b, response)
         if not verdict:
             return verdict
         if (verdict.error or 0.0) > (worst.error or 0.0):
@@ -93,18 +113,16 @@ def compare(reference: Form, way: Form, *arguments: Any) -> Verdict:
     return worst
 
 
-def _leaf(path: str, a: Any, b: Any, c: Any) -> Verdict:
-    """One tensor of the result, its float64 twin, and the twin with changed inputs."""
-    a, b, c = (leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in (a, b, c))
+def _leaf(path: str, a: Any, b: Any, response: Tensor | None) -> Verdict:
+    """One tensor of the result, its float64 twin, and how far that moves with the inputs."""
+    a, b = (leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in (a, b))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
         return _broken(path, f"{path} is {a!r:.40} and {b!r:.40}")
-    if not a.is_floating_point():
+    if not a.is_floating_point() or response is None:
         equal = a.dtype == b.dtype and bool((a == b).all())
         return Verdict("", "same", "holds") if equal else _broken(path, f"{path} is not equal")
     if not a.numel():
         return Verdict("", "same", "holds")
-    rest = tuple(range(min(2, a.ndim - 1), a.ndim))
-    response = (c - b).abs().amax(rest, keepdim=True) if rest else (c - b).abs()
     allowed = FACTOR * (response + unit(b, a.dtype))
     error = (a.double() - b).abs()
     error[(a == b) | (a.isnan() & b.isnan())] = 0.0
@@ -135,9 +153,8 @@ def _way(form: Form, *, backward: bool) -> Form:
     return both
 
 
-def _moved(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+def _moved(arguments: tuple[Any, ...], signs: torch.Generator) -> tuple[Any, ...]:
     """The arguments in float64, each number changed by one unit of its own dtype."""
-    signs = torch.Generator().manual_seed(0)
 
     def move(a: Any) -> Any:
         if not _real(a):

@@ -79,6 +79,8 @@ def channel(card: Mixer[..., Any]) -> str:
     axes = contract.arguments[contract.sequences[0]].axes or ()
     if len(contract.sequences) > 1 or len(axes) != 3:
         raise FileError(f"--skip-missing: {card.name} does not take x [B, T, C]; leave it out")
+    if contract.grows:
+        raise FileError(f"--skip-missing: the state of {card.name} grows with T; leave it out")
     return axes[-1]
 
 

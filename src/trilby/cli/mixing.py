@@ -128,10 +128,15 @@ class _Together:
                 y, state = self.card(**given, state=state, form=chosen)
                 self.steps += y.shape[1]
                 done += y.shape[0] * y.shape[1]
-                for name, new in self.parts.tensors(state).items():
-                    self.tensors[name][rows] = new
+                self._store(self.parts.tensors(state), rows)
                 yield y, kept
                 tick()
+
+    def _store(self, after: Mapping[str, Tensor], rows: slice) -> None:
+        """Copy the states of some rows; what grows is made longer for all of them."""
+        self.tensors = self.parts.extended(self.tensors, after)
+        for name, new in self.parts.extended(after, self.tensors).items():
+            self.tensors[name][rows] = new
 
     def _cut(self, state: Any, rows: slice) -> Any:
         found = {name: field[rows] for name, field in self.parts.tensors(state).items()}

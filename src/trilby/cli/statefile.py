@@ -45,7 +45,8 @@ class Past(NamedTuple):
                 f"{self.path}: holds {', '.join(sorted(self.tensors))}, the state of "
                 f"{contract.name} is {', '.join(needed)}; give a file that --state-out wrote"
             )
-        for name, expected in needed.items():
+        blanks = contract.state.extended(needed, self.tensors)
+        for name, expected in blanks.items():
             found = self.tensors[name]
             if (found.shape, found.dtype) != (expected.shape, expected.dtype):
                 raise FileError(

@@ -25,6 +25,28 @@ class ChunkReadsItsOwnState(Attention):
         return self.join(torch.cat(made, 2))
 
 
+class ReadsTheSumOfAllTime(Attention):
+    """Keys and values are summed over all time, and the sum is read: queries read later values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.heads(x)
+        return self.join(q @ (k.mT @ v))  # summed up to each position, it would be right
+
+
+class ProductsWithAClamp(CarriedScan):
+    """A scan by running products and sums divides by a clamped product: wrong below the clamp.
+
+    It is right as long as the product of all decays so far is above the clamp.
+    """
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        a, b = self.parts(x)
+        product = a.cumprod(1)  # [B, T, 8]
+        before = (self.zeros(x) if state is None else state)[:, None]
+        h = product * (before + (b / product.clamp(min=1e-4)).cumsum(1))
+        return self.out(h), h[:, -1]
+
+
 class TailDecaysTheState(CarriedScan):
     """A short last chunk is padded with zeros, and the gates of the padding decay the state.
 
@@ -80,6 +102,25 @@ EXHIBITS = (
         ("https://github.com/karpathy/nanochat/issues/844",),
         law="causal",
         kind="leak",
+    ),
+    Exhibit(
+        ReadsTheSumOfAllTime,
+        "chunk recurrences",
+        ("https://github.com/QData/spacetimeformer/issues/57",),
+        law="causal",
+        kind="leak",
+    ),
+    Exhibit(
+        ProductsWithAClamp,
+        "overflow and cancellation in decays",
+        (
+            "https://github.com/johnma2006/mamba-minimal/issues/18",
+            "https://github.com/MzeroMiko/VMamba/issues/135",
+        ),
+        law="resumes",
+        kind="state wrong",
+        then=("sound",),
+        how=dict(carry=("by_state", {})),
     ),
     Exhibit(
         TileOverTheBorder,

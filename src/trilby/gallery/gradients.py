@@ -87,6 +87,55 @@ class GateWithoutGradient(nn.Module):
         return Recurrence.apply(self.gate(x).sigmoid(), self.value(x))
 
 
+class FirstRow(torch.autograd.Function):
+    """The identity; its way back adds both halves of the channels in the first row alone."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(_ctx: Any, _inputs: Any, _output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(_ctx: Any, dy: Tensor) -> Tensor:
+        half = dy.shape[-1] // 2
+        rest = torch.cat([dy[1:, :, :half], torch.zeros_like(dy[1:, :, half:])], -1)
+        return torch.cat([dy[:1], rest])
+
+
+class GradientOfTheFirstRow(Scan):
+    """A backward has all channels in the first row of a batch, and half of them in the others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(FirstRow.apply(x))
+
+
+class WholePieces(torch.autograd.Function):
+    """The identity; its way back has half of what follows the last whole piece of eight."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(_ctx: Any, _inputs: Any, _output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(_ctx: Any, dy: Tensor) -> Tensor:
+        whole = dy.shape[1] // PIECE * PIECE
+        return torch.cat([dy[:, :whole], dy[:, whole:] / 2], 1)
+
+
+class GradientOfAShortLastPiece(Scan):
+    """A backward in pieces of eight halves a short last piece; multiples of eight are right."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(WholePieces.apply(x))
+
+
 class Clipped(torch.autograd.Function):
     """Rounds to eighths from -7/8 to 7/8; its way back takes no notice of the ends."""
 
@@ -130,6 +179,7 @@ class SecondGradientWrong(Scan):
         return Squares.apply(super().forward(x))
 
 
+PIECE = 8
 FAMILY = "detached normalisers and wrong backwards"
 EXHIBITS = (
     Exhibit(
@@ -171,5 +221,27 @@ EXHIBITS = (
         law="differentiates",
         kind="second gradient",
         then=("compiles",),
+    ),
+    Exhibit(
+        GradientOfTheFirstRow,
+        FAMILY,
+        (
+            "https://github.com/fla-org/flash-linear-attention/pull/955",
+            "https://github.com/flashinfer-ai/flashinfer/issues/3800",
+        ),
+        law="differentiates",
+        kind="gradient wrong",
+        then=("sound",),
+    ),
+    Exhibit(
+        GradientOfAShortLastPiece,
+        FAMILY,
+        (
+            "https://github.com/fla-org/flash-linear-attention/pull/1141",
+            "https://github.com/NX-AI/mlstm_kernels/pull/10",
+        ),
+        law="differentiates",
+        kind="gradient wrong",
+        then=("sound",),
     ),
 )

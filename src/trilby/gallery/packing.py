@@ -61,6 +61,19 @@ class ConvolutionCrossesDocuments(Scan):
         return torch.cat([Scan.forward(self, document) for document in documents], 1)
 
 
+class RecurrenceCrossesDocuments(Scan):
+    """The short convolution starts anew with each document, but the recurrence after it runs on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.short = Convolution()
+
+    def forward(self, x: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
+        borders = [] if cu_seqlens is None else cu_seqlens[1:-1].tolist()
+        documents = x.tensor_split(borders, 1)
+        return super().forward(torch.cat([self.short(document) for document in documents], 1))
+
+
 FAMILY = "packing"
 EXHIBITS = (
     Exhibit(
@@ -96,6 +109,18 @@ EXHIBITS = (
         (
             "https://github.com/huggingface/transformers/pull/46588",
             "https://github.com/state-spaces/mamba/pull/434",
+        ),
+        law="documents",
+        kind="document",
+        example=lambda: floats()[:1],
+        how=dict(documents="cu_seqlens"),
+    ),
+    Exhibit(
+        RecurrenceCrossesDocuments,
+        FAMILY,
+        (
+            "https://github.com/PrimeIntellect-ai/prime-rl/issues/3002",
+            "https://github.com/fla-org/flash-linear-attention/pull/1184",
         ),
         law="documents",
         kind="document",

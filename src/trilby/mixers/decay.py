@@ -42,6 +42,7 @@ are SSMs" (2024), arXiv:2405.21060. Also known as SSD, simple GLA, and with g co
 and Lightning attention; with g = 0 it is linear attention without its normaliser.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -282,7 +283,7 @@ def _start(
 
 def _checked(
     where: str, q: Tensor, k: Tensor, v: Tensor, g: Tensor,
-    state: State | None, documents: Tensor | None,
+    state: State | None = None, documents: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Check the contract; return g, -inf where a new document begins, and the state."""
     h, begins, _ = CONTRACT.start(where, (q, k, v, g), state, documents, expanded=True)
@@ -323,4 +324,5 @@ MIXER = Mixer(
     best=_best,
     weights=weights,
     draw=draw,
+    inplace=ops.InPlace(partial(_checked, "decay.advance"), ops.fading_memory_inplace),
 )

@@ -44,6 +44,7 @@ transformers are secretly fast weight programmers" (2021), arXiv:2102.11174; Yan
 delta networks" (2024), arXiv:2412.06464. Also known as DeltaNet without g, and Gated DeltaNet.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -52,7 +53,7 @@ from torch import Tensor
 from ..algebra.delta import chunked, prefixed, seen, stepped, weighed
 from ..algebra.groups import grouped, ungrouped
 from ..card import Mixer, Weights
-from ..contract import WIDE, Contract, Known
+from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
@@ -203,21 +204,6 @@ def fused(
     return ops.delta_rule(q, k, v, beta, g, h)
 
 
-def _inplace(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None, *, state: State
-) -> Tensor | None:
-    """y, and the state overwritten; None where the kernel has to be called as an operator."""
-    given = (q, k, v, beta, state) if g is None else (q, k, v, beta, g, state)
-    if not ops.direct(*given):
-        return None
-    _KNOWN.passed(given, lambda: _checked("delta.advance", q, k, v, beta, g, state, None))
-    g = torch.zeros_like(beta) if g is None else g
-    return ops.delta_rule_inplace(q, k, v, beta, g, state)
-
-
-_KNOWN = Known()
-
-
 def weights(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None,
@@ -266,14 +252,22 @@ def _start(
 
 
 def _checked(
-    where: str, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None,
-    state: State | None, documents: Tensor | None,
+    where: str, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None,
+    state: State | None = None, documents: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Check the contract; return g, -inf where a new document begins, and the state."""
     given = (q, k, v, beta, g)
     h, begins, _ = CONTRACT.start(where, given, state, documents, expanded=True)
     g = torch.zeros_like(beta) if g is None else g
     return g if begins is None else g.masked_fill(begins[..., None], -torch.inf), h
+
+
+def _advanced(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None, *, state: State
+) -> Tensor:  # fmt: skip
+    """y, and the state overwritten."""
+    g = torch.zeros_like(beta) if g is None else g
+    return ops.delta_rule_inplace(q, k, v, beta, g, state)
 
 
 def _best(q: Tensor, *_others: object, **_named: object) -> str:
@@ -311,5 +305,5 @@ MIXER = Mixer(
     best=_best,
     weights=weights,
     draw=draw,
-    inplace=_inplace,
+    inplace=ops.InPlace(partial(_checked, "delta.advance"), _advanced),
 )

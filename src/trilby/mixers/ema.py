@@ -40,8 +40,8 @@ reach every later position of their row and channel. In `matrix`, and in `chunk`
 they reach earlier positions as well. In these forms and in `scan` they reach other documents too;
 in `loop` and `step` they do not.
 
-Reading order: loop, matrix, scan, chunk, step, weights. Source: Roberts, "Control chart tests based
-on geometric moving averages" (1959); `adjust` after pandas' `ewm`.
+Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: Roberts, "Control chart
+tests based on geometric moving averages" (1959); `adjust` after pandas' `ewm`.
 """
 
 from typing import NamedTuple
@@ -52,7 +52,8 @@ from torch import Tensor
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
 from ..contract import FINE, Contract
-from ..errors import NumberError, StateError
+from ..errors import FormError, NumberError, StateError
+from ..kernels import ops
 from ..shapes import chunk_size, readable
 
 
@@ -62,9 +63,6 @@ class State(NamedTuple):
     total: Tensor  # [B, C] float64 (float32 on MPS), the weighted sum of all positions so far
     weight: Tensor  # [B, C] the same, the sum of these weights; 0 before the first position
 
-
-BROAD = 256
-"""From this many numbers in one position (B times C) `step` is faster than `scan` on a CPU."""
 
 CONTRACT = Contract(
     "ema", x="B T C", a=("C", float), adjust=bool, made=State,
@@ -202,6 +200,26 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
 
 
+def fused(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """One compiled pass over the positions, all channels of a position side by side.
+
+    Its gradient is compiled too. Where gradients of gradients or forward mode are wanted, they are
+    those of torch operations, position by position.
+
+    Cost: time O(B T C), memory O(B C) beyond the output; on the way back O(B C + T / 16) for each
+    thread.
+    """
+    held, a, new = _start("ema.fused", x, a, state, documents, adjust)
+    if why := ops.obstacle(x):
+        raise FormError(f"ema.fused: x {why} take form='scan'")
+    a = a.expand(x.shape[2])
+    y, total, weight = ops.exponential_mean(x, a, held.total, held.weight, new, adjust)
+    return y, State(total, weight)
+
+
 def weights(
     x: Tensor, a: Tensor | float,
     state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
@@ -293,10 +311,8 @@ def _start(
 
 
 def _best(x: Tensor, *_others: object, **_named: object) -> str:
-    """`step` for one position, and on a CPU where a position has `BROAD` numbers; else `scan`."""
-    T = CONTRACT.length(x)
-    broad = T is not None and T > 0 and x.device.type == "cpu" and x.numel() // T >= BROAD
-    return "step" if T == 1 or broad else "scan"
+    """`fused` where its kernel runs (a CPU); elsewhere `step` for one position, else `scan`."""
+    return ops.form(x, "step" if CONTRACT.length(x) == 1 else "scan")
 
 
 def draw(
@@ -315,11 +331,10 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step),
+    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
     absent=dict(
         softmax="its scores would be logarithms of a, and `matrix` says the same without them",
         shard="there is no transport between processes yet",
-        fused="there is no kernel for it yet; `scan` and `step` are torch operations",
     ),
     best=_best,
     weights=weights,

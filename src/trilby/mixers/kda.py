@@ -44,6 +44,7 @@ an expressive, efficient attention architecture" (2025), arXiv:2510.26692. Also 
 attention, KDA.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -52,7 +53,7 @@ from torch import Tensor
 from ..algebra.delta import chunked, prefixed, seen_by_channel, stepped, weighed
 from ..algebra.groups import grouped, ungrouped
 from ..card import Mixer, Weights
-from ..contract import WIDE, Contract, Known
+from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
@@ -202,20 +203,6 @@ def fused(
     return ops.delta_rule(q, k, v, beta, g, h)
 
 
-def _inplace(
-    q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, *, state: State
-) -> Tensor | None:
-    """y, and the state overwritten; None where the kernel has to be called as an operator."""
-    given = q, k, v, g, beta, state
-    if not ops.direct(*given):
-        return None
-    _KNOWN.passed(given, lambda: _checked("kda.advance", *given, None))
-    return ops.delta_rule_inplace(q, k, v, beta, g, state)
-
-
-_KNOWN = Known()
-
-
 def weights(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor,
     state: State | None = None, documents: Tensor | None = None,
@@ -265,11 +252,16 @@ def _start(
 
 def _checked(
     where: str, q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor,
-    state: State | None, documents: Tensor | None,
+    state: State | None = None, documents: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Check the contract; return g, -inf where a new document begins, and the state."""
     h, begins, _ = CONTRACT.start(where, (q, k, v, g, beta), state, documents, expanded=True)
     return g if begins is None else g.masked_fill(begins[..., None, None], -torch.inf), h
+
+
+def _advanced(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, *, state: State) -> Tensor:
+    """y, and the state overwritten."""
+    return ops.delta_rule_inplace(q, k, v, beta, g, state)
 
 
 def _best(q: Tensor, *_others: object, **_named: object) -> str:
@@ -307,5 +299,5 @@ MIXER = Mixer(
     best=_best,
     weights=weights,
     draw=draw,
-    inplace=_inplace,
+    inplace=ops.InPlace(partial(_checked, "kda.advance"), _advanced),
 )

@@ -1,7 +1,7 @@
 """Do two ways compute the same function? Logic in float64, numerics in the working dtype."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 
 from ..errors import CallError
+from ..kernels.machine import team
 from ..shown.progress import progress
 from .comparing.difference import Difference, difference, worst
 from .copies.devices import without_float64
 from .copies.nested import clone, precise, real
 from .copies.owning import owning
+from .copies.reached import tensors_of
 from .equivalence.backward import backward, recorded
 from .equivalence.comparison import Answer, Comparison
 from .equivalence.twins import Twins, twins
 from .precision.allowance import FACTOR, allowances, run, unit
 from .process import undisturbed
 from .reports.verdict import Verdict
+from .sizes import SPLIT
 from .wording import described, first_line, label, short
 
 
@@ -72,7 +75,12 @@ def same(
             "modules and the arguments to the CPU, e.g. module.cpu()"
         )
     comparison = Comparison((owning(f, label(f)), owning(g, label(g))), args, kwargs)
-    with progress() as shown, undisturbed(f, g, args, kwargs):
+    few = sum(x.numel() for x in tensors_of((f, g, args, kwargs))) < SPLIT
+    with (
+        progress() as shown,
+        undisturbed(f, g, args, kwargs),
+        team.single() if few else nullcontext(),
+    ):
         shown.say(f"same: {' = '.join(comparison.names)}")
         found = answer(comparison)
         if gradients and found.kind == "same":

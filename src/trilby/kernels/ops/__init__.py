@@ -6,37 +6,46 @@ import torch
 from torch import Tensor
 
 from ...env import no_compiler
-from ...torch_private import transformed
 from . import causal_convolution as _causal_convolution
 from . import delta_rule as _delta_rule
+from . import exponential_mean as _exponential_mean
 from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
 from . import selective_scan as _selective_scan
+from . import softmax_attention as _softmax_attention
 from .causal_convolution import causal_convolution
 from .delta_rule import delta_rule, delta_rule_inplace
-from .fading_memory import fading_memory
+from .exponential_mean import exponential_mean
+from .fading_memory import fading_memory, fading_memory_inplace
+from .in_place import InPlace
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
 from .selective_scan import selective_scan
+from .softmax_attention import softmax_attention
 
 __all__ = [
     "DEVICES",
     "OPERATORS",
+    "InPlace",
     "causal_convolution",
     "delta_rule",
     "delta_rule_inplace",
-    "direct",
+    "exponential_mean",
     "fading_memory",
+    "fading_memory_inplace",
     "form",
     "obstacle",
     "prefix_mean",
     "prefix_mean_backward",
     "selective_scan",
+    "softmax_attention",
 ]
 
 OPERATORS: tuple[Operator, ...] = (
     _prefix_mean.FORWARD,
     _prefix_mean.BACKWARD,
+    _exponential_mean.FORWARD,
+    _exponential_mean.BACKWARD,
     _fading_memory.FORWARD,
     _fading_memory.BACKWARD,
     _causal_convolution.FORWARD,
@@ -45,6 +54,8 @@ OPERATORS: tuple[Operator, ...] = (
     _selective_scan.BACKWARD,
     _delta_rule.FORWARD,
     _delta_rule.BACKWARD,
+    _softmax_attention.FORWARD,
+    _softmax_attention.BACKWARD,
 )
 """Every operator; a new one is a line here."""
 
@@ -77,26 +88,6 @@ def obstacle(x: Tensor) -> str:
     if traced and torch.onnx.is_in_onnx_export():
         return "is exported to ONNX, which has no operator for the kernel;"
     return ""
-
-
-def direct(*tensors: object) -> bool:
-    """Whether a kernel may be called without torch in between, its last tensor changed in place.
-
-    That is: plain tensors on a CPU, no gradient wanted, nothing traced or transformed, and the last
-    one contiguous.
-
-    >>> direct(torch.zeros(1)), direct(torch.zeros(1, requires_grad=True))
-    (True, False)
-    """
-    if NO_COMPILER or torch.compiler.is_compiling() or transformed():
-        return False
-    graph = torch.is_grad_enabled()
-    for x in tensors:
-        if type(x) is not Tensor or not x.is_cpu or (graph and x.requires_grad):
-            return False
-    last = tensors[-1]
-    assert isinstance(last, Tensor)
-    return last.is_contiguous() and not torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def form(x: object, otherwise: str) -> str:

@@ -33,7 +33,7 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: 
 def delta_rule_inplace(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: Tensor
 ) -> Tensor:
-    """y of the same, and `state` overwritten; no operator of torch: where `direct` says so."""
+    """y of the same, and `state` overwritten; no operator of torch: where `InPlace` says so."""
     from ..cpu.delta_rule.launch import delta_rule_inplace as launched
 
     return launched(q, k, v, beta, g, state)

@@ -27,6 +27,13 @@ def fading_memory(q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor) -> 
     return FORWARD(q, k, v, g, state)
 
 
+def fading_memory_inplace(q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor) -> Tensor:
+    """y of the same, and `state` overwritten; no operator of torch: where `InPlace` says so."""
+    from ..cpu.fading_memory.launch import fading_memory_inplace as launched
+
+    return launched(q, k, v, g, state)
+
+
 def _gradient(inputs: Some, seeds: Some) -> Some:
     if torch.is_grad_enabled():
         return _gradients(*seeds, *inputs)

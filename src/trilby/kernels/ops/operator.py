@@ -56,6 +56,7 @@ class Operator:
         gradient: `gradient(inputs, seeds)` gives one gradient for each argument, None where there
             is none; `seeds` are the gradients of the results. For gradients of a higher order it
             calls differentiable operators.
+        keeps: whether the gradient takes the results too: `gradient(inputs, seeds, results)`.
         tangent: `tangent(inputs, tangents)` gives what the results move by; a tangent is None where
             its argument has none. None: forward mode raises.
         batched: `batched(operator, N, dims, arguments)` gives the results of N calls at once, and
@@ -72,14 +73,14 @@ class Operator:
 
     def __init__(
         self, schema: str, *, fake: Callable[..., Any], kernels: Mapping[str, str],
-        gradient: Callable[[Some, Some], Sequence[Any]] | None,
+        gradient: Callable[..., Sequence[Any]] | None,
         tangent: Callable[[Some, Some], Any] | None = None,
-        batched: Callable[..., Any] | None = None,
+        batched: Callable[..., Any] | None = None, keeps: bool = False,
     ) -> None:  # fmt: skip
         said = read(schema)
         _fits(said, fake, kernels)
         self.schema, self.devices = said, tuple(DISPATCH[key] for key in kernels)
-        self.forward_mode = tangent is not None
+        self.forward_mode, self.keeps = tangent is not None, keeps
         self._library = torch.library.Library(said.space, "FRAGMENT")  # lives as long as this does
         self._library.define(said.text)
         full = f"{said.space}::{said.name}"
@@ -91,7 +92,7 @@ class Operator:
         function: Any = type(f"{said.name}_function", (torch.autograd.Function,), derived)
         self._function = function
         torch.library.register_autograd(
-            full, function.backward, setup_context=_keep(said, False), lib=self._library
+            full, function.backward, setup_context=_keep(self, False), lib=self._library
         )
 
     def __call__(self, *arguments: Any) -> Any:
@@ -247,15 +248,16 @@ def _launch(name: str, module: str) -> Callable[..., Any]:
     return launch
 
 
-def _keep(said: Schema, forward: bool) -> Callable[..., None]:
+def _keep(operator: Operator, forward: bool) -> Callable[..., None]:
     """Save the inputs for the derivatives; those that are no tensors in an attribute."""
-    whole = all(said.tensors)
+    said, whole = operator.schema, all(operator.schema.tensors)
 
-    def keep(ctx: Any, inputs: Some, output: Any) -> None:  # noqa: ARG001, torch names it
+    def keep(ctx: Any, inputs: Some, output: Any) -> None:
         if not whole:
             ctx.others = [None if t else x for t, x in zip(said.tensors, inputs, strict=True)]
             inputs = tuple(x for t, x in zip(said.tensors, inputs, strict=True) if t)
-        ctx.save_for_backward(*inputs)
+        results = output if isinstance(output, tuple) else (output,)
+        ctx.save_for_backward(*inputs, *(results if operator.keeps else ()))
         if forward:
             ctx.save_for_forward(*inputs)
 
@@ -265,7 +267,7 @@ def _keep(said: Schema, forward: bool) -> Callable[..., None]:
 def _kept(said: Schema, ctx: Any) -> Some:
     """The saved inputs of the call."""
     if all(said.tensors):
-        return tuple(ctx.saved_tensors)
+        return tuple(ctx.saved_tensors[: len(said.arguments)])
     saved = iter(ctx.saved_tensors)
     return tuple(next(saved) if t else x for t, x in zip(said.tensors, ctx.others, strict=True))
 
@@ -282,7 +284,8 @@ def _derivatives(
     def backward(ctx: Any, *seeds: Any) -> Any:
         if gradient is None:
             raise KernelError(f"{said.name}: it has no gradient; call it under torch.no_grad()")
-        return tuple(gradient(_kept(said, ctx), seeds))
+        results = (ctx.saved_tensors[-said.results :],) if operator.keeps else ()
+        return tuple(gradient(_kept(said, ctx), seeds, *results))
 
     def jvp(ctx: Any, *tangents: Any) -> Any:
         if tangent is None:
@@ -293,5 +296,5 @@ def _derivatives(
         return batched(operator, info.batch_size, dims, arguments)
 
     methods = dict(forward=forward, backward=backward, jvp=jvp, vmap=vmap)
-    methods["setup_context"] = _keep(said, forward=True)
+    methods["setup_context"] = _keep(operator, forward=True)
     return {name: staticmethod(method) for name, method in methods.items()}

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from ..sizes import Setting
 from .finding import Finding
 
 LENGTHS = 3  # at which a fault is measured, beside those at which it was found
 FAULTS = 4  # that are measured at a length; a law that can tell finds the largest first
+LOOKED = 16  # comparisons at a length, after which a fault that was not seen again is left at that
 
 Growth = tuple[tuple[int, float], ...]
 """(T, size) pairs, T ascending: the largest error found there, in the unit of the output."""
@@ -69,7 +71,7 @@ def _lengths(known: set[int]) -> list[int]:
 def _largest(found: Iterator[Finding], kind: str) -> float:
     """The largest of the first faults of a kind; 0 where there is none."""
     sizes: list[float] = []
-    for one in found:
+    for one in islice(found, LOOKED):
         if one.broken and one.kind == kind and math.isfinite(one.error):
             sizes.append(one.error)
         if len(sizes) == FAULTS or (one.broken and one.kind != kind):

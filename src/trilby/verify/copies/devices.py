@@ -1,14 +1,11 @@
 """Which device of what a user gave has no float64, in which the logic is judged."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from ...shapes import finest
-from .reached import modules_of
+from .reached import tensors_of
 
 
 def without_float64(*given: Any) -> str:
@@ -17,15 +14,5 @@ def without_float64(*given: Any) -> str:
     >>> without_float64(torch.zeros(1), {"model": torch.nn.Linear(1, 1)})
     ''
     """
-    devices = (t.device for t in _tensors(given))
+    devices = (t.device for t in tensors_of(given))
     return next((d.type for d in devices if finest(d) != torch.float64), "")
-
-
-def _tensors(given: Any) -> Iterator[Tensor]:
-    """Tensors in nested values, in modules, and in modules that functions reach."""
-    for value in tree_leaves(given):
-        if isinstance(value, Tensor):
-            yield value
-        for module in modules_of(value):
-            yield from module.parameters()
-            yield from module.buffers()

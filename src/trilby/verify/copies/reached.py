@@ -11,6 +11,7 @@ from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from .restore import Snapshot
 
@@ -45,6 +46,16 @@ def modules_of(target: Any) -> list[nn.Module]:
         return [target]
     owner = getattr(target, "__self__", None)
     return [owner] if isinstance(owner, nn.Module) else reached(target)
+
+
+def tensors_of(given: Any) -> Iterator[Tensor]:
+    """Tensors in nested values, in modules, and in modules that functions reach."""
+    for value in tree_leaves(given):
+        if isinstance(value, Tensor):
+            yield value
+        for module in modules_of(value):
+            yield from module.parameters()
+            yield from module.buffers()
 
 
 def captured(way: Any) -> list[Tensor]:

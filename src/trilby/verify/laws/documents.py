@@ -58,7 +58,7 @@ def _packed(
             continue
         last = start == setting.T  # the state leaves from the last document
         got = [("y", y[:, here]), *(subject.compared(together)[1:] if last else [])]
-        wanted = subject.compared(wanted) if last else wanted[:1]
+        wanted = subject.compared(subject.extended(wanted, together)) if last else wanted[:1]
         where = dict(documents=lengths, document=i)
         yield compare("document", got, wanted, subject.logic, than).at(**where)
         yield _others(packed, setting, here, state, than).at(**where)

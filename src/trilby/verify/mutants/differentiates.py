@@ -45,6 +45,37 @@ def forgets_the_gradient_of_the_state(x: Tensor, state: State | None = None) -> 
     return _Forgetful.apply(x, *state), left
 
 
+class _FirstRow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:  # noqa: ARG004
+        return torch.cat([dy[:1], 0.9 * dy[1:]])
+
+
+def learns_from_the_first_row(x: Tensor, state: State | None = None) -> Result:
+    """The gradient is right in the first row of a batch, and a tenth too small in the others."""
+    return healthy(_FirstRow.apply(x), state)
+
+
+class _WholePieces(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:  # noqa: ARG004
+        last = dy.shape[1] % 8
+        return dy if not last else torch.cat([dy[:, :-last], 0.9 * dy[:, -last:]], 1)
+
+
+def spoils_the_gradient_of_a_short_last_piece(x: Tensor, state: State | None = None) -> Result:
+    """The gradient is right in whole pieces of 8, and a tenth too small in the rest."""
+    return healthy(_WholePieces.apply(x), state)
+
+
 class _Once(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
@@ -69,6 +100,8 @@ MUTANTS = (
     Mutant(detaches_the_past, "differentiates", "gradient missing"),
     Mutant(detaches_the_state, "differentiates", "gradient missing"),
     Mutant(halves_its_gradient, "differentiates", "gradient wrong"),
+    Mutant(learns_from_the_first_row, "differentiates", "gradient wrong"),
+    Mutant(spoils_the_gradient_of_a_short_last_piece, "differentiates", "gradient wrong"),
     Mutant(forgets_the_gradient_of_the_state, "differentiates", "gradient missing"),
     Mutant(differentiates_once, "differentiates", "second gradient"),
     Mutant(differs_where_gradients_are_recorded, "differentiates", "forward"),

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ...card import Mixer
+from ...state import Parts
 from ..comparing.finding import Allow, within
-from ..copies.nested import clone, in_bytes, numbers
+from ..copies.nested import Leaves, clone, in_bytes, numbers
 from ..precision.allowance import Allowance, allowances
 from ..precision.rounded_state import rounded_state
 from ..sizes import BLOCK, SMALL, Setting
@@ -41,6 +42,7 @@ class MixerForm(Subject):
             `parameters=`; None: it has none.
         parameters: those of the setting that the form is at. They are never cut in time, never
             rewritten as a part of the input, and shared by all rows.
+        parts: of the state; None: nothing is known of them.
         allowed: what rounding may do to this form, by the bytes that it was given. All forms of
             a mixer ask their one definition about the same inputs.
     """
@@ -52,6 +54,7 @@ class MixerForm(Subject):
     takes_documents: bool = False
     draw_parameters: Callable[[Setting], dict[str, Any]] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    parts: Parts | None = None
     allowed: dict[Any, dict[str, Allowance]] = field(default_factory=dict, repr=False)
 
     @property
@@ -88,6 +91,15 @@ class MixerForm(Subject):
         for _, p in exact.owned:
             p.requires_grad_(p.is_floating_point())
         return exact, wide
+
+    def extended(self, found: Leaves, other: Leaves) -> Leaves:
+        """By zeros at its end, as its contract says."""
+        if self.parts is None or not self.parts.grows:
+            return found
+        state, longer = ({p.removeprefix("state."): t for p, t in leaves[1:]}
+                         for leaves in (found, other))  # fmt: skip
+        state = self.parts.extended(state, longer)
+        return [found[0], *((path, state[path.removeprefix("state.")]) for path, _ in found[1:])]
 
     def past(self, setting: Setting) -> Any:
         """What the definition leaves behind after three positions."""
@@ -183,6 +195,7 @@ def mixer_forms(mixer: Mixer[..., Any], names: list[str]) -> list[MixerForm]:
             widest=WIDEST if len(contract.own) == 1 else DEEP,
             takes_documents=packs,
             draw_parameters=partial(_parameters, mixer) if contract.parameters else None,
+            parts=contract.state,
         )
 
     unable = {"padding": "a mixer takes no mask"}

@@ -130,6 +130,10 @@ class Subject:
         """Of the leaves of a result, those that laws compare: `y`, and a state of a contract."""
         return found if self.state_is_contract else found[:1]
 
+    def extended(self, found: Leaves, _other: Leaves) -> Leaves:
+        """The leaves of a result; a state that grows with T is made as long as another one."""
+        return found
+
     def contract_states(self, setting: Setting) -> list[Any]:
         """The states whose effect laws compare: nothing, and one that is part of a contract."""
         return [None, self.past(setting)] if self.state_is_contract else [None]

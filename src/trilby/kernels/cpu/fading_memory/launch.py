@@ -34,6 +34,17 @@ def fading_memory(
     return y, after
 
 
+def fading_memory_inplace(q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor) -> Tensor:
+    """y, and each number of the state written where it was read."""
+    B, H, _, V = state.shape
+    y = fresh(v, (B, v.shape[1], H, V))
+    if not q.shape[1] or not state.numel():
+        return y.zero_()
+    tensors = (k, v, q, gates(g, state), state, state, y)
+    launch(FORWARD, tensors, (k, y, state), size_of(state, v.shape[1], H), forward_places)
+    return y
+
+
 def fading_memory_backward(
     dy: Tensor, dstate: Tensor, q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor
 ) -> tuple[Tensor, ...]:
