@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .mixers.decay import MIXER as decay
     from .mixers.delta import MIXER as delta
     from .mixers.ema import MIXER as ema
+    from .mixers.kda import MIXER as kda
     from .mixers.mean import MIXER as mean
     from .mixers.selective import MIXER as selective
     from .shapes import value_checks
@@ -46,6 +47,7 @@ _BEHIND = {
     "decay": ("mixers.decay", "MIXER"),
     "delta": ("mixers.delta", "MIXER"),
     "ema": ("mixers.ema", "MIXER"),
+    "kda": ("mixers.kda", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "memory": ("kernels.machine.memory", "memory"),
     "release_memory": ("kernels.machine.memory", "release"),
@@ -71,6 +73,7 @@ __all__ = [
     "decay",
     "delta",
     "ema",
+    "kda",
     "mean",
     "memory",
     "release_memory",

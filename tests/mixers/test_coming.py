@@ -47,6 +47,7 @@ def names():
         qh=q.transpose(1, 2), kh=k.transpose(1, 2), vh=v.transpose(1, 2), gh=g.transpose(1, 2),
         q2=normal(B, T, 2, K), k2=k2, v2=v2, k2h=k2.transpose(1, 2), v2h=v2.transpose(1, 2),
         t=torch.arange(T),
+        gk=-softplus(normal(B, T, H, K)),
         beta=2 * raw.sigmoid(), raw=raw, bias=bias, D=D, z=normal(B, T, H, V),
         x=normal(B, T, H, V), Bs=normal(B, T, 2, K), Cs=normal(B, T, 2, K),
         xs=normal(B, T, 6), dts=softplus(normal(B, T, 6)), kernel=normal(6, 4), lift=normal(6),
@@ -86,12 +87,13 @@ def inside(given, monkeypatch):
 
     modeling_mamba2 = peers.mamba2()
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    rules = peers.qwen3_next(monkeypatch)
+    rules, kimi = peers.qwen3_next(monkeypatch), peers.kimi_linear(monkeypatch)
     found = {"repeat_kv": repeat_kv} | attentions(monkeypatch)
     for module, theirs in (
         (modeling_mamba2, ("mamba2_chunk_scan", "mamba2_selective_state_update")),
         (modeling_mamba, ("causal_conv1d_fn", "causal_conv1d_update", "mamba_selective_scan")),
         (rules, ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule", "l2norm")),
+        (kimi, ("chunk_kimi_delta_attention", "recurrent_kimi_delta_attention")),
     ):
         found |= {name: getattr(module, name) for name in theirs}
     return given | found
