@@ -4,9 +4,9 @@ from types import ModuleType
 from typing import Any
 
 from ..card import Mixer
-from . import conv, decay, delta, ema, mean, selective
+from . import conv, decay, delta, ema, linear, mean, selective, weighted
 
-_MODULES = (mean, decay, ema, delta, conv, selective)
+_MODULES = (mean, decay, ema, weighted, linear, delta, conv, selective)
 
 MIXERS: dict[str, Mixer[..., Any]] = {module.MIXER.name: module.MIXER for module in _MODULES}
 
