@@ -15,7 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated
 @pytest.mark.parametrize("layout", ["plain", "series", "turned", "stepped"])
 @pytest.mark.parametrize(("mixer", "form"), FORMS)
 def test_gradients_of_the_sequence_and_of_the_state(mixer, form, layout):
-    T = 5 if len(mixer.contract.arguments) < 5 else 3  # the cost is that of every pair of numbers
+    tensors = len(mixer.contract.arguments) + len(list(mixer.contract.state))
+    T = 5 if tensors < 6 else 3  # the cost is that of every pair of numbers
     given = drawn(mixer, T=T, C=2)
     function, leaves = leaves_of(form, given, past(mixer, C=2))
     leaves[: len(given)] = on_sequences(mixer, given, lambda x: laid_out(x, layout))
