@@ -73,12 +73,21 @@ def test_gradients_come_in_the_dtype_of_their_tensor(mixer, form):
         form(*given)[0].sum().backward()
         sizes = [x if name == "g" else x.abs() for name, x in zip(names, given, strict=False)]
         sizes = [-x if n in taken_off else x for n, x in zip(names, sizes, strict=False)]
-        sizes = _compared(*given) if mixer.name == "attention" else _sums(loop, sizes)
+        special = {"attention": _compared, "linear": _divided}.get(mixer.name)
+        sizes = special(*given) if special else _sums(loop, sizes)
         for x, wanted, size in zip(given, _sums(loop, given), sizes, strict=True):
             assert x.grad.dtype == dtype
             one = torch.finfo(dtype)
             allowed = roundings * 2.0**-24 * size.abs() + one.eps * wanted.abs() + one.tiny
             assert bool(((x.grad.double() - wanted).abs() <= allowed).all())
+
+
+def _divided(q, k, v):
+    """The gradient of a quotient is a difference; neither part is above that of its numerator."""
+    q, k, v = exact = [x.detach().abs().double().requires_grad_() for x in (q, k, v)]
+    read = trilby.linear.loop(q, k, v, normalize=False)[0]
+    sums = trilby.linear.loop(q, k, torch.ones_like(v), normalize=False)[0].detach()
+    return [2 * d for d in torch.autograd.grad((read / sums).sum(), exact)]
 
 
 @pytest.mark.parametrize(("mixer", "form"), FORMS)
