@@ -89,7 +89,9 @@ def growth(quick: bool) -> Table:
     timings = interleaved({str(T): way for T, way in ways.items()}, rounds=2 if quick else 9)
     medians = {T: timings.median(str(T)) for T in sizes}
     made = [{"T": T, "ms": 1e3 * median} for T, median in medians.items()]
-    targets = [at_most("slope of log time against log T", 1.1, slope([*medians], [*medians.values()]))]
+    targets = [
+        at_most("slope of log time against log T", 1.1, slope([*medians], [*medians.values()]))
+    ]
     setup = f"B 1, C 64, float32, {timings.rounds} rounds in turn, medians."
     return Table("Growth with T", setup, made, targets, proven(trilby.ema, (inputs[sizes[0]], A)))
 

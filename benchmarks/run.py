@@ -57,6 +57,16 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "delta-growth": ("correcting", "growth"),
         },
     ),
+    "kda": (
+        "Figures of kda",
+        {
+            "kda": ("correcting", "kda_forward"),
+            "kda-backward": ("correcting", "kda_backward"),
+            "kda-token": ("correcting", "kda_token"),
+            "kda-bfloat16": ("correcting", "kda_brain"),
+            "kda-growth": ("correcting", "kda_growth"),
+        },
+    ),
     "ema": (
         "Figures of the exponential moving average",
         {

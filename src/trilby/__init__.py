@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from .mixers.decay import MIXER as decay
     from .mixers.delta import MIXER as delta
     from .mixers.ema import MIXER as ema
+    from .mixers.kda import MIXER as kda
+    from .mixers.linear import MIXER as linear
     from .mixers.mean import MIXER as mean
     from .mixers.selective import MIXER as selective
+    from .mixers.weighted import MIXER as weighted
     from .shapes import value_checks
     from .verify import Report, Verdict, check, same
 
@@ -46,6 +49,8 @@ _BEHIND = {
     "decay": ("mixers.decay", "MIXER"),
     "delta": ("mixers.delta", "MIXER"),
     "ema": ("mixers.ema", "MIXER"),
+    "kda": ("mixers.kda", "MIXER"),
+    "linear": ("mixers.linear", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "memory": ("kernels.machine.memory", "memory"),
     "release_memory": ("kernels.machine.memory", "release"),
@@ -54,6 +59,7 @@ _BEHIND = {
     "selective": ("mixers.selective", "MIXER"),
     "streaming": ("streaming", ""),
     "value_checks": ("shapes", "value_checks"),
+    "weighted": ("mixers.weighted", "MIXER"),
 }
 
 __all__ = [
@@ -71,6 +77,8 @@ __all__ = [
     "decay",
     "delta",
     "ema",
+    "kda",
+    "linear",
     "mean",
     "memory",
     "release_memory",
@@ -79,6 +87,7 @@ __all__ = [
     "selective",
     "streaming",
     "value_checks",
+    "weighted",
 ]
 
 

@@ -26,19 +26,23 @@ def recurrence(mixer, name, module):
 CHANNELS = (trilby.conv, trilby.ema, trilby.selective)
 DECAY = recurrence(trilby.decay, "fading_memory", fading)
 DELTA = recurrence(trilby.delta, "delta_rule", delta)
-EVERY = pytest.mark.parametrize("way", [DECAY, DELTA], ids=["decay", "delta"])
+KDA = recurrence(trilby.kda, "delta_rule", delta)  # the same operator, with other gates
+EVERY = pytest.mark.parametrize("way", [DECAY, DELTA, KDA], ids=["decay", "delta", "kda"])
 
 
 def arguments(way, dtype, heads=(4, 4), grad=False, T=9):
     """Those of the operator: of q and k the first of `heads`, of v the second."""
     q, k, v, *gates = way.mixer.draw(B=2, T=T, H=4, K=3, V=5, dtype=dtype)
+    gates = gates[::-1] if way is KDA else gates  # of the operator, beta comes first
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     state = torch.randn(2, 4, 3, 5, dtype=wide)
     given = q[:, :, : heads[0]], k[:, :, : heads[0]], v[:, :, : heads[1]], *gates, state
     return [x.detach().clone().requires_grad_(grad) for x in given]
 
 
-@pytest.mark.parametrize(("way", "T"), [(DECAY, 150), (DELTA, 70)], ids=["decay", "delta"])
+@pytest.mark.parametrize(
+    ("way", "T"), [(DECAY, 150), (DELTA, 70), (KDA, 70)], ids=["decay", "delta", "kda"]
+)
 def test_a_gradient_is_the_same_with_and_without_a_graph_of_it(way, T):
     given = arguments(way, torch.float64, heads=(2, 4), grad=True, T=T)
     y, after = way.forward(*given)
@@ -60,8 +64,18 @@ def of_delta(shared):
     return [x[:, :, :1] if not shared or i < 2 else x for i, x in enumerate(given)]
 
 
+def of_kda(shared):
+    """Where heads do not share, one head alone; else v and beta of one head for all."""
+    given = trilby.kda.draw(B=1, T=140, H=4, K=64, V=96)
+    return [x[:, :, :1] if not shared or i in (2, 4) else x for i, x in enumerate(given)]
+
+
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize(("mixer", "drawn"), [(trilby.decay, of_decay), (trilby.delta, of_delta)])
+@pytest.mark.parametrize(
+    ("mixer", "drawn"),
+    [(trilby.decay, of_decay), (trilby.delta, of_delta), (trilby.kda, of_kda)],
+    ids=["decay", "delta", "kda"],
+)
 def test_threads_change_nothing(mixer, drawn, shared):
     given = [x.detach() for x in drawn(shared)]
     before, found = torch.get_num_threads(), []
@@ -82,6 +96,7 @@ def test_threads_change_nothing(mixer, drawn, shared):
     [
         *((DECAY, heads) for heads in ((1, 2, 4), (2, 1, 4), (4, 2, 1), (2, 4, 1))),
         *((DELTA, heads) for heads in ((1, 2, 4, 4), (4, 2, 1, 1), (2, 4, 1, 4))),
+        *((KDA, heads) for heads in ((1, 2, 4, 4, 4), (4, 2, 1, 1, 2), (2, 4, 1, 4, 1))),
     ],
 )
 def test_heads_that_share_in_different_ways_overwrite_what_was_in_memory(way, heads, monkeypatch):
@@ -89,13 +104,14 @@ def test_heads_that_share_in_different_ways_overwrite_what_was_in_memory(way, he
         return like.new_full(tuple(shape), torch.nan)
 
     monkeypatch.setattr(way.module, "fresh", unset)
-    *given, g, state = arguments(way, torch.float64)
+    *given, state = arguments(way, torch.float64)
+    heads = (*heads, 4, 4)[: len(given)]  # g of every head, unless it is said
     few = [x[:, :, :n] for x, n in zip(given, heads, strict=True)]
     many = [x.repeat_interleave(4 // n, 2) for x, n in zip(few, heads, strict=True)]
-    y, after = way.forward(*few, g, state)
+    y, after = way.forward(*few, state)
     seeds = torch.randn_like(y), torch.randn_like(after)
-    found, all_heads = way.backward(*seeds, *few, g, state), way.backward(*seeds, *many, g, state)
-    for one, other, n in zip(found, all_heads, (*heads, 4, 4), strict=True):
+    found, all_heads = way.backward(*seeds, *few, state), way.backward(*seeds, *many, state)
+    for one, other, n in zip(found, all_heads, (*heads, 4), strict=True):
         expected = other if one is found[-1] else other.unflatten(2, (n, -1)).sum(3)
         torch.testing.assert_close(one, expected, rtol=1e-12, atol=1e-12)
 
@@ -111,7 +127,16 @@ def test_nothing_is_written_between_the_places_of_scratch_memory(way, T, monkeyp
 
 @pytest.mark.parametrize(
     ("way", "name"),
-    [(DECAY, "forward"), (DECAY, "backward"), (DELTA, "forward"), (DELTA, "back"), (DELTA, "rows")],
+    [
+        (DECAY, "forward"),
+        (DECAY, "backward"),
+        (DELTA, "forward"),
+        (DELTA, "back"),
+        (DELTA, "rows"),
+        (KDA, "channel_forward"),
+        (KDA, "channel_back"),
+        (KDA, "channel_rows"),
+    ],
 )
 def test_a_write_between_two_places_is_found(way, name, monkeypatch):
     places = getattr(way.module, f"{name}_places")

@@ -113,7 +113,8 @@ def chunk_gated_delta_rule(q, k, v, g=None, beta=None, **given):
     S, o = how.initial_state, torch.zeros_like(v)
     S = v.new_zeros(*v.shape[:1], *k.shape[2:], v.shape[3]) if S is None else S
     for t in range(v.shape[1]):
-        S = S if g is None else S * torch.exp(g[:, t, :, None, None])
+        fade = torch.ones(1) if g is None else torch.exp(g[:, t])  # of each head, or each channel
+        S = S * fade.reshape(*fade.shape, *[1] * (4 - fade.ndim))
         e = v[:, t] - torch.einsum("bhkv,bhk->bhv", S, k[:, t])
         S = S + torch.einsum("bhk,bhv->bhkv", k[:, t], beta[:, t, :, None] * e)
         o[:, t] = torch.einsum("bhkv,bhk->bhv", S, q[:, t])
@@ -124,6 +125,30 @@ def chunk_gated_delta_rule(q, k, v, g=None, beta=None, **given):
 def chunk_delta_rule(q, k, v, beta, **given):
     """`fla.ops.delta_rule.chunk_delta_rule`, which has no gate."""
     return chunk_gated_delta_rule(q, k, v, None, beta, **given)
+
+
+def chunk_kda(q, k, v, g, beta, **given):
+    """`fla.ops.kda.chunk_kda`, whose gates are [B, T, H, K]."""
+    return chunk_gated_delta_rule(q, k, v, g, beta, **given)
+
+
+fused_recurrent_kda = chunk_kda  # the same contract
+
+
+def chunk_linear_attn(q, k, v, **given):
+    """`fla.ops.linear_attn.chunk_linear_attn`: its normaliser has the keys of this call alone."""
+    how = known(
+        given, scale=None, initial_state=None, output_final_state=False, normalize=True,
+    )  # fmt: skip
+    scale = q.shape[-1] ** -0.5 if how.scale is None else how.scale
+    start = dict(initial_state=how.initial_state, output_final_state=True)
+    o, final = chunk_simple_gla(q, k, v, torch.zeros_like(q[..., 0]), scale=scale, **start)
+    if how.normalize:
+        o = o / (torch.einsum("bthk,bthk->bth", scale * q, k.cumsum(1))[..., None] + 1e-10)
+    return o, final if how.output_final_state else None
+
+
+fused_recurrent_linear_attn = chunk_linear_attn  # the same contract
 
 
 class Double:
@@ -152,6 +177,14 @@ def mamba2():
     if int(transformers.__version__.partition(".")[0]) < 5:
         pytest.skip(f"transformers {transformers.__version__} has no mamba2_chunk_scan")
     return modeling_mamba2
+
+
+def kimi_linear(monkeypatch):
+    """The module of Kimi Linear of transformers, which has its delta attention, in float64."""
+    module = pytest.importorskip("transformers.models.kimi_linear.modeling_kimi_linear")
+    monkeypatch.setattr(module, "torch", Double())
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    return module
 
 
 def flash_attn_func(q, k, v, **given):

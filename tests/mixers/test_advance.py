@@ -32,8 +32,8 @@ def drawn(mixer, T, dtype=torch.float32):
     return given, state
 
 
-def test_decay_and_delta_have_a_kernel_for_it():
-    assert {"decay", "delta"} <= KERNELS.keys()
+def test_decay_and_the_delta_rules_have_a_kernel_for_it():
+    assert {"decay", "delta", "kda"} <= KERNELS.keys()
 
 
 @WITH_KERNEL

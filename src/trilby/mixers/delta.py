@@ -50,14 +50,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..algebra import scan as prefixes
-from ..algebra.delta import chunked, erased, seen
+from ..algebra.delta import chunked, prefixed, seen, stepped, weighed
 from ..algebra.groups import grouped, ungrouped
 from ..card import Mixer, Weights
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
-from ..shapes import chunk_size, finest, unmixed
+from ..shapes import chunk_size, unmixed
 
 State = Tensor
 """The memory after a position: [B, H, K, V], float64 for float64 sequences, else float32."""
@@ -151,23 +150,12 @@ def scan(
 
     Cost: work O(B T H K^2 (K + V)), memory O(B T H K (K + V)), depth O(log T).
     """
-    q_, k_, v_, beta_, g_, h = _start("delta.scan", q, k, v, beta, g, state, documents)
+    *sequences, g, h = _start("delta.scan", q, k, v, beta, g, state, documents)
     if not q.shape[1]:
         return ungrouped([], v, h)
     with unmixed(q):
-        one = torch.eye(q.shape[3], dtype=h.dtype, device=h.device)
-        written = (beta_[..., None] * k_)[..., :, None]  # [B, G, R, T, K, 1]
-        A = g_.exp()[..., None, None] * (one - written * k_[..., None, :])
-        b = written * v_[..., None, :]
-        A, b = (x.expand(*h.shape[:3], -1, -1, -1) for x in (A, b))
-
-        A, b = prefixes(_join, (A, b), dim=3)
-        states = A @ h[:, :, :, None] + b  # [B, G, R, T, K, V]
-    return ungrouped([(q_[..., None] * states).sum(-2)], v, states[:, :, :, -1])
-
-
-def _join(f: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return then[0] @ f[0], then[0] @ f[1] + then[1]
+        y, h = prefixed((*sequences, g[..., None]), h)
+    return ungrouped(y, v, h)
 
 
 def chunk(
@@ -193,13 +181,8 @@ def step(
 
     Cost: time O(H K V) and memory O(H K V) for each position and row.
     """
-    *sequences, h = _start("delta.step", q, k, v, beta, g, state, documents)
-    y = []
-    for q_, k_, v_, beta_, g_ in zip(*(x.unbind(3) for x in sequences), strict=True):
-        h = g_.exp()[..., None, None] * h
-        u = beta_[..., None] * (v_ - (k_[..., None] * h).sum(-2))  # [B, G, R, V]
-        h = torch.addcmul(h, k_[..., :, None], u[..., None, :])
-        y.append((q_[..., None] * h).sum(-2)[..., None, :])
+    *sequences, g, h = _start("delta.step", q, k, v, beta, g, state, documents)
+    y, h = stepped((*sequences, g[..., None]), h)
     return ungrouped(y, v, h)
 
 
@@ -253,14 +236,9 @@ def weights(
     if not q.shape[1]:
         none = v.new_zeros(h.shape[0], h.shape[1] * h.shape[2], 0, 0)
         return Weights(none, ungrouped([], v, h)[0])
-    fine = finest(h.device)
-    q_, k_, beta_, g_, h = (x.to(fine) for x in (q_, k_, beta_, g_, h))
-    one = torch.eye(q.shape[1], dtype=fine, device=h.device)
     with unmixed(q):
-        at = seen(q_, k_, g_)
-        wei = (at.qk @ erased(at, beta_, one)).expand(*h.shape[:3], -1, -1)
-        carried = at.early_q @ h - at.qk @ erased(at, beta_, at.early_k @ h)
-    return Weights(wei.flatten(1, 2).to(v.dtype), ungrouped([carried], v, h)[0])
+        wei, carried = weighed(seen, (q_, k_, beta_, g_), h)
+    return Weights(wei.to(v.dtype), ungrouped([carried], v, h)[0])
 
 
 def _start(

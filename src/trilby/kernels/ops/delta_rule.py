@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import vjp
 
-from ...algebra.delta import chunked, seen
+from ...algebra.delta import chunked, seen, seen_by_channel
 from ...algebra.groups import grouped, ungrouped
 from ...shapes import unmixed
 from .operator import Operator, through
@@ -21,11 +21,11 @@ SIZE = 64  # of a chunk in torch operations
 
 
 def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: Tensor) -> Pair:
-    """f_t = exp(g_t) s_{t-1}, s_t = f_t + beta_t k_t (v_t - f_t^T k_t)^T, y_t = s_t^T q_t.
+    """f_t = diag(exp(g_t)) s_{t-1}, s_t = f_t + beta_t k_t (v_t - f_t^T k_t)^T, y_t = s_t^T q_t.
 
-    Shapes: q, k [B, T, n, K], v [B, T, n, V], beta, g [B, T, n], each n being H or a number of
-    groups that divides it; state [B, H, K, V] float64 beside float64, else float32 ->
-    y [B, T, H, V] and the last state.
+    Shapes: q, k [B, T, n, K], v [B, T, n, V], beta [B, T, n], g [B, T, n], or by channel
+    [B, T, n, K], each n being H or a number of groups that divides it; state [B, H, K, V] float64
+    beside float64, else float32 -> y [B, T, H, V] and the last state.
     """
     return FORWARD(q, k, v, beta, g, state)
 
@@ -43,7 +43,7 @@ def _in_torch(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, state: T
     """The same in torch operations, which have derivatives of any order in both modes."""
     *sequences, h = grouped(state, q, k, v, beta, g)
     with unmixed(q):
-        y, h = chunked(seen, sequences, h, SIZE)
+        y, h = chunked(seen if g.ndim == 3 else seen_by_channel, sequences, h, SIZE)
     return ungrouped(y, v, h)
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from ...machine.compiler import Kernel, inner
 from ...simd.places import laid, read, skip, write
-from ...simd.vector import sum_lanes
 from ..recurrence.record import (
     NUMBER,
     RESULT,
@@ -29,16 +28,15 @@ from ..recurrence.sequences import (
     Piece,
     Size,
     chunk_of,
-    fetch_gates,
     fetch_rows,
     fetch_state,
     pack_rows,
+    parts_of,
     shape_of,
 )
 from ..recurrence.triangle import Triangle, triangle
+from .gates import CHUNK, QUAD, by_channel, decays, fetch_decays, gates_back, pack_gates
 from .walks import (
-    CHUNK,
-    QUAD,
     found,
     found_with,
     loaded,
@@ -82,19 +80,33 @@ class Rows(NamedTuple):
     inside: scratch(lambda span, size, shape: QUADS * shape.block)  # states, of one block
 
 
-rows_places, rows_parts, rows_signature = record(Rows, lambda T: CHUNK)
+RowsByChannel = NamedTuple("RowsByChannel", by_channel(Rows, g=along(NUMBER), dg=along(NUMBER)))
+
+rows_places, _, _signature = record(Rows, lambda T: CHUNK)
+channel_rows_places, _, _channel_signature = record(RowsByChannel, lambda T: CHUNK)
 
 
-@partial(Kernel, signature=rows_signature)
+@partial(Kernel, signature=_signature)
 def ROWS(told, part, address):
-    tensors, sizes, starts, _back, kinds = told[0]
-    size, piece = Size(*sizes), Piece(*part[0])
-    place, shape = laid(address, kinds[2], starts, Rows), shape_of(size, piece)
+    rows(told[0], part[0], laid(address, told[0][4][2], told[0][2], Rows))
+
+
+@partial(Kernel, signature=_channel_signature)
+def CHANNEL_ROWS(told, part, address):
+    rows(told[0], part[0], laid(address, told[0][4][2], told[0][2], RowsByChannel))
+
+
+@inner()
+def rows(told, part, place):
+    """The heads of a piece."""
+    tensors, sizes, _starts, _back, kinds = told
+    size, piece = Size(*sizes), Piece(*part)
+    shape = shape_of(size, piece)
     together = size.heads // size.groups  # heads that add up in one result
     for item in range(piece.first, piece.end):
         b, first = item // size.groups, item % size.groups * together
         for h in range(first, first + together):
-            head(rows_parts(kinds, tensors, size, shape, b, h), place, shape, size.T)
+            head(parts_of(place, kinds, tensors, size, shape, b, h), place, shape, size.T)
 
 
 @inner()
@@ -123,6 +135,7 @@ def head(at, place, shape, T):
             block_back(at.dg, place, shape, chunk, c, border)
         pack_rows(at.dq, place.dq, chunk)
         pack_rows(at.dk, place.dk, chunk)
+        pack_gates(at.dg, place, chunk)
 
 
 @inner()
@@ -132,8 +145,8 @@ def fetched(at, place, shape, chunk):
     fetch_rows(place.k, at.k, chunk)
     fetch_rows(place.u, at.u, chunk)
     fetch_rows(place.beta, at.beta, chunk)
-    fetch_gates(place.g, place.a, at.g, chunk, False)
     half = shape.lanes // 2
+    fetch_decays(place, at.g, chunk, half)
     for i in range(chunk.whole):
         scaled(skip(place.u, i * shape.height), shape.height, half, place.beta[i])
     for i in range(chunk.whole // QUAD):
@@ -153,8 +166,9 @@ def scores(place, shape, chunk):
 @inner()
 def onward(place, shape, i, c, before, after):
     """The state after the four positions number i of a chunk, in one block of columns."""
-    first, a = i * QUAD, place.a
-    whole = a[first] * a[first + 1] * a[first + 2] * a[first + 3]
+    first = i * QUAD
+    a0, a1, a2, a3 = decays(place, first, c * shape.lanes, shape.width, 2)
+    whole = a0 * a1 * a2 * a3
     w = loaded(place.late, first * shape.width + c * shape.lanes, shape.width)
     written(before, after, skip(place.u, first * shape.height), w, whole, shape)
 
@@ -170,9 +184,8 @@ def block_back(dg, place, shape, chunk, c, border):
         before = after
     for i in range(quads - 1, -1, -1):
         before = skip(place.inside, (i - 1) * shape.block) if i else border
-        sums = four_back(place, shape, i, c, before)
-        for j in range(min(QUAD, chunk.many - i * QUAD)):
-            skip(dg.line, (chunk.first + i * QUAD + j) * dg.time + c)[0] = sums[j]
+        four = four_back(place, shape, i, c, before)
+        gates_back(dg, place, shape, chunk, i * QUAD, c, four)
 
 
 @inner()
@@ -183,7 +196,7 @@ def four_back(place, shape, i, c, before):
     dy, de = skip(place.dy, down), skip(place.de, down)
     of_q, of_k = found(before, dy, shape), found(before, de, shape)
     of_late, both = found_with(D, skip(place.u, down), before, shape)
-    a = place.a[i * QUAD], place.a[i * QUAD + 1], place.a[i * QUAD + 2], place.a[i * QUAD + 3]
+    a = decays(place, i * QUAD, c * shape.lanes, width, 2)
     whole = a[0] * a[1] * a[2] * a[3]
     early_q = loaded(place.early_q, at, width)
     early_k = loaded(place.early_k, at, width)
@@ -198,10 +211,10 @@ def four_back(place, shape, i, c, before):
     z2 = z3 + m2
     z1 = z2 + m1
     return (
-        sum_lanes(z1 + m0),
-        sum_lanes(z1 + n[0] + p[0] + p[1] + p[3]),
-        sum_lanes(z2 + n[0] + n[1] + p[1] + p[2] + p[3] + p[4]),
-        sum_lanes(z3 + n[0] + n[1] + n[2] + p[3] + p[4] + p[5]),
+        z1 + m0,
+        z1 + n[0] + p[0] + p[1] + p[3],
+        z2 + n[0] + n[1] + p[1] + p[2] + p[3] + p[4],
+        z3 + n[0] + n[1] + n[2] + p[3] + p[4] + p[5],
     )
 
 

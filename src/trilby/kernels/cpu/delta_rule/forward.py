@@ -29,18 +29,29 @@ from ..recurrence.sequences import (
     Piece,
     Size,
     chunk_of,
-    fetch_gates,
     fetch_rows,
     fetch_state,
     pack_rows,
     pack_state,
+    parts_of,
     shape_of,
 )
-from .walks import (
+from .gates import (
     CHUNK,
     QUAD,
+    WHOLE,
+    by_channel,
+    decays,
+    fetch_decays,
+    left,
+    left_by_first,
+    of_row,
+    shared,
+)
+from .walks import (
     TOLD,
     Told,
+    early,
     found,
     loaded,
     stored,
@@ -99,18 +110,38 @@ def span_of(T):
     return min(CHUNK, (T + QUAD - 1) // QUAD * QUAD)
 
 
-forward_places, forward_parts, forward_signature = record(Forward, span_of)
-back_places, back_parts, back_signature = record(Back, span_of)
+def _by_channel(names):
+    return by_channel(names, g=down(NUMBER), whole=WHOLE)
 
 
-@partial(Kernel, signature=forward_signature)
+ForwardByChannel = NamedTuple("ForwardByChannel", _by_channel(Forward))
+BackByChannel = NamedTuple("BackByChannel", _by_channel(Back))
+
+forward_places, _, _signature = record(Forward, span_of)
+back_places, _, _back_signature = record(Back, span_of)
+channel_forward_places, _, _channel_signature = record(ForwardByChannel, span_of)
+channel_back_places, _, _channel_back_signature = record(BackByChannel, span_of)
+
+
+@partial(Kernel, signature=_signature)
 def FORWARD(told, part, address):
-    tensors, sizes, starts, e_alone, kinds = told[0]
-    size, piece = Size(*sizes), Piece(*part[0])
-    place, shape = laid(address, kinds[2], starts, Forward), shape_of(size, piece)
+    forward(told[0], part[0], laid(address, told[0][4][2], told[0][2], Forward))
+
+
+@partial(Kernel, signature=_channel_signature)
+def CHANNEL_FORWARD(told, part, address):
+    forward(told[0], part[0], laid(address, told[0][4][2], told[0][2], ForwardByChannel))
+
+
+@inner()
+def forward(told, part, place):
+    """The heads of a piece."""
+    tensors, sizes, _starts, e_alone, kinds = told
+    size, piece = Size(*sizes), Piece(*part)
+    shape = shape_of(size, piece)
     for item in range(piece.first, piece.end):
         b, h = item // size.heads, item % size.heads
-        at = forward_parts(kinds, tensors, size, shape, b, h)
+        at = parts_of(place, kinds, tensors, size, shape, b, h)
         if size.T == 1 and e_alone == 0:
             token(at, place, shape)
         else:
@@ -118,12 +149,12 @@ def FORWARD(told, part, address):
 
 
 @inner()
-def fetched(at, place, chunk):
+def fetched(at, place, shape, chunk):
     """What both programs know of a chunk."""
     fetch_rows(place.q, at.q, chunk)
     fetch_rows(place.k, at.k, chunk)
     fetch_rows(place.beta, at.beta, chunk)
-    fetch_gates(place.g, place.a, at.g, chunk, False)
+    fetch_decays(place, at.g, chunk, shape.lanes // 2)
 
 
 @inner()
@@ -133,7 +164,7 @@ def head(at, place, shape, T, e_alone):
     fetch_state(place.state, at.start, shape)
     for begin in range(0, T, span):
         chunk = chunk_of(begin, span, T, QUAD, False)
-        fetched(at, place, chunk)
+        fetched(at, place, shape, chunk)
         fetch_rows(place.v, at.v, chunk)
         tell(place, shape, chunk)
         for c in range(shape.blocks):
@@ -170,7 +201,8 @@ def four(place, shape, i, c, e_alone):
         y2 += t.q20 * u0 + t.q21 * u1 + t.q22 * u2
         y3 += t.q30 * u0 + t.q31 * u1 + t.q32 * u2 + t.q33 * u3
         stored(place.y, at, shape.width, (y0, y1, y2, y3))
-    written(S, S, skip(place.late, first), (u0, u1, u2, u3), t.whole, shape)
+    whole = left(place, i * QUAD, shape.height)
+    written(S, S, skip(place.late, first), (u0, u1, u2, u3), whole, shape)
 
 
 class Strip(NamedTuple):
@@ -188,11 +220,13 @@ def token(at, place, shape):
     where it was read.
     """
     chunk = chunk_of(0, 1, 1, 1, False)
-    fetched(at, place, chunk)
+    fetched(at, place, shape, chunk)
     fetch_rows(place.v, at.v, chunk)
     there = shape.columns == shape.width and at.start.step == at.end.step == 1
     if not there:
         fetch_state(place.state, at.start, shape)
+    for j in range(0, shape.height, shape.lanes // 2):
+        early(place, j, decays(place, 0, j, shape.height, 1)[0])
     score = place.q[0] - place.q[0]
     for r in range(shape.rows):
         score += place.q[r] * place.k[r]
@@ -212,8 +246,8 @@ def token(at, place, shape):
 @inner()
 def one(place, shape, c, before, after, score):
     """One position in one block of columns; two rows at a time, so that sums need not wait."""
-    q, k, a, n = place.q, place.k, place.a[0], shape.rows // 2 * 2
-    at = c * shape.lanes
+    q, k, n = place.early_q, place.early_k, shape.rows // 2 * 2
+    a, at = left_by_first(place), c * shape.lanes
     f = f1 = y = y1 = zeros(place.v, 2)
     for r in range(0, n, 2):
         s = load(before.line, r * before.down, 2)
@@ -226,20 +260,32 @@ def one(place, shape, c, before, after, score):
         s = load(before.line, r * before.down, 2)
         f += k[r] * s
         y += q[r] * s
-    u = place.beta[0] * (load(place.v, at, 2) - a * (f + f1))
-    store(place.y, at, a * (y + y1) + score * u)
+    u = place.beta[0] * (load(place.v, at, 2) - f - f1)
+    store(place.y, at, y + y1 + score * u)
     for r in range(shape.rows):
-        store(after.line, r * after.down, a * load(before.line, r * before.down, 2) + k[r] * u)
+        s = of_row(a, r) * load(before.line, r * before.down, 2)
+        store(after.line, r * after.down, s + place.k[r] * u)
 
 
-@partial(Kernel, signature=back_signature)
+@partial(Kernel, signature=_back_signature)
 def BACK(told, part, address):
-    tensors, sizes, starts, _back, kinds = told[0]
-    size, piece = Size(*sizes), Piece(*part[0])
-    place, shape = laid(address, kinds[2], starts, Back), shape_of(size, piece)
+    back(told[0], part[0], laid(address, told[0][4][2], told[0][2], Back))
+
+
+@partial(Kernel, signature=_channel_back_signature)
+def CHANNEL_BACK(told, part, address):
+    back(told[0], part[0], laid(address, told[0][4][2], told[0][2], BackByChannel))
+
+
+@inner()
+def back(told, part, place):
+    """The heads of a piece, from the end."""
+    tensors, sizes, _starts, _back, kinds = told
+    size, piece = Size(*sizes), Piece(*part)
+    shape = shape_of(size, piece)
     for item in range(piece.first, piece.end):
         b, h = item // size.heads, item % size.heads
-        head_back(back_parts(kinds, tensors, size, shape, b, h), place, shape, size.T)
+        head_back(parts_of(place, kinds, tensors, size, shape, b, h), place, shape, size.T)
 
 
 @inner()
@@ -249,7 +295,7 @@ def head_back(at, place, shape, T):
     fetch_state(place.state, at.dend, shape)
     for number in range((T + span - 1) // span - 1, -1, -1):
         chunk = chunk_of(number * span, span, T, QUAD, False)
-        fetched(at, place, chunk)
+        fetched(at, place, shape, chunk)
         fetch_rows(place.dy, at.dy, chunk)
         fetch_rows(place.e, at.e, chunk)
         tell(place, shape, chunk)
@@ -276,11 +322,11 @@ def four_back(dbeta, place, shape, chunk, i, c):
     u0 += t.q00 * y0 + t.q10 * y1 + t.q20 * y2 + t.q30 * y3 - t.k10 * e1 - t.k20 * e2 - t.k30 * e3
     e0 = t.beta0 * u0
     stored(place.de, at, shape.width, (e0, e1, e2, e3))
-    written(D, D, skip(place.early_q, first), y, t.whole, shape)
+    whole = left(place, i * QUAD, shape.height)
+    written(D, D, skip(place.early_q, first), y, whole, shape)
     subtracted(D, skip(place.early_k, first), (e0, e1, e2, e3), shape)
     e = loaded(place.e, at, shape.width)
     sums = (
         sum_lanes(u0 * e[0]), sum_lanes(u1 * e[1]), sum_lanes(u2 * e[2]), sum_lanes(u3 * e[3])
     )  # fmt: skip
-    for j in range(min(QUAD, chunk.many - i * QUAD)):
-        skip(dbeta.line, (chunk.first + i * QUAD + j) * dbeta.time + c)[0] = sums[j]
+    shared(dbeta, chunk, i * QUAD, c, sums)

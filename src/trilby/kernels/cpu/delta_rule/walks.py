@@ -10,12 +10,9 @@ are walks in which each piece of a row of the state meets four positions at once
 from typing import Any, NamedTuple
 
 from ...machine.compiler import inner
-from ...simd.places import skip, write
-from ...simd.vector import load, store, zeros
-from ..recurrence.triangle import triangle
-
-CHUNK = 64  # positions that are unpacked at a time, and between kept states on the way back
-QUAD = 4  # positions in one walk down the rows; what follows has them written out
+from ...simd.places import write
+from ...simd.vector import load, store, sum_lanes, zeros
+from .gates import QUAD, decays, keep, of_row
 
 
 class Told(NamedTuple):
@@ -41,7 +38,6 @@ class Told(NamedTuple):
     beta1: Any
     beta2: Any
     beta3: Any
-    whole: Any  # what is left of the state before the four
 
 
 TOLD = len(Told._fields)
@@ -57,46 +53,62 @@ def scaled(x, width, half, by):
 @inner()
 def seen(place, i, width, half):
     """The early and late rows of four positions, the first of which is number i."""
-    a0, a1, a2, a3 = place.a[i], place.a[i + 1], place.a[i + 2], place.a[i + 3]
-    one, two, three = (i + 1) * width, (i + 2) * width, (i + 3) * width
-    for j in range(i * width, one, half):
-        k0, q0 = load(place.k, j, 1), load(place.q, j, 1)
-        store(place.early_k, j, a0 * k0)
-        store(place.early_q, j, a0 * q0)
-        store(place.late, j, (a1 * a2 * a3) * k0)
-    for j in range(one, two, half):
-        k1, q1 = load(place.k, j, 1), load(place.q, j, 1)
-        store(place.early_k, j, (a0 * a1) * k1)
-        store(place.early_q, j, (a0 * a1) * q1)
-        store(place.late, j, (a2 * a3) * k1)
-    for j in range(two, three, half):
-        k2, q2 = load(place.k, j, 1), load(place.q, j, 1)
-        store(place.early_k, j, (a0 * a1 * a2) * k2)
-        store(place.early_q, j, (a0 * a1 * a2) * q2)
-        store(place.late, j, a3 * k2)
-    for j in range(three, three + width, half):
-        k3, q3 = load(place.k, j, 1), load(place.q, j, 1)
-        store(place.early_k, j, (a0 * a1 * a2 * a3) * k3)
-        store(place.early_q, j, (a0 * a1 * a2 * a3) * q3)
-        store(place.late, j, k3)
+    for j in range(0, width, half):
+        a0, a1, a2, a3 = decays(place, i, j, width, 1)
+        at = i * width + j
+        early(place, at, a0)
+        early(place, at + width, a0 * a1)
+        early(place, at + 2 * width, a0 * a1 * a2)
+        early(place, at + 3 * width, a0 * a1 * a2 * a3)
+        store(place.late, at, (a1 * a2 * a3) * load(place.k, at, 1))
+        store(place.late, at + width, (a2 * a3) * load(place.k, at + width, 1))
+        store(place.late, at + 2 * width, a3 * load(place.k, at + 2 * width, 1))
+        store(place.late, at + 3 * width, load(place.k, at + 3 * width, 1))
+        keep(place, i, j, width, a0 * a1 * a2 * a3)
+
+
+@inner()
+def early(place, at, since):
+    """Some numbers of the early rows of a position, by the decays since the state before."""
+    store(place.early_q, at, since * load(place.q, at, 1))
+    store(place.early_k, at, since * load(place.k, at, 1))
 
 
 @inner()
 def told(place, i, height, half):
     """What the four positions from i on, whose q and k run down the rows, tell each other."""
-    a1, a2, a3 = place.a[i + 1], place.a[i + 2], place.a[i + 3]
-    whole = place.a[i] * a1 * a2 * a3
-    q, k, beta = skip(place.q, i * height), skip(place.k, i * height), place.beta
-    x, y = triangle(q, k, height, half), triangle(k, k, height, half)
+    q00 = q10 = q11 = q20 = q21 = q22 = q30 = q31 = q32 = q33 = zeros(place.k, 1)
+    k10 = k20 = k21 = k30 = k31 = k32 = zeros(place.k, 1)
+    for j in range(0, height, half):
+        _, a1, a2, a3 = decays(place, i, j, height, 1)
+        at = i * height + j
+        x0, x1 = load(place.k, at, 1), load(place.k, at + height, 1)
+        x2, x3 = load(place.k, at + 2 * height, 1), load(place.k, at + 3 * height, 1)
+        q00 += load(place.q, at, 1) * x0
+        q1, w0 = load(place.q, at + height, 1), a1 * x0  # w fades from position to position
+        q10 += q1 * w0
+        q11 += q1 * x1
+        k10 += x1 * w0
+        q2, w0, w1 = load(place.q, at + 2 * height, 1), a2 * w0, a2 * x1
+        q20 += q2 * w0
+        q21 += q2 * w1
+        q22 += q2 * x2
+        k20 += x2 * w0
+        k21 += x2 * w1
+        q3, w0, w1, w2 = load(place.q, at + 3 * height, 1), a3 * w0, a3 * w1, a3 * x2
+        q30 += q3 * w0
+        q31 += q3 * w1
+        q32 += q3 * w2
+        q33 += q3 * x3
+        k30 += x3 * w0
+        k31 += x3 * w1
+        k32 += x3 * w2
+    beta = place.beta
     return Told(
-        x.p00,
-        x.p10 * a1, x.p11,
-        x.p20 * (a1 * a2), x.p21 * a2, x.p22,
-        x.p30 * (a1 * a2 * a3), x.p31 * (a2 * a3), x.p32 * a3, x.p33,
-        y.p10 * a1,
-        y.p20 * (a1 * a2), y.p21 * a2,
-        y.p30 * (a1 * a2 * a3), y.p31 * (a2 * a3), y.p32 * a3,
-        beta[i], beta[i + 1], beta[i + 2], beta[i + 3], whole,
+        sum_lanes(q00), sum_lanes(q10), sum_lanes(q11), sum_lanes(q20), sum_lanes(q21),
+        sum_lanes(q22), sum_lanes(q30), sum_lanes(q31), sum_lanes(q32), sum_lanes(q33),
+        sum_lanes(k10), sum_lanes(k20), sum_lanes(k21), sum_lanes(k30), sum_lanes(k31),
+        sum_lanes(k32), beta[i], beta[i + 1], beta[i + 2], beta[i + 3],
     )  # fmt: skip
 
 
@@ -144,7 +156,7 @@ def written(before, after, x, w, whole, shape):
     one, two, three, L = shape.height, 2 * shape.height, 3 * shape.height, shape.lanes
     w0, w1, w2, w3 = w
     for r in range(shape.rows):
-        s = whole * load(before, r * L, 2)
+        s = of_row(whole, r) * load(before, r * L, 2)
         s += x[r] * w0
         s += x[r + one] * w1
         s += x[r + two] * w2

@@ -13,6 +13,7 @@ from numba import types
 from ...machine.compiler import inner
 from ...machine.loop import arguments
 from .sequences import (
+    PARTS,
     Piece,
     Size,
     along_of,
@@ -105,7 +106,8 @@ def record(names: Any, span_of: Callable[[int], int]) -> Record:
     ] + [f"{name}=0" for name in entries if name not in told]
     # numba compiles no loop over fields of different types, so they are written out.
     exec(f"def of(kinds, tensors, size, shape, b, h): return names({', '.join(fields)})", made)
-    return Record(places, inner()(made["of"]), signature(len(told), len(entries)))
+    PARTS[names] = inner()(made["of"])
+    return Record(places, PARTS[names], signature(len(told), len(entries)))
 
 
 def signature(tensors: int, places: int) -> Callable[[tuple[Any, Any]], tuple[Any, ...]]:

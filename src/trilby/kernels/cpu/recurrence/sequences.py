@@ -8,7 +8,7 @@ packed from there. Inside a chunk positions are counted in the order in which th
 from math import exp
 from typing import Any, NamedTuple
 
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 
 from ...machine.compiler import inner
 from ...simd.elements import decode, encode, prefetch
@@ -78,6 +78,20 @@ class Chunk(NamedTuple):
     many: Any
     whole: Any
     T: Any
+
+
+PARTS: dict[Any, Any] = {}
+"""Record -> what makes the parts of a head."""
+
+
+def parts_of(place, kinds, tensors, size, shape, b, h):
+    """What head h of row b has of each tensor, by the record that the places are of."""
+
+
+@overload(parts_of)
+def _parts_of(place, kinds, tensors, size, shape, b, h):
+    of = PARTS[place.instance_class]
+    return lambda place, kinds, tensors, size, shape, b, h: of(kinds, tensors, size, shape, b, h)
 
 
 @register_jitable
