@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from .mixers.delta import MIXER as delta
     from .mixers.ema import MIXER as ema
     from .mixers.kda import MIXER as kda
+    from .mixers.linear import MIXER as linear
     from .mixers.mean import MIXER as mean
     from .mixers.selective import MIXER as selective
+    from .mixers.weighted import MIXER as weighted
     from .shapes import value_checks
     from .verify import Report, Verdict, check, same
 
@@ -48,6 +50,7 @@ _BEHIND = {
     "delta": ("mixers.delta", "MIXER"),
     "ema": ("mixers.ema", "MIXER"),
     "kda": ("mixers.kda", "MIXER"),
+    "linear": ("mixers.linear", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
     "memory": ("kernels.machine.memory", "memory"),
     "release_memory": ("kernels.machine.memory", "release"),
@@ -56,6 +59,7 @@ _BEHIND = {
     "selective": ("mixers.selective", "MIXER"),
     "streaming": ("streaming", ""),
     "value_checks": ("shapes", "value_checks"),
+    "weighted": ("mixers.weighted", "MIXER"),
 }
 
 __all__ = [
@@ -74,6 +78,7 @@ __all__ = [
     "delta",
     "ema",
     "kda",
+    "linear",
     "mean",
     "memory",
     "release_memory",
@@ -82,6 +87,7 @@ __all__ = [
     "selective",
     "streaming",
     "value_checks",
+    "weighted",
 ]
 
 

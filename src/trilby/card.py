@@ -83,7 +83,7 @@ class Weights(NamedTuple):
 
         Args:
             values: [B, T, C], or [B, T, H, V]. With G heads for the H of `wei`, each of
-                them is shared by H / G neighbouring heads.
+                them is shared by H / G neighbouring heads; so with channels.
 
         Returns:
             As `carried`.
@@ -95,9 +95,9 @@ class Weights(NamedTuple):
         wei, carried = self
         if wei.ndim == 3:
             return wei @ values + carried
-        if values.ndim == 3:  # one triangle for each channel
-            return torch.einsum("bcts,bsc->btc", wei, values) + carried
         whole = values.repeat_interleave(wei.shape[1] // max(1, values.shape[2]), 2)
+        if values.ndim == 3:  # one triangle for each channel
+            return torch.einsum("bcts,bsc->btc", wei, whole) + carried
         return torch.einsum("bhts,bshv->bthv", wei, whole) + carried
 
 

@@ -78,7 +78,7 @@ class Contract:
             state of several tensors is a dict.
         values: the sequence that the triangle is applied to, `y = wei @ values + carried`; y has
             its axes. The default is the first sequence.
-        shared: the letter of an axis (heads) that some arguments may share in groups.
+        shared: the letter of an axis (heads, channels) that some arguments may share in groups.
         wide: arguments that may be float32 beside halves. Every parameter may.
         documents: whether the forms take `documents=`.
 
@@ -315,7 +315,7 @@ class Contract:
             if tensor.dtype not in (first.dtype, wide(first.dtype)):
                 floating(where, **{self.sequences[0]: first, name: tensor})
             beside(where, first, **{name: tensor})
-        groups(where, **{
+        groups(where, "heads" if self.shared == "H" else "channels", **{
             a.name: given[i].shape[axes.index(self.shared)]  # type: ignore[attr-defined]
             for i, (a, axes, _) in enumerate(self._takes)
             if self.shared in axes and isinstance(given[i], Tensor)

@@ -155,11 +155,12 @@ def chunk_size(where: str, size: object) -> None:
         )
 
 
-def groups(where: str, /, **heads: int) -> tuple[int, int]:
+def groups(where: str, kind: str, /, **heads: int) -> tuple[int, int]:
     """The number of heads of a call, and the number of groups in which some arguments share them.
 
     Args:
         where: the call as the user knows it, quoted in the error.
+        kind: what is shared, for the error, "heads" or "channels".
         **heads: argument -> its number of heads: H, or one for each of G groups of H / G
             neighbouring heads. G is the same for all arguments and divides H.
 
@@ -169,9 +170,9 @@ def groups(where: str, /, **heads: int) -> tuple[int, int]:
     Raises:
         ShapeError: two numbers of groups in one call, or one that does not divide the heads.
 
-    >>> groups("demo", q=6, k=2)
+    >>> groups("demo", "heads", q=6, k=2)
     (6, 2)
-    >>> groups("demo", q=6, k=4)
+    >>> groups("demo", "heads", q=6, k=4)
     Traceback (most recent call last):
     trilby.errors.ShapeError: demo: heads are q 6, k 4; expected one number for all, or two of \
 which one divides the other, e.g. q 6, k 3
@@ -183,7 +184,7 @@ which one divides the other, e.g. q 6, k 3
         told = ", ".join(f"{name} {n}" for name, n in heads.items())
         mended = ", ".join(f"{name} {H if n == H else least}" for name, n in heads.items())
         raise ShapeError(
-            f"{where}: heads are {told}; expected one number for all, or two of which one divides "
+            f"{where}: {kind} are {told}; expected one number for all, or two of which one divides "
             f"the other, e.g. {mended}"
         )
     return H, G

@@ -6,6 +6,7 @@ import torch
 import trilby
 from trilby.kernels import ops
 from trilby.kernels.machine.threads import shares
+from trilby.kernels.ops.softmax_attention import FORWARD
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -98,6 +99,26 @@ def _exponential_back(dtype):
         yield *(torch.randn_like(r) for r in results), *given
 
 
+def _attention(dtype):
+    """Nothing before it; a window; a past, documents, a cap, slopes and sinks; one query."""
+    q, k, v = trilby.attention.draw(B=2, T=5, H=4, K=2, V=2, dtype=dtype)
+    bias, now = torch.ones(2, 4).to(dtype) / 3, torch.arange(5)
+    yield q, k[:, :, :2], v[:, :, :2], None, None, None, None, 0.5, 0.0, 0
+    yield q, k, v, None, None, None, None, 0.5, 0.0, 2
+    low = torch.tensor([[-1, -1, 2, 2, 2], [0] * 5])
+    past = [torch.cat([x[:, :1], x], 1) for x in (k[:, :, :1], v[:, :, :1])]
+    place = torch.cat([torch.tensor([-1]), now])[None].expand(2, -1).contiguous()
+    yield q, *past, place, low, bias[0], bias[1], 0.5, 2.0, 0
+    first = torch.zeros(2, 1, dtype=torch.int64)
+    yield q[:, :1], k[:, :, :2], v[:, :, :2], -now[None], first - 2, bias[0], bias[1], 0.5, 2.0, 0
+
+
+def _attention_back(dtype):
+    for given in _attention(dtype):
+        results = FORWARD(*given)
+        yield torch.randn_like(results[0]), *results, *given
+
+
 SAMPLES = {  # an operator without a line here fails its tests
     "prefix_mean": _means,
     "prefix_mean_backward": _means,
@@ -109,6 +130,8 @@ SAMPLES = {  # an operator without a line here fails its tests
     "delta_rule_backward": _delta_back,
     "causal_convolution": _convolution,
     "causal_convolution_backward": _convolution_back,
+    "softmax_attention": _attention,
+    "softmax_attention_backward": _attention_back,
     "selective_scan": _selective,
     "selective_scan_backward": _selective_back,
 }
@@ -153,7 +176,7 @@ def test_derivatives_to_the_second_order(operator):
         whole = list(given)
         for i, leaf in zip(places, leaves, strict=True):
             whole[i] = leaf
-        return operator(*whole)
+        return operator(*whole)[0] if operator.keeps else operator(*whole)  # the rest has none
 
     leaves = [given[i] for i in places]
     forward = operator.forward_mode

@@ -135,6 +135,22 @@ def chunk_kda(q, k, v, g, beta, **given):
 fused_recurrent_kda = chunk_kda  # the same contract
 
 
+def chunk_linear_attn(q, k, v, **given):
+    """`fla.ops.linear_attn.chunk_linear_attn`: its normaliser has the keys of this call alone."""
+    how = known(
+        given, scale=None, initial_state=None, output_final_state=False, normalize=True,
+    )  # fmt: skip
+    scale = q.shape[-1] ** -0.5 if how.scale is None else how.scale
+    start = dict(initial_state=how.initial_state, output_final_state=True)
+    o, final = chunk_simple_gla(q, k, v, torch.zeros_like(q[..., 0]), scale=scale, **start)
+    if how.normalize:
+        o = o / (torch.einsum("bthk,bthk->bth", scale * q, k.cumsum(1))[..., None] + 1e-10)
+    return o, final if how.output_final_state else None
+
+
+fused_recurrent_linear_attn = chunk_linear_attn  # the same contract
+
+
 class Double:
     """torch, to a module that computes in float32 whatever it is given."""
 

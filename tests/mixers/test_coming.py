@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.signal import lfilter
-from torch.nn.functional import conv1d, scaled_dot_product_attention, silu, softplus
+from torch.nn.functional import conv1d, elu, scaled_dot_product_attention, silu, softplus
 
 import trilby
 from tests.mixers import peers
@@ -52,14 +52,16 @@ def names():
         x=normal(B, T, H, V), Bs=normal(B, T, 2, K), Cs=normal(B, T, 2, K),
         xs=normal(B, T, 6), dts=softplus(normal(B, T, 6)), kernel=normal(6, 4), lift=normal(6),
         rates1=-softplus(normal(6, 5)), Bn=normal(B, T, 5), Cn=normal(B, T, 5), passes=normal(6),
-        kept=normal(B, 6, 4),
+        kept=normal(B, 6, 4), scores=normal(B, T, 6), still=torch.full((6,), -torch.inf),
+        fq=100 * q.exp(), fk=100 * k.exp(), query=normal(K), phi=lambda x: elu(x) + 1,
         steps=raw[:, 0, :, None].expand(B, H, V), rates=A[:, None, None].expand(H, V, K),
         skips=D[:, None].expand(H, V), biases=bias[:, None].expand(H, V), old=h0.mT,
         documents=torch.tensor([[0] * T, [0] * 3 + [1] * (T - 3)], dtype=torch.int32),
         one=torch.ones(1, T, 1, 1, dtype=torch.float64), a=a.numpy(), frame=pd.DataFrame(a[0]),
         s=a[:1, :, None], u=u, zi=np.array([1.5]),
         np=np, torch=torch, trilby=trilby, lfilter=lfilter, softplus=softplus, silu=silu,
-        conv1d=conv1d, scaled_dot_product_attention=scaled_dot_product_attention,
+        conv1d=conv1d, sdpa=scaled_dot_product_attention,
+        scaled_dot_product_attention=scaled_dot_product_attention,
         flash_attn_func=peers.flash_attn_func, alibis=softplus(normal(H)), **masks(normal(H)),
     )  # fmt: skip
 
@@ -84,6 +86,7 @@ def inside(given, monkeypatch):
     """The functions of transformers; its layer computes in float32, here in float64."""
     from transformers.models.llama.modeling_llama import repeat_kv
     from transformers.models.mamba import modeling_mamba
+    from transformers.models.rwkv import modeling_rwkv
 
     modeling_mamba2 = peers.mamba2()
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
@@ -92,6 +95,7 @@ def inside(given, monkeypatch):
     for module, theirs in (
         (modeling_mamba2, ("mamba2_chunk_scan", "mamba2_selective_state_update")),
         (modeling_mamba, ("causal_conv1d_fn", "causal_conv1d_update", "mamba_selective_scan")),
+        (modeling_rwkv, ("rwkv_linear_attention_cpu",)),
         (rules, ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule", "l2norm")),
         (kimi, ("chunk_kimi_delta_attention", "recurrent_kimi_delta_attention")),
     ):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
+import trilby
 from tests.mixers.sweep import FORMS, drawn, floats, laid_out, leaves_of, on_sequences, past
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
@@ -14,7 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated
 @pytest.mark.parametrize("layout", ["plain", "series", "turned", "stepped"])
 @pytest.mark.parametrize(("mixer", "form"), FORMS)
 def test_gradients_of_the_sequence_and_of_the_state(mixer, form, layout):
-    T = 5 if len(mixer.contract.arguments) < 5 else 3  # the cost is that of every pair of numbers
+    tensors = len(mixer.contract.arguments) + len(list(mixer.contract.state))
+    T = 5 if tensors < 6 else 3  # the cost is that of every pair of numbers
     given = drawn(mixer, T=T, C=2)
     function, leaves = leaves_of(form, given, past(mixer, C=2))
     leaves[: len(given)] = on_sequences(mixer, given, lambda x: laid_out(x, layout))
@@ -36,6 +38,15 @@ def test_gradients_are_those_of_the_loop(mixer, form, T):
         answers.append(torch.autograd.grad(outputs, leaves, seeds))
     for got, wanted in zip(*answers, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def _compared(q, k, v):
+    """The sums of the magnitudes for attention, where values are compared with their mean."""
+    w = trilby.attention.weights(*(x.double() for x in (q, k, v))).wei
+    q, k, v = (x.detach().double().abs().transpose(1, 2) for x in (q, k, v))  # [B, H, T, K]
+    dw = v.sum(-1)[:, :, None].expand_as(w)
+    ds = w * (dw + (w * dw).sum(-1, keepdim=True)) * q.shape[-1] ** -0.5
+    return [x.transpose(1, 2) for x in (ds @ k, ds.mT @ q, w.mT @ torch.ones_like(v))]
 
 
 def _sums(loop, given):
@@ -62,7 +73,8 @@ def test_gradients_come_in_the_dtype_of_their_tensor(mixer, form):
         form(*given)[0].sum().backward()
         sizes = [x if name == "g" else x.abs() for name, x in zip(names, given, strict=False)]
         sizes = [-x if n in taken_off else x for n, x in zip(names, sizes, strict=False)]
-        for x, wanted, size in zip(given, _sums(loop, given), _sums(loop, sizes), strict=True):
+        sizes = _compared(*given) if mixer.name == "attention" else _sums(loop, sizes)
+        for x, wanted, size in zip(given, _sums(loop, given), sizes, strict=True):
             assert x.grad.dtype == dtype
             one = torch.finfo(dtype)
             allowed = roundings * 2.0**-24 * size.abs() + one.eps * wanted.abs() + one.tiny

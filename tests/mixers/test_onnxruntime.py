@@ -61,6 +61,14 @@ def test_a_stream_of_single_tokens():
         close([y, mine], [z, yours])
 
 
+@pytest.mark.parametrize("began", [False, True])
+def test_a_gate_for_each_channel(began):
+    q, k, v, g, beta = trilby.kda.draw(B=2, T=70, H=4, K=8, V=6)
+    state = torch.randn(2, 4, 8, 6) if began else None
+    close(trilby.kda(q, k, v, g, beta, state),
+          linear_attention("gated_delta", q, k, v, state=state, decay=g, beta=beta))  # fmt: skip
+
+
 @pytest.mark.parametrize("activation", ["none", "silu"])
 @pytest.mark.parametrize("began", [False, True])
 @pytest.mark.parametrize("T", [1, 2, 9])

@@ -4,9 +4,9 @@ from types import ModuleType
 from typing import Any
 
 from ..card import Mixer
-from . import attention, conv, decay, delta, ema, kda, mean, selective
+from . import attention, conv, decay, delta, ema, kda, linear, mean, selective, weighted
 
-_MODULES = (mean, decay, ema, attention, delta, conv, selective, kda)
+_MODULES = (mean, decay, ema, weighted, attention, linear, delta, kda, conv, selective)
 
 MIXERS: dict[str, Mixer[..., Any]] = {module.MIXER.name: module.MIXER for module in _MODULES}
 

@@ -56,7 +56,8 @@ class Operator:
         gradient: `gradient(inputs, seeds)` gives one gradient for each argument, None where there
             is none; `seeds` are the gradients of the results. For gradients of a higher order it
             calls differentiable operators.
-        keeps: whether the gradient takes the results too: `gradient(inputs, seeds, results)`.
+        keeps: whether the gradient takes the results too: `gradient(inputs, seeds, results)`. Those
+            after the first are then for the gradient alone, and have none themselves.
         tangent: `tangent(inputs, tangents)` gives what the results move by; a tangent is None where
             its argument has none. None: forward mode raises.
         batched: `batched(operator, N, dims, arguments)` gives the results of N calls at once, and
@@ -258,6 +259,8 @@ def _keep(operator: Operator, forward: bool) -> Callable[..., None]:
             inputs = tuple(x for t, x in zip(said.tensors, inputs, strict=True) if t)
         results = output if isinstance(output, tuple) else (output,)
         ctx.save_for_backward(*inputs, *(results if operator.keeps else ()))
+        if operator.keeps:
+            ctx.mark_non_differentiable(*results[1:])
         if forward:
             ctx.save_for_forward(*inputs)
 

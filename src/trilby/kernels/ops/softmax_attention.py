@@ -100,7 +100,7 @@ def _gradients(dy: Tensor, _y: Tensor, _log: Tensor, *call: Any) -> Some:
     return tuple(found[i] if i in found else dy.flatten()[:0] for i in (0, 1, 2, 5, 6))
 
 
-def _tangent(call: Some, tangents: Some) -> Pair:
+def _tangent(call: Some, tangents: Some) -> tuple[Tensor, None]:
     """What y moves by: the gradient is linear in its seed, and this is its transpose."""
     function, at = _bound(call)
     leaves = [call[i] for i in at]
@@ -110,7 +110,7 @@ def _tangent(call: Some, tangents: Some) -> Pair:
     ]
     y, back = vjp(function, *leaves)[:2]
     (dy,) = vjp(back, torch.zeros_like(y))[1](tuple(moved))
-    return dy, _log_of(Call(*call))
+    return dy, None
 
 
 def _fake(*call: Any) -> Pair:

@@ -46,6 +46,8 @@ def softmax_attention_backward(
     none = [dy.new_empty(0), dy.new_empty(0)]
     if log.numel() and flash_backward and not _has_band(call) and _sound(y.transpose(1, 2), log):
         q, k, v, above, out = map(_laid, (*call[:3], dy, y))
+        if y.dtype != log.dtype:  # y was rounded to halves
+            out, log = flash(q, k, v, None, call.scale)
         found = flash_backward(above, (q, k, v), out, log, call.scale)
         for d in found[: 2 if len(y[0]) == 1 else 1]:  # the first query sees one key, and always so
             d[:, :, 0] = 0  # exactly, where torch's kernel leaves what it rounded
