@@ -43,7 +43,7 @@ def _delta(dtype):
         q, k, v, beta, g = trilby.delta.draw(B=2, T=5, H=4, K=3, V=2, dtype=dtype)
         state = torch.randn(2, 4, 3, 2, dtype=wide)
         yield q[:, :, :a], k[:, :, :a], v[:, :, :b], beta, g, state
-    q, k, v, g, beta = trilby.kda.draw(B=2, T=5, H=4, K=3, V=2, dtype=dtype)
+    q, k, v, g, beta = trilby.kda.draw(B=2, T=2, H=4, K=3, V=2, dtype=dtype)
     yield q, k, v[:, :, :2], beta, g[:, :, :2], state
 
 
