@@ -30,21 +30,30 @@ def test_tour_agrees_with_the_notebook(capsys):
     assert "copies" in out
 
 
-def test_the_whole_tour_shows_decay_too(capsys, monkeypatch):
+def test_the_whole_tour_goes_from_the_mean_to_the_delta_rule(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = run(capsys, "tour", "--all")
     assert code == 0
-    assert "Shall 1.0   ·" not in out  # cells are four wide
-    assert "  Shall   1.0   ·" in out
-    assert out.count("the same function") == 2 + 1 + 5 + 1  # of the mean, then of decay
-    assert "late: different functions" in out
-    assert "11. What to try next" in out
-    assert 'form="matrix"' in out
+    titles = ["Mean", "Decay", "Weighted mean", "Attention", "Linear attention", "Delta rule",
+              "Gated delta rule", "Kda"]  # fmt: skip
+    for number, title in enumerate(titles, 8):
+        assert f"{number}. {title}: " in out
+    assert " ".join(out.split()).count("they differ by rounding only, by") == len(titles)
+    assert out.count('form="chunk"') == len(titles)
+    assert "16. What to try next" in out
     assert max(map(len, out.splitlines())) <= 80
-    words = [line.split() for line in out.splitlines() if line.split()[:1] == ["compare"]]
-    [row] = words
-    assert row[1:4] == [".33", ".33", ".33"]  # the mean
-    assert row[9:12] == [".09", ".00", "1.0"]  # "Shall" shares one letter: 0.64 / sqrt(7 7)
+    rows = [line.split() for line in out.splitlines() if line.split()[:1] == ["compare"]]
+    assert rows[1][1:4] == [".33", ".33", ".33"]  # the mean
+    assert rows[1][9:12] == [".09", ".00", "1.0"]  # "Shall" shares one letter: 0.64 / sqrt(7 7)
+    for answer in (  # to what learners ask
+        "Why is the scan slower than the loop here?",
+        "sdpa, attn_mask=tril:             the same",
+        "MultiheadAttention, ~tril:        the same",
+        "MultiheadAttention, tril:         different",
+        "same: different functions: they differ by",
+        "check: leak  hasty  y[",
+    ):
+        assert answer in out
 
 
 def test_step_needs_a_terminal(capsys, monkeypatch):

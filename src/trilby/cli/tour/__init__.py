@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import click
 
@@ -20,14 +21,14 @@ NEXT = {
     "trilby mix mean IN.csv -o OUT.csv": "the running mean of a file of any length",
     "trilby env": "versions, machine, kernels",
     "trilby tour --step": "this tour, part by part, waiting for a key",
-    "trilby tour --all": "this tour, continued with decay",
+    "trilby tour --all": "this tour, continued to attention and the delta rule",
 }
 """Command -> what it does; what a reader of the tour may try next."""
 
 
 @click.command()
 @click.option("--step", is_flag=True, help="Wait for a key between the parts; q ends the tour.")
-@click.option("--all", "everything", is_flag=True, help="Continue with the second mixer, decay.")
+@click.option("--all", "everything", is_flag=True, help="Continue to attention and the delta rule.")
 def tour(step: bool, everything: bool) -> None:
     """Show trilby: three programs for one function, real data, speed."""
     if step and not sys.stdin.isatty():
@@ -47,7 +48,7 @@ def tour(step: bool, everything: bool) -> None:
 
 
 def _parts(step: bool, everything: bool) -> list[tuple[str, Callable[[Screen], None]]]:
-    from . import fading, notebook, real, speed
+    from . import notebook, real, speed, walk
 
     parts: list[tuple[str, Callable[[Screen], None]]] = [
         ("The loop: each position gets the mean of itself and its past", notebook.loop),
@@ -59,11 +60,7 @@ def _parts(step: bool, everything: bool) -> list[tuple[str, Callable[[Screen], N
         ("Speed: the fused form, a plain copy, and cumsum", speed.race),
     ]
     if everything:
-        parts += [
-            ("Decay: like the mean, but older positions count less", fading.triangles),
-            ("The same function? Every form of decay on that sentence", fading.proof),
-            ("Speed: the fused form of decay, and its torch forms", fading.race),
-        ]
+        parts += [(step.title, partial(walk.show, i)) for i, step in enumerate(walk.STEPS)]
     done = {"trilby tour --step": step, "trilby tour --all": everything}
     return [*parts, ("What to try next", lambda screen: _next(screen, done))]
 
