@@ -85,7 +85,7 @@ STEPS = (
         lambda x: (x[:, :, 0], x.new_tensor([len(w) / 2 for w in SENTENCE.split()])[None, :, None]),
     ),
     Step(
-        "attention", "attention", "y_t = sum of exp(q_t . k_s) v_s / sum of exp(q_t . k_s)",
+        "attention", "attention", "y_t = sum of exp(4 q_t . k_s) v_s / sum of exp(4 q_t . k_s)",
         "the score is a question: it depends on the word that reads as well",
         lambda x: (x, x, x), dict(scale=4.0), questions.which_way_does_a_mask_point,
     ),
