@@ -333,7 +333,7 @@ def test_the_parameters_of_a_mixer_are_options(capsys):
         ([], "ema needs --a, a number, or C numbers as 0.9,0.8 or in a .npy file; give it"),
         (["--a", "x"], "--a is 'x', expected a number, or C numbers as 0.9,0.8 or in a .npy file"),
         (["--a", "none.npy"], "--a is 'none.npy', expected a number, or C numbers as 0.9,0.8"),
-        (["--a", "1.5"], "x.npy: ema.fused: a is 1.5, expected a number from 0 to 1"),
+        (["--a", "1.5"], "x.npy: ema.loop: a is 1.5, expected a number from 0 to 1"),
         (["--a", "0.5,0.5,0.5"], "x.npy: ema.fused: a is [3], expected [C] with C=2 (from x)"),
         (["--a", "0.5", "--b", "1"], "No such option '--b'"),
     ],

@@ -145,7 +145,8 @@ def test_a_long_file_is_mixed_by_the_kernel():
     assert few(trilby.mean, plan, 0, x) == "scan"
     assert few(trilby.mean, plan, 20_000, x) is None
     assert few(trilby.mean, plan, 0, dict(x=x["x"][:, :1])) is None  # `step` is chosen
-    assert few(trilby.ema, plan, 0, x | dict(a=0.5)) is None  # it has no kernel
+    assert few(trilby.ema, plan, 0, x | dict(a=0.5)) == "scan"
+    assert few(trilby.weighted, plan, 0, x | dict(s=x["x"])) is None  # it has no kernel
 
 
 def test_a_pipe_is_answered_line_by_line():

@@ -119,12 +119,12 @@ def _checked(
 
 
 def _tried(card: Mixer[..., Any], shapes: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """Call the mixer on one position of zeros: it checks the values of its parameters."""
+    """Call the definition on one position of zeros: it checks the values of the parameters."""
     zeros = {
         name: torch.zeros((), dtype=t.dtype).expand(t.shape[0], min(1, t.shape[1]), *t.shape[2:])
         for name, t in shapes.items()
     }
-    card(**zeros, **parameters)
+    card(**zeros, **parameters, form="loop")
 
 
 def _steps(form: str | None, bundle: Bundle, width: int) -> int:
