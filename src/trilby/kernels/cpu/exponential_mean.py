@@ -28,6 +28,7 @@ from ..machine.memory import empty_like
 from ..simd.elements import ELEMENT, decode, encode
 from ..simd.places import gaps, laid, skip
 from .recurrence.launch import run, starts_of
+from .recurrence.sequences import blank
 
 TIME, CHANNELS = 16, 64  # positions and channels of a tile on the way back
 GRAIN = 64  # channels of a part at least
@@ -122,8 +123,8 @@ def FORWARD(told, part, _scratch):
             line = skip(x, b * xs[0] + t * xs[1] + c0 * xs[2])
             out = skip(y, b * ys[0] + t * ys[1] + c0 * ys[2])
             if begin:
-                blank(sums, n)
-                blank(weights, n)
+                blank(sums, 0, n)
+                blank(weights, 0, n)
             if settled and not begin:
                 onward(out, ys[2], line, xs[2], a, sums, n)
             else:
@@ -166,12 +167,6 @@ def ones(w, n):
     return others == 0
 
 
-@inner()
-def blank(line, n):
-    for c in range(n):
-        line[c] = 0.0
-
-
 @partial(Kernel, signature=_signature(3, 6, 6))
 def BACKWARD(told, part, scratch):
     tensors, lines, begins, (T, channels, adjust, packed), starts = told[0]
@@ -208,8 +203,8 @@ def backward(tensors, lines, begins, place, sizes):
             new = packed != 0 and begins[t] != 0
             at = (t - begin) * CHANNELS
             if new:
-                blank(h, n)
-                blank(w, n)
+                blank(h, 0, n)
+                blank(w, 0, n)
             keep(skip(place.h, at), skip(place.w, at), h, w, n)
             ahead(skip(x, t * xs[1]), xs[2], a, h, w, n, adjust, False)
         for t in range(end - 1, begin - 1, -1):
@@ -218,8 +213,8 @@ def backward(tensors, lines, begins, place, sizes):
             one = skip(x, t * xs[1]), xs[2], skip(dy, t * ys[1]), ys[2], skip(dx, t * zs[1]), zs[2]
             back(one, before, place, a, da, n, adjust)
             if new:
-                blank(place.G, n)
-                blank(place.S, n)
+                blank(place.G, 0, n)
+                blank(place.S, 0, n)
     keep(dh, dw, place.G, place.S, n)
 
 
@@ -235,8 +230,8 @@ def keep(h, w, from_h, from_w, n):
 def ahead(x, step, a, h, w, n, adjust, begin):
     """h and w after a position."""
     if begin:
-        blank(h, n)
-        blank(w, n)
+        blank(h, 0, n)
+        blank(w, 0, n)
     for c in range(n):
         gain = gain_of(a[c], w[c], adjust)
         h[c] = a[c] * h[c] + gain * decode(x[c * step])
