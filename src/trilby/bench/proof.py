@@ -13,7 +13,7 @@ from torch import Tensor
 from ..card import Mixer
 from ..verify import Verdict, same
 from ..verify.copies.nested import convert, leaves
-from ..verify.precision.allowance import FACTOR, PROBES, reduced, unit
+from ..verify.precision.allowance import FACTOR, PROBES, farther, reduced, unit
 
 WHOLE = 1 << 20  # elements up to which `same` compares the inputs that are timed, in about a second
 SMALL = dict(B=2, T=13, C=3)  # a size at which the loop takes almost no time
@@ -79,26 +79,24 @@ def compare(reference: Form, way: Form, *arguments: Any) -> Verdict:
     the largest change of the output when every input changes by one unit of its dtype. Changes are
     tried until the answer is within the tolerance, at most as many as the verifier tries.
     """
-    answers = leaves(way(*arguments))
-    exact = leaves(reference(*convert(arguments, torch.float64)))
+    answers = _found(way, arguments)
+    exact = _found(reference, convert(arguments, torch.float64))
     if [path for path, _ in answers] != [path for path, _ in exact]:
         return _broken("", "they do not return the same things")
     signs = torch.Generator().manual_seed(0)
-    moved: list[Tensor | None] = [None] * len(exact)
+    moved = [torch.zeros_like(b) if _real(b) else None for _, b in exact]
     for _ in range(PROBES):
-        probe = leaves(reference(*_moved(arguments, signs)))
-        moved = [_farther(m, c, b) for m, (_, c), (_, b) in zip(moved, probe, exact, strict=True)]
+        probe = _found(reference, _moved(arguments, signs))
+        moved = [farther(m, b, c) for m, (_, b), (_, c) in zip(moved, exact, probe, strict=True)]
         if verdict := _worst(answers, exact, moved):
             break
     return verdict
 
 
-def _farther(moved: Tensor | None, probe: Any, exact: Any) -> Tensor | None:
-    """How far an output has moved so far, or with this probe where that is farther."""
-    if not _real(exact):
-        return None
-    now = reduced((probe - exact).detach().abs().nan_to_num(0, 0, 0))
-    return now if moved is None else torch.maximum(moved, now)
+def _found(form: Form, arguments: Any) -> Leaves:
+    """What a form returns, leaf by leaf, without its graph."""
+    found = leaves(form(*arguments))
+    return [(path, x.detach() if isinstance(x, Tensor) else x) for path, x in found]
 
 
 def _worst(answers: Leaves, exact: Leaves, moved: list[Tensor | None]) -> Verdict:
@@ -115,7 +113,6 @@ def _worst(answers: Leaves, exact: Leaves, moved: list[Tensor | None]) -> Verdic
 
 def _leaf(path: str, a: Any, b: Any, response: Tensor | None) -> Verdict:
     """One tensor of the result, its float64 twin, and how far that moves with the inputs."""
-    a, b = (leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in (a, b))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
         return _broken(path, f"{path} is {a!r:.40} and {b!r:.40}")
     if not a.is_floating_point() or response is None:
@@ -123,7 +120,7 @@ def _leaf(path: str, a: Any, b: Any, response: Tensor | None) -> Verdict:
         return Verdict("", "same", "holds") if equal else _broken(path, f"{path} is not equal")
     if not a.numel():
         return Verdict("", "same", "holds")
-    allowed = FACTOR * (response + unit(b, a.dtype))
+    allowed = FACTOR * (reduced(response) + unit(b, a.dtype))
     error = (a.double() - b).abs()
     error[(a == b) | (a.isnan() & b.isnan())] = 0.0
     excess = (error - allowed).nan_to_num(torch.inf, torch.inf)

@@ -128,7 +128,7 @@ def allowances(
     for _ in range(probes):
         with suppress(Exception):
             probe = dict(run(moved(given, signs, dtype, reach), made, within))
-            far = [_farther(m, a, probe.get(p)) for m, (p, a) in zip(far, answers, strict=True)]
+            far = [farther(m, a, probe.get(p)) for m, (p, a) in zip(far, answers, strict=True)]
     pairs = zip(answers, far, strict=True)
     return [Allowance(path, a, None if m is None else reduced(m)) for (path, a), m in pairs]
 
@@ -141,7 +141,7 @@ def reduced(moved: Tensor) -> Tensor:
     return moved.amax(trailing, keepdim=True)
 
 
-def _farther(moved: Tensor | None, answer: Any, probe: Any) -> Tensor | None:
+def farther(moved: Tensor | None, answer: Any, probe: Any) -> Tensor | None:
     """The response so far, or what this probe moved where that is more."""
     if moved is None or not real(probe) or precise(probe).shape != answer.shape:
         return moved
