@@ -91,6 +91,25 @@ def test_threads_change_nothing(mixer, drawn, shared):
         assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
+@EVERY
+@pytest.mark.parametrize("T", [1, 3])
+def test_nor_do_they_where_a_decoder_keeps_its_state_in_one_place(way, T, monkeypatch):
+    monkeypatch.setattr(launch, "SMALL", 0)
+    before = torch.get_num_threads()
+    for V in (128, 130):  # whole vectors of columns, and not
+        given = way.mixer.draw(B=1, T=T, H=1, K=33, V=V)
+        start, found = torch.randn(1, 1, 33, V), []
+        try:
+            for n in (1, 2, 5):
+                torch.set_num_threads(n)
+                state = start.clone()
+                found.append([way.mixer.advance(*given, state=state), state])
+        finally:
+            torch.set_num_threads(before)
+        for others in found[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
+
+
 @pytest.mark.parametrize(
     ("way", "heads"),
     [
