@@ -14,6 +14,7 @@ from trilby.kernels import ops
 from trilby.kernels.cpu.delta_rule import launch as delta
 from trilby.kernels.cpu.fading_memory import launch as fading
 from trilby.kernels.cpu.recurrence import launch
+from trilby.kernels.cpu.recurrence.sequences import PARTS
 
 OPERATORS = {o.schema.name: o.plain for o in ops.OPERATORS}
 
@@ -142,6 +143,15 @@ def test_nothing_is_written_between_the_places_of_scratch_memory(way, T, monkeyp
     given = arguments(way, torch.float32, heads=(2, 4), T=T)
     y, after = way.forward(*given)
     assert all(t.isfinite().all() for t in way.backward(y, after, *given))
+
+
+def test_functions_that_are_written_for_a_record_have_names_of_their_own():
+    """Programs that two processes compiled, loaded by a third, share functions of one name.
+
+    With one name for all of them, kda was wrong after delta in such a process.
+    """
+    made = [of.py_func for of in PARTS.values()]
+    assert len({f"{of.__module__}.{of.__qualname__}" for of in made}) == len(made) >= 8
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,12 @@ def parts_of(place, kinds, tensors, size, shape, b, h):
 @overload(parts_of)
 def _parts_of(place, kinds, tensors, size, shape, b, h):
     of = PARTS[place.instance_class]
-    return lambda place, kinds, tensors, size, shape, b, h: of(kinds, tensors, size, shape, b, h)
+
+    def found(place, kinds, tensors, size, shape, b, h):
+        return of(kinds, tensors, size, shape, b, h)
+
+    found.__qualname__ = f"{of.py_func.__module__}.{of.py_func.__qualname__}"
+    return found
 
 
 @register_jitable
