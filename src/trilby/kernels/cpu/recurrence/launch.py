@@ -46,7 +46,7 @@ def gates(g: Tensor, state: Tensor) -> Tensor:
 
 def launch(
     kernel: Kernel, tensors: Sequence[Tensor], kinds: Sequence[Tensor], size: Size,
-    places: Callable[[Size, Piece], Sequence[int]], back: bool = False,
+    places: Callable[[Size, Piece], Sequence[int]], back: int = False, whole: bool = False,
 ) -> None:  # fmt: skip
     """Run a program over all heads of a batch.
 
@@ -57,14 +57,15 @@ def launch(
         size: the sizes.
         places: how many numbers each place of its scratch memory has.
         back: a flag for the program.
+        whole: whether a head is for one thread, so that a part has all columns.
     """
     B = tensors[0].shape[0]
-    program = kernel.of((ELEMENT[kinds[0].dtype], ELEMENT[kinds[1].dtype]))
+    program = kernel.of(tuple(ELEMENT[kind.dtype] for kind in kinds))
     work = B * size.heads * size.T * size.rows * size.columns
     wanted = threads.count() if work >= SMALL else 1
     blocks = -(-size.columns // size.lanes)
     pieces = threads.pieces(wanted, work, LARGE)
-    parts = threads.grid(B * size.groups, blocks, wanted, pieces)
+    parts = threads.grid(B * size.groups, blocks, wanted, pieces, max(1, blocks) if whole else 1)
     starts, between = _layout(places, size, max(right - left for *_, left, right in parts))
     told = [number for t in tensors for number in _told(t)]
     told += (*size, *starts, back, *_ZEROS)
