@@ -98,6 +98,7 @@ def head(at, place, shape, T, way):
         chunk = chunk_of(begin, many, T, EIGHT, back)
         fetch(at, place, shape, chunk, way)
         triangles(place, shape, chunk.whole)
+        ratios(place, shape, chunk, way)
         for c in range(shape.blocks):
             walk(place, shape, chunk.whole, c)
         finish(at, place, shape, chunk, way)
@@ -153,7 +154,7 @@ def walk(place, shape, whole, c):
         x = Rows(skip(place.x, down), shape.rows, shape.height)
         w, y = Columns(place.w, at, shape.width), Columns(place.y, at, shape.width)
         reads(state, shape.lanes, z, y)
-        shares(skip(place.scores, i * EIGHT), w, y)
+        shares(skip(place.scores, i * EIGHT), skip(place.ratio, i), w, y)
         writes(state, shape.lanes, x, w)
 
 
@@ -175,16 +176,24 @@ def fetch(at, place, shape, chunk, way):
 
 
 @inner()
+def ratios(place, shape, chunk, way):
+    """What the outputs are multiplied by: 1 over the normaliser, or 1."""
+    for i in range(chunk.whole):
+        place.ratio[i] = 1.0
+        if way % PLAIN == OUTPUT and i < chunk.many:
+            x, z = skip(place.x, i * shape.height), skip(place.z, i * shape.height)
+            s = summed(place.row, x, z, 1.0, shape.height, shape.lanes)
+            if way == OUTPUT:
+                place.ratio[i] = 1 / s if s != 0 else 0.0
+
+
+@inner()
 def finish(at, place, shape, chunk, way):
-    """What the sums of keys have to do with y."""
+    """What the sums of keys have to do with gradients."""
     L = shape.lanes
     for i in range(chunk.many):
-        t, up, side = chunk.first + i * chunk.step, i * shape.height, i * shape.width
-        if way % PLAIN == OUTPUT:
-            s = summed(place.row, skip(place.x, up), skip(place.z, up), 1.0, shape.height, L)
-            if way == OUTPUT:
-                scale(skip(place.y, side), 1 / s if s != 0 else 0.0, shape.width, L)
-        elif way == OF_Q:
+        t, side = chunk.first + i * chunk.step, i * shape.width
+        if way == OF_Q:
             w, q, y = skip(place.w, side), skip(place.q, side), skip(place.y, side)
             s = summed(place.row, w, q, 1.0, shape.width, L)
             ratio = 1 / s if s != 0 else 0.0
@@ -208,12 +217,6 @@ def summed(row, k, q, by, n, lanes):
         sums += now * load(q, j, 2)
         store(row, j, now)
     return sum_lanes(sums)
-
-
-@inner()
-def scale(y, by, n, lanes):
-    for j in range(0, n, lanes):
-        store(y, j, by * load(y, j, 2))
 
 
 @inner()

@@ -12,7 +12,7 @@ from ...machine.compiler import inner
 from ...simd.places import skip
 from ...simd.vector import load, store, sum_lanes, zeros
 
-CHUNK = 128  # positions that are unpacked at a time
+CHUNK = 64  # positions that are unpacked at a time
 EIGHT = 8  # positions in one walk down the rows; what follows has them written out
 
 
@@ -83,14 +83,14 @@ def reads(state, lanes, z, y):
 
 
 @inner()
-def shares(p, w, y):
-    """On top of y, what each of eight positions reads of those up to its own."""
+def shares(p, ratio, w, y):
+    """On top of y, what each of eight positions reads of those up to its own; times its ratio."""
     for t in range(EIGHT):
         at = y.at + t * y.width
         sums = load(y.line, at, 2)
         for s in range(t + 1):
             sums += p[t * EIGHT + s] * load(w.line, w.at + s * w.width, 2)
-        store(y.line, at, sums)
+        store(y.line, at, ratio[t] * sums)
 
 
 @inner()
