@@ -7,7 +7,6 @@ the gradient of q: it is what that gradient has in the direction of q, which has
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..recurrence.launch import fresh, launch, size_of
@@ -41,7 +40,7 @@ def linear_attention_backward(
     dq, dk, dv = (fresh(memory if few else t, t.shape) for t in (q, k, v))
     before, first = fresh(memory, memory.shape), dkeys.clone()
     ratio, turn = (keys.new_empty(*q.shape[:2], H, 1) for _ in range(2))
-    told, spare = (_flags(begins, ratio), ratio, turn), torch.empty_like(before.mT)
+    told = _flags(begins, ratio), ratio, turn
     there, back = (_column(keys), _column(keys.clone())), (_column(dkeys), _column(first))
 
     def go(way: int, read: Results, ends: Results, y: Tensor) -> None:
@@ -49,9 +48,9 @@ def linear_attention_backward(
         kinds, whole = (q, y, memory), way != OF_V
         launch(PASS, (*read, *told, *ends, y), kinds, size, pass_places, way + plain, whole)
 
-    go(OF_Q, (v, k, dy, q), (memory.mT, spare, *there), dq)
+    go(OF_Q, (v, k, dy, q), (memory.mT, memory.mT, *there), dq)
     go(OF_V, (q, dy, k, q), (dmemory, before, *back), dv)
-    go(OF_K, (dy, q, v, q), (dmemory.mT, spare, *back), dk)
+    go(OF_K, (dy, q, v, q), (dmemory.mT, dmemory.mT, *back), dk)
     return dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype), before, first
 
 

@@ -34,7 +34,19 @@ from ..recurrence.sequences import (
     shape_of,
 )
 from ...simd.vector import load, store, sum_lanes, zeros
-from .walks import CHUNK, EIGHT, Columns, Rows, reads, shares, triangles, writes
+from .walks import (
+    CHUNK,
+    EIGHT,
+    Columns,
+    Rows,
+    alone,
+    bring,
+    reads,
+    shares,
+    take,
+    triangles,
+    writes,
+)
 
 OUTPUT, OF_Q, OF_V, OF_K = range(4)
 """Which pass."""
@@ -85,12 +97,33 @@ def PASS(told, part, address):
 @inner()
 def head(at, place, shape, T, way):
     """All positions of one head."""
-    back, n = way % PLAIN >= OF_V, summed_of(shape, way % PLAIN)
-    fetch_state(place.state, at.start, shape)
+    n = summed_of(shape, way % PLAIN)
     blank(place.row, 0, max(shape.height, shape.width))
     for j in range(n):
         place.row[j] = at.sums.line[j * at.sums.row]
-    begin, span = 0, span_of(T)
+    straight = vectors(at.start, shape) and vectors(at.end, shape)
+    if T == 1 and way % PLAIN == OUTPUT and straight and at.begins.line[0] == 0:
+        chunk = chunk_of(0, 1, T, EIGHT, False)
+        fetch(at, place, shape, chunk, way)
+        ratios(place, shape, chunk, way)
+        for c in range(shape.blocks):
+            alone(at.start, at.end, place, shape, c)
+        pack_rows(at.y, place.y, chunk)
+    else:
+        several(at, place, shape, T, way, n)
+    if shape.left == 0:
+        for j in range(n):
+            at.sums_end.line[j * at.sums_end.row] = place.row[j]
+
+
+@inner()
+def several(at, place, shape, T, way, n):
+    """The positions of one head, chunk by chunk."""
+    back, begin, span = way % PLAIN >= OF_V, 0, span_of(T)
+    if vectors(at.start, shape):
+        bring(place.state, at.start, shape)
+    else:
+        fetch_state(place.state, at.start, shape)
     while begin < T:
         if renewed(at.begins, begin, T, back):
             empty(place, shape, n)
@@ -106,10 +139,18 @@ def head(at, place, shape, T, way):
         begin += many
     if back and T > 0 and at.begins.line[0] != 0:
         empty(place, shape, n)
-    pack_state(at.end, place.state, shape, 1.0)
-    if shape.left == 0:
-        for j in range(n):
-            at.sums_end.line[j * at.sums_end.row] = place.row[j]
+    if way % PLAIN == OF_Q or way % PLAIN == OF_K:
+        return  # nobody wants the state
+    if vectors(at.end, shape):
+        take(at.end, place.state, shape)
+    else:
+        pack_state(at.end, place.state, shape, 1.0)
+
+
+@inner()
+def vectors(state, shape):
+    """Whether the rows of a state are whole vectors, side by side in memory."""
+    return shape.columns == shape.width and state.step == 1
 
 
 @inner()

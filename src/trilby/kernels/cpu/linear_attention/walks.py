@@ -113,3 +113,33 @@ def writes(state, lanes, x, w):
         h += down[r + 6 * one] * w6
         h += down[r + 7 * one] * w7
         store(state, r * lanes, h)
+
+
+@inner()
+def bring(place, state, shape):
+    """A state whose rows are whole vectors side by side, as blocks of columns."""
+    for c in range(shape.blocks):
+        for r in range(shape.rows):
+            now = load(state.line, r * state.row + c * shape.lanes, 2)
+            store(place, c * shape.block + r * shape.lanes, now)
+
+
+@inner()
+def take(state, place, shape):
+    """Blocks of columns back into such a state."""
+    for c in range(shape.blocks):
+        for r in range(shape.rows):
+            now = load(place, c * shape.block + r * shape.lanes, 2)
+            store(state.line, r * state.row + c * shape.lanes, now)
+
+
+@inner()
+def alone(before, after, place, shape, c):
+    """One position by itself, as a decoder has them: the state is left where it lies."""
+    at, x, z = c * shape.lanes, place.x, place.z
+    w, y = load(place.w, at, 2), zeros(place.w, 2)
+    for r in range(shape.rows):
+        h = x[r] * w + load(before.line, r * before.row + at, 2)
+        y += z[r] * h
+        store(after.line, r * after.row + at, h)
+    store(place.y, at, place.ratio[0] * y)
