@@ -56,7 +56,9 @@ def linear_attention_backward(
 
 def _flags(begins: Tensor | None, none: Tensor) -> Tensor:
     """Where documents begin, [B, T, 1, 1], in the dtype of the state."""
-    return none.new_zeros(()).expand_as(none) if begins is None else begins.to(none)[..., None, None]
+    return (
+        none.new_zeros(()).expand_as(none) if begins is None else begins.to(none)[..., None, None]
+    )
 
 
 def _column(keys: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from numba.extending import register_jitable
 
 from ...machine.compiler import Kernel, inner
 from ...simd.places import laid, skip
+from ...simd.vector import load, store, sum_lanes, zeros
 from ..recurrence.record import (
     RESULT,
     along,
@@ -33,7 +34,6 @@ from ..recurrence.sequences import (
     pack_state,
     shape_of,
 )
-from ...simd.vector import load, store, sum_lanes, zeros
 from .walks import (
     CHUNK,
     EIGHT,
@@ -139,8 +139,8 @@ def several(at, place, shape, T, way, n):
         begin += many
     if back and T > 0 and at.begins.line[0] != 0:
         empty(place, shape, n)
-    if way % PLAIN == OF_Q or way % PLAIN == OF_K:
-        return  # nobody wants the state
+    if way % PLAIN in (OF_Q, OF_K):
+        return  # the state at the end of these passes is used nowhere
     if vectors(at.end, shape):
         take(at.end, place.state, shape)
     else:
@@ -207,7 +207,7 @@ def fetch(at, place, shape, chunk, way):
     fetch_rows(place.w, at.w, chunk)
     if way == OF_Q:
         fetch_rows(place.q, at.q, chunk)
-    if way == OF_V or way == OF_K:
+    if way in (OF_V, OF_K):
         for i in range(chunk.many):
             t = chunk.first + i * chunk.step
             ratio = at.ratio.line[t * at.ratio.time]
