@@ -37,6 +37,7 @@ from ..recurrence.sequences import (
 from .walks import (
     CHUNK,
     EIGHT,
+    HELD,
     Columns,
     Rows,
     alone,
@@ -133,7 +134,8 @@ def several(at, place, shape, T, way, n):
         triangles(place, shape, chunk.whole)
         ratios(place, shape, chunk, way)
         for c in range(shape.blocks):
-            walk(place, shape, chunk.whole, c)
+            for side in range(0, shape.lanes, shape.lanes // 2 * HELD):
+                walk(place, shape, chunk.whole, c, side)
         finish(at, place, shape, chunk, way)
         pack_rows(at.y, place.y, chunk)
         begin += many
@@ -186,11 +188,11 @@ def stretch(begins, begin, span, T, back):
 
 
 @inner()
-def walk(place, shape, whole, c):
-    """A chunk of positions in one block of columns."""
-    state = skip(place.state, c * shape.block)
+def walk(place, shape, whole, c, side):
+    """A chunk of positions in one block of columns, or in the part of it from `side` on."""
+    state = skip(place.state, c * shape.block + side)
     for i in range(0, whole, EIGHT):
-        at, down = i * shape.width + c * shape.lanes, i * shape.height
+        at, down = i * shape.width + c * shape.lanes + side, i * shape.height
         z = Rows(skip(place.z, down), shape.rows, shape.height)
         x = Rows(skip(place.x, down), shape.rows, shape.height)
         w, y = Columns(place.w, at, shape.width), Columns(place.y, at, shape.width)

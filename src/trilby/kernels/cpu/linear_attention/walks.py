@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from ...machine.compiler import inner
 from ...simd.places import skip
-from ...simd.vector import load, store, sum_lanes, zeros
+from ...simd.vector import REGISTER, load, store, sum_lanes, zeros
 
 CHUNK = 64  # positions that are unpacked at a time
 EIGHT = 8  # positions in one walk down the rows; what follows has them written out
+HELD = 2 if REGISTER == 64 else 1  # registers for each of them, of 32 or of 16 that there are
 
 
 class Rows(NamedTuple):
@@ -60,9 +61,9 @@ def triangles(place, shape, whole):
 def reads(state, lanes, z, y):
     """What z reads of a block of columns of the state, for eight positions, into y."""
     down, n, one = z
-    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = zeros(state, 2)
+    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = zeros(state, HELD)
     for r in range(n):
-        h = load(state, r * lanes, 2)
+        h = load(state, r * lanes, HELD)
         y0 += down[r] * h
         y1 += down[r + one] * h
         y2 += down[r + 2 * one] * h
@@ -87,9 +88,9 @@ def shares(p, ratio, w, y):
     """On top of y, what each of eight positions reads of those up to its own; times its ratio."""
     for t in range(EIGHT):
         at = y.at + t * y.width
-        sums = load(y.line, at, 2)
+        sums = load(y.line, at, HELD)
         for s in range(t + 1):
-            sums += p[t * EIGHT + s] * load(w.line, w.at + s * w.width, 2)
+            sums += p[t * EIGHT + s] * load(w.line, w.at + s * w.width, HELD)
         store(y.line, at, ratio[t] * sums)
 
 
@@ -97,13 +98,13 @@ def shares(p, ratio, w, y):
 def writes(state, lanes, x, w):
     """Eight positions write into a block of columns of the state."""
     line, at, width = w
-    w0, w1 = load(line, at, 2), load(line, at + width, 2)
-    w2, w3 = load(line, at + 2 * width, 2), load(line, at + 3 * width, 2)
-    w4, w5 = load(line, at + 4 * width, 2), load(line, at + 5 * width, 2)
-    w6, w7 = load(line, at + 6 * width, 2), load(line, at + 7 * width, 2)
+    w0, w1 = load(line, at, HELD), load(line, at + width, HELD)
+    w2, w3 = load(line, at + 2 * width, HELD), load(line, at + 3 * width, HELD)
+    w4, w5 = load(line, at + 4 * width, HELD), load(line, at + 5 * width, HELD)
+    w6, w7 = load(line, at + 6 * width, HELD), load(line, at + 7 * width, HELD)
     down, n, one = x
     for r in range(n):
-        h = load(state, r * lanes, 2)
+        h = load(state, r * lanes, HELD)
         h += down[r] * w0
         h += down[r + one] * w1
         h += down[r + 2 * one] * w2
