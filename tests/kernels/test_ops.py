@@ -53,6 +53,21 @@ def _delta_back(dtype):
         yield torch.randn_like(y), torch.randn_like(after), *given
 
 
+def _linear(dtype):
+    """One head for all values, not normalised; shared queries, normalised, with documents."""
+    begins = torch.tensor([[False, False, True, False], [False] * 4])
+    for a, b, documents in ((4, 1, None), (2, 4, begins)):
+        q, k, v = trilby.linear.draw(B=2, T=4, H=4, K=3, V=2, dtype=dtype)
+        memory, keys = torch.randn(2, 4, 3, 2).double(), torch.rand(2, 4, 3).double()
+        yield q[:, :, :a], k, v[:, :, :b], memory, keys, documents, b == 4
+
+
+def _linear_back(dtype):
+    for given in _linear(dtype):
+        results = ops.linear_attention(*given)
+        yield *(torch.randn_like(r) for r in results), *given
+
+
 def _convolution(dtype):
     """Alone, and with silu and documents."""
     x, kernel, bias = trilby.conv.draw(B=2, T=5, C=3, dtype=dtype)
@@ -126,6 +141,8 @@ SAMPLES = {  # an operator without a line here fails its tests
     "exponential_mean_backward": _exponential_back,
     "fading_memory": _fading,
     "fading_memory_backward": _fading_back,
+    "linear_attention": _linear,
+    "linear_attention_backward": _linear_back,
     "delta_rule": _delta,
     "delta_rule_backward": _delta_back,
     "causal_convolution": _convolution,

@@ -13,6 +13,7 @@ import trilby
 from trilby.kernels import ops
 from trilby.kernels.cpu.delta_rule import launch as delta
 from trilby.kernels.cpu.fading_memory import launch as fading
+from trilby.kernels.cpu.linear_attention import launch as attention
 from trilby.kernels.cpu.recurrence import launch
 from trilby.kernels.cpu.recurrence.sequences import PARTS
 
@@ -28,7 +29,23 @@ CHANNELS = (trilby.conv, trilby.ema, trilby.selective)
 DECAY = recurrence(trilby.decay, "fading_memory", fading)
 DELTA = recurrence(trilby.delta, "delta_rule", delta)
 KDA = recurrence(trilby.kda, "delta_rule", delta)  # the same operator, with other gates
-EVERY = pytest.mark.parametrize("way", [DECAY, DELTA, KDA], ids=["decay", "delta", "kda"])
+LINEAR = SimpleNamespace(  # its state is the memory, and the keys as one more column
+    mixer=trilby.linear,
+    module=attention,
+    forward=lambda *given: joined(OPERATORS["linear_attention"](*parted(given), None, True)),
+    backward=lambda dy, dstate, *given: joined(
+        OPERATORS["linear_attention_backward"](*parted((dy, dstate)), *parted(given), None, True)
+    ),
+)
+EVERY = pytest.mark.parametrize("way", [DECAY, DELTA, KDA, LINEAR], ids=lambda w: w.mixer.name)
+
+
+def parted(given):
+    return *given[:-1], given[-1][..., :-1], given[-1][..., -1]
+
+
+def joined(results):
+    return *results[:-2], torch.cat([results[-2], results[-1][..., None]], -1)
 
 
 def arguments(way, dtype, heads=(4, 4), grad=False, T=9):
@@ -37,12 +54,16 @@ def arguments(way, dtype, heads=(4, 4), grad=False, T=9):
     gates = gates[::-1] if way is KDA else gates  # of the operator, beta comes first
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     state = torch.randn(2, 4, 3, 5, dtype=wide)
+    if way is LINEAR:  # of keys as q and k are: never negative
+        state = torch.cat([state.double(), torch.rand(2, 4, 3, 1).double()], -1)
     given = q[:, :, : heads[0]], k[:, :, : heads[0]], v[:, :, : heads[1]], *gates, state
     return [x.detach().clone().requires_grad_(grad) for x in given]
 
 
 @pytest.mark.parametrize(
-    ("way", "T"), [(DECAY, 150), (DELTA, 70), (KDA, 70)], ids=["decay", "delta", "kda"]
+    ("way", "T"),
+    [(DECAY, 150), (DELTA, 70), (KDA, 70), (LINEAR, 70)],
+    ids=["decay", "delta", "kda", "linear"],
 )
 def test_a_gradient_is_the_same_with_and_without_a_graph_of_it(way, T):
     given = arguments(way, torch.float64, heads=(2, 4), grad=True, T=T)
@@ -119,6 +140,7 @@ def test_nor_do_they_where_a_decoder_keeps_its_state_in_one_place(way, T, monkey
         *((DECAY, heads) for heads in ((1, 2, 4), (2, 1, 4), (4, 2, 1), (2, 4, 1))),
         *((DELTA, heads) for heads in ((1, 2, 4, 4), (4, 2, 1, 1), (2, 4, 1, 4))),
         *((KDA, heads) for heads in ((1, 2, 4, 4, 4), (4, 2, 1, 1, 2), (2, 4, 1, 4, 1))),
+        *((LINEAR, heads) for heads in ((1, 2, 4), (4, 2, 1), (2, 4, 1))),
     ],
 )
 def test_heads_that_share_in_different_ways_overwrite_what_was_in_memory(way, heads, monkeypatch):
@@ -167,6 +189,7 @@ def test_functions_that_are_written_for_a_record_have_names_of_their_own():
         (KDA, "channel_forward"),
         (KDA, "channel_back"),
         (KDA, "channel_rows"),
+        (LINEAR, "pass"),
     ],
 )
 def test_a_write_between_two_places_is_found(way, name, monkeypatch):

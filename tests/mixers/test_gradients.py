@@ -12,17 +12,31 @@ from tests.mixers.sweep import FORMS, drawn, floats, laid_out, leaves_of, on_seq
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 
 
-@pytest.mark.parametrize("layout", ["plain", "series", "turned", "stepped"])
-@pytest.mark.parametrize(("mixer", "form"), FORMS)
-def test_gradients_of_the_sequence_and_of_the_state(mixer, form, layout):
+def _given(mixer, form, layout):
     tensors = len(mixer.contract.arguments) + len(list(mixer.contract.state))
     T = 5 if tensors < 6 else 3  # the cost is that of every pair of numbers
     given = drawn(mixer, T=T, C=2)
     function, leaves = leaves_of(form, given, past(mixer, C=2))
     leaves[: len(given)] = on_sequences(mixer, given, lambda x: laid_out(x, layout))
-    leaves = [x.detach().requires_grad_() for x in leaves]
-    assert gradcheck(function, leaves, check_forward_ad=True)
-    assert gradgradcheck(function, leaves)
+    return function, [x.detach().requires_grad_() for x in leaves]
+
+
+@pytest.mark.parametrize("layout", ["plain", "series", "turned", "stepped"])
+@pytest.mark.parametrize(("mixer", "form"), FORMS)
+def test_gradients_of_the_sequence_and_of_the_state(mixer, form, layout):
+    """Number by number once, along random directions in the other layouts and to the second order.
+
+    A wrong number shows along a random direction too; only where it is does not.
+    """
+    function, leaves = _given(mixer, form, layout)
+    assert gradcheck(function, leaves, check_forward_ad=True, fast_mode=layout != "plain")
+    assert gradgradcheck(function, leaves, fast_mode=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("mixer", "form"), FORMS)
+def test_gradients_of_gradients_number_by_number(mixer, form):
+    assert gradgradcheck(*_given(mixer, form, "plain"))
 
 
 @pytest.mark.parametrize("T", [1, 8, 9, 65])

@@ -232,20 +232,13 @@ def fused(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """Compiled passes over the positions; the memory stays in registers and the nearest cache.
 
-    Cost: time O(B T H K V), memory O(K V) for each thread beyond the output and
-    float64 copies of the arguments.
+    Cost: time O(B T H K V), memory O(K V) for each thread beyond the output.
     """
     (h, z), new, _ = CONTRACT.start("linear.fused", (q, k, v, normalize), state, documents)
     if why := ops.obstacle(q):
         raise FormError(f"linear.fused: q {why} take form='chunk'")
-    g = h.new_zeros(()).expand(*q.shape[:2], h.shape[1])
-    g = g if new is None else g.masked_fill(new[..., None], -torch.inf)
-    q_, k_, v_ = (x.to(h.dtype) for x in (q, k, v))
-    read, memory = ops.fading_memory(q_, k_, v_, g, h)
-    one = v_.new_ones(()).expand(*q.shape[:2], h.shape[1], 1)
-    sums, keys = ops.fading_memory(q_, k_, one, g, z[..., None])
-    y = _divided(read, sums) if normalize else read
-    return y.to(v.dtype), State(memory, keys[..., 0])
+    y, memory, keys = ops.linear_attention(q, k, v, h, z, new, normalize)
+    return y, State(memory, keys)
 
 
 def weights(

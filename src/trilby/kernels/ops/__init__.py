@@ -10,6 +10,7 @@ from . import causal_convolution as _causal_convolution
 from . import delta_rule as _delta_rule
 from . import exponential_mean as _exponential_mean
 from . import fading_memory as _fading_memory
+from . import linear_attention as _linear_attention
 from . import prefix_mean as _prefix_mean
 from . import selective_scan as _selective_scan
 from . import softmax_attention as _softmax_attention
@@ -18,6 +19,7 @@ from .delta_rule import delta_rule, delta_rule_inplace
 from .exponential_mean import exponential_mean
 from .fading_memory import fading_memory, fading_memory_inplace
 from .in_place import InPlace
+from .linear_attention import linear_attention
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
 from .selective_scan import selective_scan
@@ -34,6 +36,7 @@ __all__ = [
     "fading_memory",
     "fading_memory_inplace",
     "form",
+    "linear_attention",
     "obstacle",
     "prefix_mean",
     "prefix_mean_backward",
@@ -48,6 +51,8 @@ OPERATORS: tuple[Operator, ...] = (
     _exponential_mean.BACKWARD,
     _fading_memory.FORWARD,
     _fading_memory.BACKWARD,
+    _linear_attention.FORWARD,
+    _linear_attention.BACKWARD,
     _causal_convolution.FORWARD,
     _causal_convolution.BACKWARD,
     _selective_scan.FORWARD,

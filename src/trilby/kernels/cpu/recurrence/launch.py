@@ -48,7 +48,7 @@ def gates(g: Tensor, state: Tensor) -> Tensor:
 
 def launch(
     kernel: Kernel, tensors: Sequence[Tensor], kinds: Sequence[Tensor], size: Size,
-    places: Callable[[Size, Piece], Sequence[int]], back: bool = False,
+    places: Callable[[Size, Piece], Sequence[int]], back: int = False, whole: bool = False,
 ) -> None:  # fmt: skip
     """Run a program over all heads of a batch.
 
@@ -59,12 +59,14 @@ def launch(
         size: the sizes.
         places: how many numbers each place of its scratch memory has.
         back: a flag for the program.
+        whole: whether a head is for one thread, so that a part has all columns.
     """
-    program = kernel.of((ELEMENT[kinds[0].dtype], ELEMENT[kinds[1].dtype]))
-    B, T, heads, _, rows, columns, _ = tensors[0].shape[0], *size
-    work = B * heads * T * rows * columns
+    program = kernel.of(tuple(ELEMENT[kind.dtype] for kind in kinds))
+    B = tensors[0].shape[0]
+    work = B * size.heads * size.T * size.rows * size.columns
     wanted = threads.count() if work >= SMALL else 1
-    parts, starts, between = _cut(places, size, B, (wanted, threads.pieces(wanted, work, LARGE)))
+    number = wanted, threads.pieces(wanted, work, LARGE)
+    parts, starts, between = _cut(places, size, B, number, whole)
     told = [number for t in tensors for number in _told(t)]
     told += (*size, *starts, back, *_ZEROS)
     run(program, told, (parts, wanted), between, kinds[2], tensors)
@@ -106,10 +108,15 @@ def _told(t: Tensor) -> tuple[int, ...]:
 
 @lru_cache(maxsize=256)  # a small call would spend a fifth of its time here
 def _cut(
-    places: Callable[[Size, Piece], Sequence[int]], size: Size, B: int, number: tuple[int, int]
+    places: Callable[[Size, Piece], Sequence[int]],
+    size: Size,
+    B: int,
+    number: tuple[int, int],
+    whole: bool,
 ) -> tuple[list[tuple[int, int, int, int]], tuple[int, ...], list[tuple[int, int]]]:
     """The parts, for a number of threads and of pieces; where places of scratch memory begin."""
-    parts = threads.grid(B * size.groups, -(-size.columns // size.lanes), *number)
+    blocks = -(-size.columns // size.lanes)
+    parts = threads.grid(B * size.groups, blocks, *number, max(1, blocks) if whole else 1)
     widest = max(right - left for *_, left, right in parts)
     between = gaps(places(size, Piece(0, 1, 0, widest)))
     return parts, starts_of(between), between

@@ -42,7 +42,7 @@ class Record(NamedTuple):
 
     places: Callable[[Size, Piece], list[int]]  # how many numbers each place has
     parts: Any  # in compiled code (kinds, tensors, size, shape, b, h): what a head has of each
-    signature: Callable[[tuple[Any, Any]], tuple[Any, ...]]
+    signature: Callable[[tuple[Any, Any, Any]], tuple[Any, ...]]
 
 
 def down(kind: int = ELEMENT) -> Any:
@@ -114,19 +114,18 @@ def record(names: Any, span_of: Callable[[int], int]) -> Record:
     return Record(places, PARTS[names], signature(len(told), len(entries)))
 
 
-def signature(tensors: int, places: int) -> Callable[[tuple[Any, Any]], tuple[Any, ...]]:
-    """The types of what a program is handed, for the elements of sequences and of results.
+def signature(tensors: int, places: int) -> Callable[[tuple[Any, Any, Any]], tuple[Any, ...]]:
+    """The types of what a program is handed, for the elements of sequences, results and states.
 
     `told[0]` are its tensors, the sizes, where its places begin, a flag, and a zero of each of the
     three types of numbers: of sequences, of results and of states. `part[0]` is a piece.
     """
 
-    def of(key: tuple[Any, Any]) -> tuple[Any, ...]:
-        acc = types.float64 if key[0] == types.float64 else types.float32
+    def of(key: tuple[Any, Any, Any]) -> tuple[Any, ...]:
         told = types.UniTuple(types.UniTuple(types.int64, 6), tensors)
         size, starts = (types.UniTuple(types.int64, n) for n in (6, places))
         # The zeros come last: they are shorter than the other numbers, which stand side by side.
-        zeros = types.Tuple((*key, acc))
+        zeros = types.Tuple(key)
         return arguments((told, size, starts, types.int64, zeros), 4)
 
     return of

@@ -1,0 +1,1 @@
+"""The recurrence of linear attention: `launch` has the operators, `passes` the program."""
