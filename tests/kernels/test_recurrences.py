@@ -113,7 +113,7 @@ def test_threads_change_nothing(mixer, drawn, shared):
         assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
-@EVERY
+@pytest.mark.parametrize("way", [DECAY, DELTA, KDA], ids=lambda w: w.mixer.name)  # in place
 @pytest.mark.parametrize("T", [1, 3])
 def test_nor_do_they_where_a_decoder_keeps_its_state_in_one_place(way, T, monkeypatch):
     monkeypatch.setattr(launch, "SMALL", 0)
