@@ -84,7 +84,8 @@ def scanned(
             f"{where}: B has {groups} groups and C {reads.shape[1]} for {channels} channels; they "
             "need as many, which divide the channels"
         )
-    dt = steps(delta.mT, step[0], step[1])
+    wide = torch.promote_types(u.dtype, torch.float32)
+    dt, A, D = steps(delta.mT, *step).to(wide), A.to(wide), None if D is None else D.to(wide)
     each = channels // max(groups, 1)
     parts = [slice(i * each, (i + 1) * each) for i in range(groups)]
     results = [

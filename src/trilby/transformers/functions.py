@@ -189,7 +189,8 @@ def selective_scan_fn(
     state, more = handed()
     where = "selective_scan_fn"
     documents = documents_of(where, more | kwargs, hidden_states.shape[0], hidden_states.shape[2])
-    state = None if state is None else state.to(torch.promote_types(state.dtype, torch.float32))
+    if state is not None:
+        state = state.to(torch.promote_types(hidden_states.dtype, torch.float32))
     step = (delta_bias, delta_softplus)
     return scanned(hidden_states, dt, A, B, C, D, z, step, state, documents, return_last_state)
 
