@@ -13,6 +13,7 @@ from . import fading_memory as _fading_memory
 from . import prefix_mean as _prefix_mean
 from . import selective_scan as _selective_scan
 from . import softmax_attention as _softmax_attention
+from . import weighted_mean as _weighted_mean
 from .causal_convolution import causal_convolution
 from .delta_rule import delta_rule, delta_rule_inplace
 from .exponential_mean import exponential_mean
@@ -22,6 +23,7 @@ from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
 from .selective_scan import selective_scan
 from .softmax_attention import softmax_attention
+from .weighted_mean import weighted_mean
 
 __all__ = [
     "DEVICES",
@@ -39,6 +41,7 @@ __all__ = [
     "prefix_mean_backward",
     "selective_scan",
     "softmax_attention",
+    "weighted_mean",
 ]
 
 OPERATORS: tuple[Operator, ...] = (
@@ -56,6 +59,8 @@ OPERATORS: tuple[Operator, ...] = (
     _delta_rule.BACKWARD,
     _softmax_attention.FORWARD,
     _softmax_attention.BACKWARD,
+    _weighted_mean.FORWARD,
+    _weighted_mean.BACKWARD,
 )
 """Every operator; a new one is a line here."""
 
