@@ -246,13 +246,11 @@ def fused(
 ) -> tuple[Tensor, State]:
     """One compiled pass over the positions, with one exponential for each score.
 
-    Its gradient is compiled too. Where gradients of gradients or forward mode are wanted, they are
-    those of torch operations, position by position.
+    Its gradient is compiled too. Gradients of gradients and forward mode are torch operations.
 
-    Cost: time O(B T C), memory O(B C) beyond the output; on the way back O(B C + T) for each
-    thread, and what the gradient of a shared x or s takes in float64.
+    Cost: time O(B T C), memory O(B C) beyond the output; on the way back O(B C + T) a thread.
     """
-    held, new, _ = _checked("weighted.fused", x, s, state, documents)
+    x, s, held, new = _start("weighted.fused", x, s, state, documents, spread=False)
     if why := ops.obstacle(x):
         raise FormError(f"weighted.fused: x {why} take form='scan'")
     y, *after = ops.weighted_mean(x, s, *held, new)
@@ -350,22 +348,10 @@ def _mean(total: Tensor, weight: Tensor) -> Tensor:
 
 
 def _start(
-    where: str, x: Tensor, s: Tensor, state: State | None, documents: Tensor | None
-) -> tuple[Tensor, Tensor, State, Tensor | None]:
-    """Check the contract; x and s for every channel [B, T, C], the state, where documents begin."""
-    held, new, C = _checked(where, x, s, state, documents)
-
-    def spread(t: Tensor) -> Tensor:
-        t, n = t.to(held.total.dtype), t.shape[2]
-        return t if n == C else t.repeat_interleave(C // n, 2)
-
-    return spread(x), spread(s), held, new
-
-
-def _checked(
-    where: str, x: Tensor, s: Tensor, state: State | None, documents: Tensor | None
-) -> tuple[State, Tensor | None, int]:
-    """Check the contract; the state, where documents begin, and the number of channels."""
+    where: str, x: Tensor, s: Tensor, state: State | None, documents: Tensor | None,
+    spread: bool = True,
+) -> tuple[Tensor, Tensor, State, Tensor | None]:  # fmt: skip
+    """Check; x and s, with `spread` [B, T, C] and as wide as the state; it; where documents begin."""
     held, new, size = CONTRACT.start(where, (x, s), state, documents)
     if state is not None and readable(held.total, held.weight):
         if not bool((held.weight >= 0).all()) and not bool(held.weight.isnan().any()):
@@ -375,7 +361,10 @@ def _checked(
             )
         if bool(held.total[held.weight == 0].any()):
             raise StateError(f"{where}: total is not 0 where weight is 0; start from state=None")
-    return held, new, size["C"]
+    if spread:
+        C, both = size["C"], [t.to(held.total.dtype) for t in (x, s)]
+        x, s = (t if t.shape[2] == C else t.repeat_interleave(C // t.shape[2], 2) for t in both)
+    return x, s, held, new
 
 
 def _best(x: Tensor, *_others: object, **_named: object) -> str:

@@ -25,7 +25,7 @@ class InTorch:
         self._way, self._tensors, self._results = way, tensors, results
 
     def gradients(self, *given: Any) -> Some:
-        """The gradients, which have gradients themselves; `given` are the seeds, then the inputs."""
+        """The gradients, which have gradients themselves, of the seeds and then the inputs."""
         way, tensors = self._bound(given[self._results :])
         back = vjp(way, *tensors)[1]
         found: Some = back(given[: self._results])

@@ -171,7 +171,7 @@ def missed(context, one, other, got):
 
 
 def _choice(name, relation, words):
-    """A function of four vectors or numbers: `yes` where the first two are so related, else `no`."""
+    """A function of four vectors or numbers: the third where the first two are so related."""
 
     def choose(context, one, other, yes, no):
         kinds = one, other, yes, no

@@ -74,9 +74,7 @@ def _told(t: Tensor, C: int) -> tuple[int, ...]:
 
 def _groups(C: int, each: int) -> list[tuple[int, int]]:
     """The first group of channels that each tile has, and the one behind its last."""
-    return [
-        (c // each, (min(c + CHANNELS, C) - 1) // each + 1) for c in range(0, C, CHANNELS)
-    ]
+    return [(c // each, (min(c + CHANNELS, C) - 1) // each + 1) for c in range(0, C, CHANNELS)]
 
 
 def _unset(t: Tensor, C: int) -> Tensor:
