@@ -351,7 +351,7 @@ def _start(
     where: str, x: Tensor, s: Tensor, state: State | None, documents: Tensor | None,
     spread: bool = True,
 ) -> tuple[Tensor, Tensor, State, Tensor | None]:  # fmt: skip
-    """Check; x and s, with `spread` [B, T, C] and as wide as the state; it; where documents begin."""
+    """Check the contract; x and s, in full with `spread`, the state, where documents begin."""
     held, new, size = CONTRACT.start(where, (x, s), state, documents)
     if state is not None and readable(held.total, held.weight):
         if not bool((held.weight >= 0).all()) and not bool(held.weight.isnan().any()):

@@ -63,7 +63,7 @@ def _fake(
 ) -> Four:
     B, C = peak.shape
     y = torch.empty_like(x) if x.shape[2] == C else x.new_empty(B, x.shape[1], C)
-    return y, *(t.new_empty(t.shape) for t in (peak, total, weight))
+    return y, peak.new_empty(B, C), total.new_empty(B, C), weight.new_empty(B, C)
 
 
 def _backward_fake(

@@ -68,7 +68,7 @@ def _lowest(peak: Tensor, weight: Tensor) -> Tensor:
 
 
 def _told(t: Tensor, C: int) -> tuple[int, ...]:
-    """The address of a tensor [B, T, n], its strides, and how many channels share one of its own."""
+    """The address of a tensor [B, T, n], its strides, and how many channels share one number."""
     return t.data_ptr(), *t.stride(), C // max(t.shape[2], 1)
 
 
