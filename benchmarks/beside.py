@@ -99,7 +99,7 @@ def halves(
 def growth(title: str, mixer: trilby.Mixer, sizes: dict[str, int], quick: bool) -> Table:
     """Time from T = 1e3 to 1e5, and the peak of a process of its own."""
     lengths = (1000, 3000) if quick else (1000, 3000, 10_000, 30_000, 100_000)
-    inputs = {T: mixer.drawn(B=1, T=T, **sizes) for T in lengths}
+    inputs = {T: mixer.draw(B=1, T=T, **sizes) for T in lengths}
     ways = {str(T): partial(mixer, *given) for T, given in inputs.items()}
     timings = interleaved(ways, rounds=2 if quick else 9, least=0.0 if quick else 0.005)
     made, beyond = [], 0.0
