@@ -1,7 +1,7 @@
 # The commands of this project. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour test test-oldest test-newest fast lint docs bench clean FORCE
+.PHONY: help tour test test-long test-oldest test-newest fast lint docs bench clean FORCE
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -20,7 +20,10 @@ test: $(READY) ## lint, types, docs and all tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 fast: $(READY) ## the tests without the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not long" $(ARGS)
+
+test-long: $(READY) ## what `make test` checks on a few cases, on all of them (before a release)
+	$(BIN)/python -m pytest -n 2 -m long $(ARGS)
 
 test-oldest: ## fast tests of the mixers on the oldest versions that are supported (minutes)
 test-newest: ## fast tests of the mixers on the newest version of every dependency (minutes)
@@ -28,7 +31,7 @@ test-newest: ## fast tests of the mixers on the newest version of every dependen
 # Each has an environment of its own. It is brought up to date first, which takes seconds where nothing is missing.
 test-oldest test-newest: test-%: FORCE
 	@VENV=.venv-$* PYTHON="$(PYTHON)" sh requirements/build.sh requirements/$*.txt
-	.venv-$*/bin/python -m pytest -n 2 -m "not slow" $(ELSEWHERE) $(ARGS)
+	.venv-$*/bin/python -m pytest -n 2 -m "not slow and not long" $(ELSEWHERE) $(ARGS)
 
 lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff format --check .

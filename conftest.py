@@ -3,6 +3,7 @@
 At the root, so that it reaches the doctests in `src` as well as `tests`.
 """
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -46,3 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: thousands of tests, torch, transformers.
+
+    Every full collection of garbage would walk through all of it again, half a second each.
+    """
+    gc.collect()
+    gc.freeze()

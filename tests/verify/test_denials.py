@@ -8,6 +8,7 @@ from trilby.mixers import mean
 from trilby.verify import same
 
 SEEDS = [1337, 0, 1, 2]
+PLACES = [(0, 0, 0), (3, 17, 99), (9, 999, 99)]  # of a million; with each dtype one at every change
 
 
 def _late(x):
@@ -82,8 +83,15 @@ def test_a_difference_in_function_is_denied_and_placed(mutant, dtype):
             assert verdict.place.startswith(MUTANTS[mutant])
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("place", [(0, 0, 0), (3, 17, 99), (9, 999, 99)])
+@pytest.mark.parametrize(
+    ("dtype", "place"),
+    [
+        pytest.param(dtype, place, marks=[pytest.mark.long] * (i % len(PLACES) != j))
+        for i, dtype in enumerate(DTYPES)
+        for j, place in enumerate(PLACES)
+    ],
+    ids=str,
+)
 def test_one_wrong_element_in_a_million(dtype, place):
     x = drawn(0, 10, 1000, 100, dtype=dtype)
 
