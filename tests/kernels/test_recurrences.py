@@ -14,6 +14,7 @@ from trilby.kernels import ops
 from trilby.kernels.cpu.delta_rule import launch as delta
 from trilby.kernels.cpu.fading_memory import launch as fading
 from trilby.kernels.cpu.recurrence import launch
+from trilby.kernels.cpu.recurrence.sequences import PARTS
 
 OPERATORS = {o.schema.name: o.plain for o in ops.OPERATORS}
 
@@ -91,6 +92,27 @@ def test_threads_change_nothing(mixer, drawn, shared):
         assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
+@EVERY
+@pytest.mark.parametrize("T", [1, 3])
+def test_nor_do_they_where_a_decoder_keeps_its_state_in_one_place(way, T, monkeypatch):
+    monkeypatch.setattr(launch, "SMALL", 0)
+    before = torch.get_num_threads()
+    for V in (128, 130):  # whole vectors of columns, and not
+        given = way.mixer.draw(B=1, T=T, H=1, K=33, V=V)
+        start, found = torch.randn(1, 1, 33, V), []
+        try:
+            for n in (1, 2, 5):
+                torch.set_num_threads(n)
+                state = start.clone()
+                found.append([way.mixer.advance(*given, state=state), state])
+        finally:
+            torch.set_num_threads(before)
+        wanted = list(way.mixer.loop(*given, start))
+        torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=1e-5)
+        for others in found[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
+
+
 @pytest.mark.parametrize(
     ("way", "heads"),
     [
@@ -123,6 +145,15 @@ def test_nothing_is_written_between_the_places_of_scratch_memory(way, T, monkeyp
     given = arguments(way, torch.float32, heads=(2, 4), T=T)
     y, after = way.forward(*given)
     assert all(t.isfinite().all() for t in way.backward(y, after, *given))
+
+
+def test_functions_that_are_written_for_a_record_have_names_of_their_own():
+    """Programs that two processes compiled, loaded by a third, share functions of one name.
+
+    With one name for all of them, kda was wrong after delta in such a process.
+    """
+    made = [of.py_func for of in PARTS.values()]
+    assert len({f"{of.__module__}.{of.__qualname__}" for of in made}) == len(made) >= 8
 
 
 @pytest.mark.parametrize(

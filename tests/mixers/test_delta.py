@@ -1,128 +1,19 @@
-"""Delta beside transformers; groups of heads, beta from 0 to 2, resets, its triangle, errors."""
-
-from types import SimpleNamespace
+"""Delta without a gate, in long rows, by hand, and its errors; what holds of kda too is apart."""
 
 import pytest
 import torch
 from torch.nn.functional import normalize
 
 import trilby
-from tests.mixers import peers
-from tests.mixers.sweep import laid_out
+from tests.mixers.test_delta_rules import DELTA, close, state
+from tests.mixers.test_delta_rules import drawn as drawn_of
 from trilby.bench.proof import compare
-from trilby.shapes import FLOATING
 
 FORMS = list(trilby.delta.forms)
-GROUPS = [(4, 4, 4, 4, 4), (2, 2, 4, 4, 4), (4, 4, 2, 2, 2), (1, 4, 1, 1, 4), (4, 1, 4, 4, 1)]
-CLOSE = dict(rtol=1e-11, atol=1e-11)  # float64: right programs agree to 1e-13 or so
 
 
-def drawn(T=13, K=3, V=5, heads=GROUPS[0], seed=0, dtype=torch.float64):
-    """Arguments with beta from 0 to 2."""
-    given = list(trilby.delta.draw(B=2, T=T, H=4, K=K, V=V, seed=seed, dtype=dtype))
-    given[3] = 2 * given[3]
-    return [x[:, :, :n] for x, n in zip(given, heads, strict=True)]
-
-
-def state(K=3, V=5, dtype=torch.float64):
-    return torch.randn(2, 4, K, V, generator=torch.Generator().manual_seed(5), dtype=dtype)
-
-
-def whole(x):
-    """Every head's own copy."""
-    return x.repeat_interleave(4 // x.shape[2], 2)
-
-
-def answers(form, given):
-    """y, the state, and the gradients of all arguments for uneven gradients of both."""
-    leaves = [x.detach().clone().requires_grad_() for x in given]
-    y, after = form(*leaves)
-    out = (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view(y.shape)).sum()
-    return y, after, *torch.autograd.grad(out + after.sin().sum(), leaves)
-
-
-def close(got, wanted, **how):
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other, **(CLOSE | how))
-
-
-@pytest.fixture
-def theirs(monkeypatch):
-    """The delta rule of transformers in float64, with our order of arguments."""
-    module = peers.qwen3_next(monkeypatch)
-    named = dict(output_final_state=True, use_qk_l2norm_in_kernel=True)
-
-    def of(name):
-        rule = getattr(module, f"torch_{name}_gated_delta_rule")
-        return lambda q, k, v, beta, g, h: rule(q, k, v, g, beta, initial_state=h, **named)
-
-    return SimpleNamespace(chunk=of("chunk"), recurrent=of("recurrent"), l2norm=module.l2norm)
-
-
-def raw(T, K=6, V=5):
-    """q and k not normalised, 2 heads for 4; gates that forget at once, slowly and never."""
-    q, k, v, beta, g = drawn(T, K, V, heads=(2, 2, 4, 4, 4))
-    g = g.clone()
-    g[:, 1::5], g[:, 2::5], g[:, 3::7] = -1e4, 0, -40
-    beta[:, ::6], beta[:, 1::6] = 0, 1
-    return 3 * q, 2 * k, v, beta, g, state(K, V)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_values_states_and_gradients_are_those_of_transformers(form, theirs):
-    def ours(q, k, v, beta, g, h):
-        q, k = theirs.l2norm(q) * q.shape[-1] ** -0.5, theirs.l2norm(k)
-        return trilby.delta(q, k, v, beta, g, h, form=form)
-
-    given = raw(70)  # a chunk and a rest
-    found = answers(ours, given)
-    close(found, answers(theirs.recurrent, given))
-    close(found, answers(theirs.chunk, given))
-
-
-@pytest.mark.parametrize("T", [1, 3, 4, 5, 63, 64, 65, 128, 130])
-def test_borders_of_chunks_beside_transformers(T, theirs):
-    q, k, v, beta, g, h = raw(T)
-    wanted = theirs.recurrent(q, k, v, beta, g, h)
-    q, k = theirs.l2norm(q) * q.shape[-1] ** -0.5, theirs.l2norm(k)
-    for form in ("chunk", "fused"):
-        close(trilby.delta(q, k, v, beta, g, h, form=form), wanted)
-    close(trilby.delta.chunk(q, k, v, beta, g, h, size=7), wanted)
-
-
-@pytest.mark.parametrize("heads", GROUPS)
-@pytest.mark.parametrize("form", FORMS)
-def test_groups_are_heads_that_share(form, heads):
-    for T in (0, 1, 9):
-        given = drawn(T, heads=heads)
-        wanted = trilby.delta.loop(*map(whole, given), state())
-        close(trilby.delta(*given, state(), form=form), wanted)
-
-
-@pytest.mark.parametrize("heads", GROUPS)
-@pytest.mark.parametrize("form", FORMS[1:])
-def test_gradients_with_groups_and_resets_are_those_of_the_loop(form, heads):
-    for T in (5, 66) if form in ("chunk", "fused") else (5,):
-        given = [*drawn(T, heads=heads), state()]
-        given[4] = given[4].clone()
-        given[4][:, T // 2] = -torch.inf
-        found, wanted = (answers(trilby.delta.form(way), given) for way in (form, "loop"))
-        close(found, wanted)
-        assert bool((found[-2][:, T // 2] == 0).all())
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_beta_of_0_1_and_2(form):
-    q, k, v, beta, g = drawn(T=1)
-    f = g.exp()[:, 0, :, None, None] * state()
-    there = (k[:, 0, :, :, None] * f).sum(2)
-    for size in (0.0, 1.0, 2.0):
-        y, after = trilby.delta(q, k, v, torch.full_like(beta, size), g, state(), form=form)
-        found = (k[:, 0, :, :, None] * after).sum(2)
-        close([found], [(1 - size) * there + size * v[:, 0]])  # 2: as far again on the other side
-        close([y[:, 0]], [(q[:, 0, :, :, None] * after).sum(2)])
-        if not size:
-            close([after], [f])
+def drawn(**sizes):
+    return drawn_of(DELTA, **sizes)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -133,19 +24,6 @@ def test_without_a_gate_nothing_fades(form):
     documents = torch.tensor([[0] * 9, [0, 0, 1, 1, 1, 4, 4, 4, 4]])
     wanted = trilby.delta.loop(q, k, v, beta, 0 * g, state(), documents)
     close(trilby.delta(q, k, v, beta, None, state(), documents, form=form), wanted)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_a_reset_forgets_exactly(form):
-    given = drawn(T=70)
-    given[4] = given[4].clone()
-    given[4][:, 20] = -torch.inf
-    y, after = trilby.delta(*given, state(), form=form)
-    other = [torch.cat([0.5 * x[:, :20], x[:, 20:]], 1) for x in given]
-    z, also = trilby.delta(*other, 7 * state(), form=form)
-    assert torch.equal(y[:, 20:], z[:, 20:])
-    assert torch.equal(after, also)
-    close([y[:, 20:]], [trilby.delta.loop(*(x[:, 20:] for x in given))[0]])
 
 
 @pytest.mark.parametrize("form", ["loop", "matrix", "chunk", "step", "fused"])
@@ -168,37 +46,6 @@ def test_long_memories_keep_their_digits(gate):
     assert verdict, verdict.sentence
 
 
-@pytest.mark.parametrize("layout", ["series", "turned", "stepped", "offset"])
-@pytest.mark.parametrize("dtype", FLOATING)
-def test_the_kernel_takes_any_strides_and_dtype(dtype, layout):
-    given = drawn(T=70, K=7, V=33, dtype=dtype)
-    before = state(7, 33, torch.float64 if dtype == torch.float64 else torch.float32)
-    strided = [laid_out(x, layout) for x in given]
-    for T in (70, 1):
-        found = trilby.delta.fused(*(x[:, :T] for x in strided), laid_out(before, "turned"))
-        wanted = trilby.delta.fused(*(x[:, :T] for x in given), before)
-        close(found, wanted, rtol=0, atol=0)
-        exact = trilby.delta.loop(*(x[:, :T].double() for x in given), before.double())
-        close([found[0].double()], exact[:1], rtol=4 * torch.finfo(dtype).eps, atol=2e-5)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_the_state_of_halves_is_float32_and_gates_may_be(form):
-    for dtype in (torch.bfloat16, torch.float16):
-        q, k, v, beta, g = drawn(dtype=dtype)
-        y, after = trilby.delta(q, k, v, beta, g, form=form)
-        assert (y.dtype, after.dtype) == (dtype, torch.float32)
-        assert torch.equal(y, trilby.delta(q, k, v, beta.float(), g.float(), form=form)[0])
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_autocast_changes_nothing(form):
-    given = drawn(dtype=torch.float32)
-    wanted = trilby.delta(*given, form=form)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        close(trilby.delta(*given, form=form), wanted, rtol=0, atol=0)
-
-
 def test_the_triangle_by_hand():
     q, k, v, beta, g = drawn(T=3)
     a, b = g.exp()[0, :, 0], beta[0, :, 0]
@@ -213,15 +60,6 @@ def test_the_triangle_by_hand():
     found = trilby.delta.weights(q, k, v, beta, g).wei[0, 0]
     close([found], [wei])
     assert not found.triu(1).any()
-
-
-@pytest.mark.parametrize("heads", GROUPS)
-def test_the_weights_say_what_it_does(heads):
-    given, before = drawn(T=9, heads=heads), state()
-    documents = torch.tensor([[0] * 9, [0, 0, 1, 1, 1, 4, 4, 4, 4]])
-    for packed in (None, documents):
-        found = trilby.delta.weights(*given, before, packed)
-        close([found.on(given[2])], [trilby.delta.loop(*given, before, packed)[0]])
 
 
 def test_keys_of_length_1_hold_what_was_written_last():

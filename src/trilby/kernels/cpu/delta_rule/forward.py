@@ -245,7 +245,10 @@ def token(at, place, shape):
 
 @inner()
 def one(place, shape, c, before, after, score):
-    """One position in one block of columns; two rows at a time, so that sums need not wait."""
+    """One position in one block of columns; two rows at a time, so that sums need not wait.
+
+    It is written from the last row to the first: the rows that were read last are near.
+    """
     q, k, n = place.early_q, place.early_k, shape.rows // 2 * 2
     a, at = left_by_first(place), c * shape.lanes
     f = f1 = y = y1 = zeros(place.v, 2)
@@ -262,7 +265,7 @@ def one(place, shape, c, before, after, score):
         y += q[r] * s
     u = place.beta[0] * (load(place.v, at, 2) - f - f1)
     store(place.y, at, y + y1 + score * u)
-    for r in range(shape.rows):
+    for r in range(shape.rows - 1, -1, -1):
         s = of_row(a, r) * load(before.line, r * before.down, 2)
         store(after.line, r * after.down, s + place.k[r] * u)
 

@@ -79,9 +79,8 @@ def delta_rule_backward(
 
 
 def _gates(beta: Tensor, g: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """beta [B, T, n, 1] and g [B, T, n, 1], or by channel [B, T, n, K], in the state's dtype."""
-    by_channel = g.detach().to(state.dtype) if g.ndim == 4 else gates(g, state)
-    return gates(beta, state), by_channel
+    """beta [B, T, n] and g [B, T, n], or by channel [B, T, n, K], in the state's dtype."""
+    return gates(beta, state), gates(g, state)
 
 
 def _forward(

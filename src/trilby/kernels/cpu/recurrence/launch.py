@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...machine import threads
+from ...machine import memory, threads
 from ...machine.compiler import Kernel
-from ...machine.memory import empty_like
 from ...simd.elements import ELEMENT
 from ...simd.places import gaps
 from ...simd.vector import lanes
 from .sequences import Piece, Size
 
-SMALL = 1 << 20  # products, below which starting a thread costs more than it saves
+SMALL = 1 << 19  # products, below which starting a thread costs more than it saves
 LARGE = 1 << 24  # products, from which on pieces of the work cost nothing
 
 CHECKED = False
@@ -29,7 +29,9 @@ _ZEROS = (0, 0, 0)  # enough for a zero of each of three types
 
 def fresh(like: Tensor, shape: Any) -> Tensor:
     """Fresh contiguous memory, in huge pages where it is large."""
-    return empty_like(like.new_empty(1).expand(shape))
+    if prod(shape) * like.element_size() < memory.LARGE:
+        return like.new_empty(shape)  # a fifth of the time of what follows
+    return memory.empty_like(like.new_empty(1).expand(shape))
 
 
 def size_of(state: Tensor, T: int, groups: int) -> Size:
@@ -40,8 +42,8 @@ def size_of(state: Tensor, T: int, groups: int) -> Size:
 
 
 def gates(g: Tensor, state: Tensor) -> Tensor:
-    """g [B, T, n] as a sequence [B, T, n, 1] in the dtype of the state."""
-    return g.detach().to(state.dtype)[..., None]
+    """Numbers of positions, or of their channels, in the dtype of the state."""
+    return g if g.dtype == state.dtype else g.detach().to(state.dtype)
 
 
 def launch(
@@ -52,20 +54,17 @@ def launch(
 
     Args:
         kernel: the program.
-        tensors: what it is told the addresses and strides of, four axes each.
+        tensors: what it is told the addresses and strides of, four axes each, or [B, T, n].
         kinds: a sequence, a result and a state, by whose dtypes the program is picked.
         size: the sizes.
         places: how many numbers each place of its scratch memory has.
         back: a flag for the program.
     """
-    B = tensors[0].shape[0]
     program = kernel.of((ELEMENT[kinds[0].dtype], ELEMENT[kinds[1].dtype]))
-    work = B * size.heads * size.T * size.rows * size.columns
+    B, T, heads, _, rows, columns, _ = tensors[0].shape[0], *size
+    work = B * heads * T * rows * columns
     wanted = threads.count() if work >= SMALL else 1
-    blocks = -(-size.columns // size.lanes)
-    pieces = threads.pieces(wanted, work, LARGE)
-    parts = threads.grid(B * size.groups, blocks, wanted, pieces)
-    starts, between = _layout(places, size, max(right - left for *_, left, right in parts))
+    parts, starts, between = _cut(places, size, B, (wanted, threads.pieces(wanted, work, LARGE)))
     told = [number for t in tensors for number in _told(t)]
     told += (*size, *starts, back, *_ZEROS)
     run(program, told, (parts, wanted), between, kinds[2], tensors)
@@ -99,17 +98,21 @@ def starts_of(between: list[tuple[int, int]]) -> tuple[int, ...]:
 
 
 def _told(t: Tensor) -> tuple[int, ...]:
-    """The address of a tensor of four axes, its strides, and the size of its third axis."""
-    return (t.data_ptr(), *t.stride(), t.shape[2])
+    """The address of a tensor, its strides of four axes, and the size of its third axis."""
+    strides = t.stride()
+    last = () if len(strides) == 4 else (1,)
+    return (t.data_ptr(), *strides, *last, t.shape[2])
 
 
-@lru_cache(maxsize=256)  # a small call would spend a tenth of its time here
-def _layout(
-    places: Callable[[Size, Piece], Sequence[int]], size: Size, blocks: int
-) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-    """Where the places of scratch memory begin for a piece so many blocks wide, and the gaps."""
-    between = gaps(places(size, Piece(0, 1, 0, blocks)))
-    return starts_of(between), between
+@lru_cache(maxsize=256)  # a small call would spend a fifth of its time here
+def _cut(
+    places: Callable[[Size, Piece], Sequence[int]], size: Size, B: int, number: tuple[int, int]
+) -> tuple[list[tuple[int, int, int, int]], tuple[int, ...], list[tuple[int, int]]]:
+    """The parts, for a number of threads and of pieces; where places of scratch memory begin."""
+    parts = threads.grid(B * size.groups, -(-size.columns // size.lanes), *number)
+    widest = max(right - left for *_, left, right in parts)
+    between = gaps(places(size, Piece(0, 1, 0, widest)))
+    return parts, starts_of(between), between
 
 
 def _checked(

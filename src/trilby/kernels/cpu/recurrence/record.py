@@ -105,8 +105,12 @@ def record(names: Any, span_of: Callable[[int], int]) -> Record:
         for i, name in enumerate(told)
     ] + [f"{name}=0" for name in entries if name not in told]
     # numba compiles no loop over fields of different types, so they are written out.
-    exec(f"def of(kinds, tensors, size, shape, b, h): return names({', '.join(fields)})", made)
-    PARTS[names] = inner()(made["of"])
+    # Functions of one name and with arguments of the same types must be the same: programs that two
+    # processes compiled, and a third loads from disk, would take the one that was loaded first.
+    made["__name__"], name = names.__module__, f"of_{names.__name__}"
+    text = f"def {name}(kinds, tensors, size, shape, b, h): return names({', '.join(fields)})"
+    exec(text, made)
+    PARTS[names] = inner()(made[name])
     return Record(places, PARTS[names], signature(len(told), len(entries)))
 
 

@@ -91,7 +91,12 @@ def parts_of(place, kinds, tensors, size, shape, b, h):
 @overload(parts_of)
 def _parts_of(place, kinds, tensors, size, shape, b, h):
     of = PARTS[place.instance_class]
-    return lambda place, kinds, tensors, size, shape, b, h: of(kinds, tensors, size, shape, b, h)
+
+    def found(place, kinds, tensors, size, shape, b, h):
+        return of(kinds, tensors, size, shape, b, h)
+
+    found.__qualname__ = f"{of.py_func.__module__}.{of.py_func.__qualname__}"
+    return found
 
 
 @register_jitable
@@ -237,20 +242,28 @@ def pack_rows(part, place, chunk):
 @inner()
 def fetch_state(place, state, shape):
     """A state [rows, columns] as blocks of columns, each row after row, zeros beside it."""
-    line, L = state.line, shape.lanes
+    L = shape.lanes
     for c in range(shape.blocks):
+        n = min(L, shape.columns - c * L)
         for r in range(shape.rows):
-            for j in range(L):
-                there = c * L + j < shape.columns
-                value = line[r * state.row + (c * L + j) * state.step] if there else 0.0
-                place[c * shape.block + r * L + j] = value
+            at = c * shape.block + r * L
+            line = skip(state.line, r * state.row + c * L * state.step)
+            unpack(skip(place, at), line, state.step, n)
+            blank(place, at + n, L - n)
 
 
 @inner()
 def pack_state(state, place, shape, fade):
     """Blocks of columns back into a state [rows, columns], each number times `fade`."""
-    line, L = state.line, shape.lanes
-    for r in range(shape.rows):
-        for j in range(shape.columns):
-            value = place[j // L * shape.block + r * L + j % L] * fade
-            line[r * state.row + j * state.step] = value
+    L = shape.lanes
+    for c in range(shape.blocks):
+        n = min(L, shape.columns - c * L)
+        for r in range(shape.rows):
+            at = c * shape.block + r * L
+            line = skip(state.line, r * state.row + c * L * state.step)
+            if state.step == 1:
+                for j in range(n):
+                    line[j] = place[at + j] * fade
+            else:
+                for j in range(n):
+                    line[j * state.step] = place[at + j] * fade

@@ -1,0 +1,123 @@
+"""causal-conv1d: the short convolution in front of a recurrence. Time is the last axis here."""
+
+import torch
+from torch import Tensor
+
+from ..errors import CallError, ShapeError
+from ..mixers.conv import MIXER as conv
+from . import packed
+from .refuse import refuse
+
+SILU = ("silu", "swish")
+
+
+def causal_conv1d_fn(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    seq_idx: Tensor | None = None,
+    initial_states: Tensor | None = None,
+    return_final_states: bool = False,
+    final_states_out: Tensor | None = None,
+    activation: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """A causal convolution of each channel, as `causal_conv1d.causal_conv1d_fn`.
+
+    Args:
+        x: [B, D, T].
+        weight: [D, W], the last one belongs to the position itself.
+        bias: [D].
+        seq_idx: [B, T] the sequence of each position; nothing passes between sequences.
+        initial_states: [B, D, W-1] the inputs before the first, the latest last.
+        return_final_states: whether the last W - 1 inputs are returned as well.
+        final_states_out: [B, D, W-1], which they are written into.
+        activation: None, "silu" or "swish".
+
+    Returns:
+        [B, D, T] in the dtype of x; with `return_final_states` also [B, D, W-1].
+
+    Cost: `trilby.conv`; no copy where x has its channels next to each other in memory.
+
+    >>> from trilby.functional import causal_conv1d_fn
+    >>> causal_conv1d_fn(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[0.5, 1.0]])).tolist()
+    [[[1.0, 2.5, 5.0]]]
+    """
+    where = "causal_conv1d_fn"
+    B, _, T = _sizes(where, x)
+    documents = None if seq_idx is None else packed.of_index(where, seq_idx, B, T)
+    past = None if initial_states is None else initial_states.mT.to(x.dtype)
+    silu = _silu(where, activation)
+    y, after = conv(x.mT, _wide(weight, x), _bias(bias, x), past, documents, silu=silu)
+    if not return_final_states:
+        return y.mT
+    last = after.mT
+    if final_states_out is not None:
+        last = final_states_out.copy_(last)
+    return y.mT, last
+
+
+def causal_conv1d_update(
+    x: Tensor,
+    conv_state: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    cache_seqlens: Tensor | None = None,
+    conv_state_indices: Tensor | None = None,
+) -> Tensor:
+    """One or several positions of a stream, as `causal_conv1d.causal_conv1d_update`.
+
+    Args:
+        x: [B, D] one position, or [B, D, T].
+        conv_state: [B, D, S] the last S >= W - 1 inputs, which are moved on in place.
+        weight, bias, activation: as of `causal_conv1d_fn`.
+        cache_seqlens, conv_state_indices: not supported.
+
+    Returns:
+        As x.
+
+    >>> from trilby.functional import causal_conv1d_update
+    >>> past = torch.tensor([[[7.0, 2.0]]])
+    >>> causal_conv1d_update(torch.tensor([[4.0]]), past, torch.tensor([[0.5, 1.0]])).tolist()
+    [[5.0]]
+    >>> past.tolist()
+    [[[2.0, 4.0]]]
+    """
+    where = "causal_conv1d_update"
+    refuse(where, cache_seqlens=cache_seqlens, conv_state_indices=conv_state_indices)
+    silu = _silu(where, activation)
+    given = x[..., None] if x.ndim == 2 else x
+    _sizes(where, given)
+    few = weight.shape[1] - 1
+    if conv_state.shape[-1] < few:
+        raise ShapeError(
+            f"{where}: conv_state is {list(conv_state.shape)}, too short for a kernel of "
+            f"{few + 1}; it needs the last {few} inputs"
+        )
+    past = conv_state[..., conv_state.shape[-1] - few :].mT.to(x.dtype)
+    y, _ = conv(given.mT, _wide(weight, x), _bias(bias, x), past, silu=silu)
+    both = torch.cat([conv_state, given.detach().to(conv_state.dtype)], -1)
+    conv_state.copy_(both[..., -conv_state.shape[-1] :])
+    return y[:, 0] if x.ndim == 2 else y.mT
+
+
+def _sizes(where: str, x: Tensor) -> torch.Size:
+    if x.ndim != 3:
+        raise ShapeError(f"{where}: x is {list(x.shape)}, expected [B, D, T], time last")
+    return x.shape
+
+
+def _silu(where: str, activation: str | None) -> bool:
+    if activation is not None and activation not in SILU:
+        raise CallError(f"{where}: activation is {activation!r}, expected None, 'silu' or 'swish'")
+    return activation is not None
+
+
+def _wide(weight: Tensor, x: Tensor) -> Tensor:
+    """The kernel as `conv` takes it: in the dtype of x, or in float32 beside halves."""
+    keeps = weight.dtype == torch.float32 and x.dtype in (torch.bfloat16, torch.float16)
+    return weight if keeps else weight.to(x.dtype)
+
+
+def _bias(bias: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if bias is None else _wide(bias, x)

@@ -1,0 +1,170 @@
+"""mamba-ssm: the selective scan of the first Mamba, and the layer around it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import CallError, ShapeError
+from ..mixers.selective import MIXER as selective
+from .convolution import causal_conv1d_fn
+from .refuse import unknown
+from .steps import gated, steps
+
+
+def selective_scan_fn(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    return_last_state: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The selective scan, as `mamba_ssm.ops.selective_scan_interface.selective_scan_fn`.
+
+    Args:
+        u: [B, D, T] the inputs, time last.
+        delta: [B, D, T] time steps, before `delta_bias` [D] and softplus.
+        A: [D, N] rates of decay.
+        B, C: [B, N, T], or [B, G, N, T] where D / G neighbouring channels share them.
+        D: [D] what passes by.
+        z: [B, D, T] a gate; the output is multiplied by silu(z).
+        delta_bias, delta_softplus: what is done to delta first.
+        return_last_state: whether the memory after the last position is returned.
+
+    Returns:
+        [B, D, T] in the dtype of u; with `return_last_state` also [B, D, N] in float32.
+
+    Raises:
+        CallError: A, B or C is complex, or B or C does not depend on time.
+
+    Cost: `trilby.selective`, once for each group.
+
+    >>> from trilby.functional import selective_scan_fn
+    >>> one = torch.ones(1, 1, 3)
+    >>> selective_scan_fn(one, one, torch.zeros(1, 1), one, one).flatten().tolist()
+    [1.0, 2.0, 3.0]
+    """
+    return scanned(
+        u, delta, A, B, C, D, z, (delta_bias, delta_softplus), None, None, return_last_state
+    )
+
+
+def scanned(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    step: tuple[Tensor | None, bool],
+    state: Tensor | None,
+    documents: Tensor | None,
+    wanted: bool,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The same with a state [B, D, N] to begin from, and documents [B, T]."""
+    where = "selective_scan_fn"
+    for name, x in dict(A=A, B=B, C=C).items():
+        if x.is_complex():
+            raise CallError(f"{where}: {name} is complex, which trilby does not compute")
+    for name, x in dict(B=B, C=C).items():
+        if x.ndim not in (3, 4):
+            raise CallError(
+                f"{where}: {name} is {list(x.shape)} and does not depend on time, which trilby "
+                "does not compute; expand it to [B, N, T] if all channels share it"
+            )
+    writes, reads = (x if x.ndim == 4 else x[:, None] for x in (B, C))
+    groups, channels = writes.shape[1], u.shape[1]
+    if groups != reads.shape[1] or channels % max(groups, 1):
+        raise ShapeError(
+            f"{where}: B has {groups} groups and C {reads.shape[1]} for {channels} channels; they "
+            "need as many, which divide the channels"
+        )
+    dt = steps(delta.mT, step[0], step[1])
+    each = channels // max(groups, 1)
+    parts = [slice(i * each, (i + 1) * each) for i in range(groups)]
+    results = [
+        selective(
+            u[:, part].mT, dt[..., part], A[part], writes[:, i].mT.to(u.dtype),
+            reads[:, i].mT.to(u.dtype), None if D is None else D[part],
+            None if state is None else state[:, part], documents,
+        )
+        for i, part in enumerate(parts)
+    ]  # fmt: skip
+    alone = len(results) == 1
+    y = results[0][0] if alone else torch.cat([y for y, _ in results], -1)
+    y = gated(y, None if z is None else z.mT).mT
+    if not wanted:
+        return y
+    return y, results[0][1] if alone else torch.cat([h for _, h in results], 1)
+
+
+def mamba_inner_fn(
+    xz: Tensor,
+    conv1d_weight: Tensor,
+    conv1d_bias: Tensor | None,
+    x_proj_weight: Tensor,
+    delta_proj_weight: Tensor,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    A: Tensor,
+    B: Tensor | None = None,
+    C: Tensor | None = None,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    B_proj_bias: Tensor | None = None,
+    C_proj_bias: Tensor | None = None,
+    delta_softplus: bool = True,
+    checkpoint_lvl: int = 1,
+    b_rms_weight: Tensor | None = None,
+    c_rms_weight: Tensor | None = None,
+    dt_rms_weight: Tensor | None = None,
+    b_c_dt_rms_eps: float = 1e-6,
+    **kwargs: object,
+) -> Tensor:
+    """Mamba's layer between its two projections, as `mamba_ssm`'s `mamba_inner_fn`.
+
+    Args:
+        xz: [B, 2 D, T] what the first projection returns: inputs and gates.
+        conv1d_weight: [D, 1, W] with `conv1d_bias` [D].
+        x_proj_weight: [R + 2 N, D], or without the part of a B or C that is given.
+        delta_proj_weight: [D, R].
+        out_proj_weight: [E, D] with `out_proj_bias` [E].
+        A, B, C, D, delta_bias, delta_softplus: as of `selective_scan_fn`.
+        B_proj_bias, C_proj_bias: [N], added to B and C where these are projected.
+        checkpoint_lvl: what is computed again on the way back, which changes nothing here.
+        b_rms_weight, c_rms_weight, dt_rms_weight: [N], [N], [R] norms of B, C and the steps.
+        b_c_dt_rms_eps: of these.
+
+    Returns:
+        [B, T, E].
+
+    Cost: `trilby.conv`, `trilby.selective` and three matrix products.
+    """
+    unknown("mamba_inner_fn", kwargs)
+    x, z = xz.chunk(2, 1)
+    convolved = causal_conv1d_fn(x, conv1d_weight[:, 0], conv1d_bias, activation="silu")
+    assert isinstance(convolved, Tensor)
+    N, R = A.shape[-1], delta_proj_weight.shape[1]
+    rest = F.linear(convolved.mT, x_proj_weight)  # [B, T, R + 2 N]
+    dt = _normed(rest[..., :R], dt_rms_weight, b_c_dt_rms_eps)
+    if B is None:
+        own = rest[..., R : R + N]
+        own = own if B_proj_bias is None else own + B_proj_bias
+        B = _normed(own, b_rms_weight, b_c_dt_rms_eps).mT
+    if C is None:
+        own = rest[..., rest.shape[-1] - N :]
+        own = own if C_proj_bias is None else own + C_proj_bias
+        C = _normed(own, c_rms_weight, b_c_dt_rms_eps).mT
+    delta = F.linear(dt, delta_proj_weight).mT
+    y = selective_scan_fn(convolved, delta, A, B, C, D, z, delta_bias, delta_softplus)
+    assert isinstance(y, Tensor)
+    return F.linear(y.mT.to(out_proj_weight.dtype), out_proj_weight, out_proj_bias)
+
+
+def _normed(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    return x if weight is None else F.rms_norm(x, x.shape[-1:], weight, eps)

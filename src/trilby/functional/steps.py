@@ -1,0 +1,31 @@
+"""What Mamba's functions do before and after the recurrence: time steps, and the gate z."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def steps(
+    dt: Tensor,
+    bias: Tensor | None,
+    softplus: bool,
+    limit: tuple[float, float] = (0.0, float("inf")),
+) -> Tensor:
+    """Time steps: dt + bias, their softplus, kept between the limits.
+
+    >>> steps(torch.tensor([-2.0, 3.0]), torch.tensor(1.0), False, (0.0, 3.5)).tolist()
+    [0.0, 3.5]
+    """
+    if bias is not None or softplus:
+        dt = dt.to(torch.promote_types(dt.dtype, torch.float32))
+    dt = dt if bias is None else dt + bias
+    dt = F.softplus(dt) if softplus else dt
+    low, high = limit
+    if softplus and low <= 0:  # a softplus is never below 0
+        return dt if high == float("inf") else dt.clamp(max=high)
+    return dt.clamp(low, high)
+
+
+def gated(y: Tensor, z: Tensor | None) -> Tensor:
+    """y silu(z) in the dtype of y, or y where there is no gate."""
+    return y if z is None else (y * F.silu(z)).to(y.dtype)

@@ -1,0 +1,82 @@
+"""mamba-ssm: one position of a stream, for the first Mamba and for Mamba-2."""
+
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError
+from .refuse import refuse
+from .steps import gated, steps
+
+
+def selective_state_update(
+    state: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+    state_batch_indices: Tensor | None = None,
+) -> Tensor:
+    """One position, as `mamba_ssm.ops.triton.selective_state_update.selective_state_update`.
+
+    Args:
+        state: [B, D, N], or with heads [B, H, D, N]; it is moved on in place.
+        x, dt: [B, D], or [B, H, D]; dt before `dt_bias` [D] or [H, D] and softplus.
+        A: [D, N], or [H, D, N] rates of decay.
+        B, C: [B, N], or [B, G, N] where H / G neighbouring heads share them.
+        D: [D], or [H, D] what passes by.
+        z: as x, a gate; the output is multiplied by silu(z).
+        state_batch_indices: not supported.
+
+    Returns:
+        As x.
+
+    Cost: time O(B H D N). Where A and dt are one number for each head, given by `expand`, one
+    decay is computed for a head and not for each number of its state.
+
+    >>> from trilby.functional import selective_state_update
+    >>> state, one = torch.zeros(1, 1, 1), torch.ones(1, 1)
+    >>> [selective_state_update(state, one, one, 0 * one, one, one).item() for _ in range(3)]
+    [1.0, 2.0, 3.0]
+    """
+    where = "selective_state_update"
+    refuse(where, state_batch_indices=state_batch_indices)
+    if state.ndim == 3:
+        heads = lambda t: None if t is None else t[:, None]
+        alone = lambda t: None if t is None else t[None]
+        y = selective_state_update(
+            state[:, None], x[:, None], dt[:, None], A[None], B[:, None], C[:, None], alone(D),
+            heads(z), alone(dt_bias), dt_softplus,
+        )  # fmt: skip
+        return y[:, 0]
+    H, G = state.shape[1], B.shape[1]
+    if state.ndim != 4 or H % max(G, 1):
+        raise ShapeError(
+            f"{where}: state is {list(state.shape)} and B {list(B.shape)}, expected [B, D, N] and "
+            "[B, N], or [B, H, D, N] and [B, G, N] where G divides H"
+        )
+    wide = torch.promote_types(x.dtype, torch.float32)
+    if _one_for_each_head(A, dt, dt_bias):
+        dt, A = dt[..., :1], A[:, :1, :1]  # [B, H, 1], [H, 1, 1]
+        dt_bias = None if dt_bias is None else dt_bias[:, :1]
+    dt = steps(dt.to(wide), dt_bias, dt_softplus)
+    share = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
+    fade = torch.exp(dt[..., None] * A.to(wide))
+    write = (dt * x.to(wide))[..., None]  # [B, H, D, 1]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (state, x, dt, A, B)):
+        state.copy_(torch.addcmul(state * fade, write, share(B)))
+    else:
+        state.mul_(fade).addcmul_(write, share(B))
+    y = (state.to(wide) @ share(C).mT)[..., 0]
+    y = y if D is None else y + x * D
+    return gated(y, z).to(x.dtype)
+
+
+def _one_for_each_head(A: Tensor, dt: Tensor, bias: Tensor | None) -> bool:
+    """Whether rates and steps are the same in a head, as expanded tensors show it."""
+    tied = A.stride(-1) == A.stride(-2) == dt.stride(-1) == 0
+    return tied and (bias is None or bias.stride(-1) == 0)

@@ -1,0 +1,61 @@
+"""Packed sequences reach the layers: what `position_ids` that begin again say, as their keywords.
+
+A collator that flattens its samples gives `position_ids`, and transformers' own attention keeps
+the samples apart by them. Its recurrent layers ask for `seq_idx` and `cu_seq_lens_q` instead.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def keep_apart(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """A forward pre-hook: adds the keywords of packing where they are missing and known."""
+    index, borders = kwargs.get("seq_idx"), kwargs.get("cu_seq_lens_q")
+    if index is None and borders is None:
+        index = _by_positions(kwargs)
+    elif index is None:
+        index = _by_borders(borders)
+    if index is None:
+        return None
+    more = {"seq_idx": index}
+    if borders is None and index.shape[0] == 1:
+        more["cu_seq_lens_q"] = _borders(index)
+    return args, kwargs | more
+
+
+def _by_positions(kwargs: dict[str, Any]) -> Tensor | None:
+    """Where positions do not go up by one a new sequence begins; None where it is all one."""
+    positions = kwargs.get("position_ids")
+    if not isinstance(positions, Tensor) or positions.ndim != 2 or _goes_on(kwargs):
+        return None
+    if kwargs.get("attention_mask") is not None:  # positions beside padding begin again as well
+        return None
+    new = positions[:, 1:] != positions[:, :-1] + 1
+    if not bool(new.any()):
+        return None
+    first = torch.zeros_like(positions[:, :1])
+    return torch.cat([first, new.cumsum(1)], 1).to(torch.int32)
+
+
+def _goes_on(kwargs: dict[str, Any]) -> bool:
+    """Whether a cache already holds something."""
+    past = kwargs.get("past_key_values")
+    return past is not None and bool(past.get_seq_length())
+
+
+def _by_borders(borders: Any) -> Tensor | None:
+    if not isinstance(borders, Tensor):
+        return None
+    lengths = borders.diff()
+    return torch.arange(len(lengths), dtype=torch.int32).repeat_interleave(lengths.cpu())[None]
+
+
+def _borders(index: Tensor) -> Tensor:
+    """[N + 1] of one row."""
+    new = (index[0, 1:] != index[0, :-1]).nonzero()[:, 0] + 1
+    ends = new.new_tensor([index.shape[1]])
+    return torch.cat([new.new_zeros(1), new, ends]).to(torch.int32)
