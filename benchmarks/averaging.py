@@ -9,8 +9,9 @@ import numbagg
 import numpy as np
 import pandas
 import torch
-from growth import slope
-from table import Table, at_least, at_most, proven, rows
+from beside import growth as over_time
+from beside import halves
+from table import Table, at_least, proven, rows
 from torch import Tensor
 from torch._higher_order_ops.associative_scan import associative_scan
 
@@ -67,33 +68,13 @@ def backward(quick: bool) -> Table:
 
 def brain(quick: bool) -> Table:
     """bfloat16 and float16 against float32."""
-    ways, verdicts = {}, []
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        x = _drawn(quick).to(dtype)
-        verdicts += proven(trilby.ema, (x, torch.full((x.shape[2],), A)))
-        ways[str(dtype).removeprefix("torch.")] = partial(trilby.ema, x, A)
-    timings = interleaved(ways, rounds=2 if quick else 9, warmup=1)
-    targets = [
-        at_least(f"{name}: speed of float32", 0.8, timings.times(name, "float32"))
-        for name in ("bfloat16", "float16")
-    ]
-    made = rows(timings, "float32")
-    return Table("The same in halves", _setup(x, timings.rounds), made, targets, verdicts)
+    drawn = lambda dtype: (_drawn(quick).to(dtype), torch.full((32 if quick else SHAPE[2],), A))
+    return halves("The same in halves", trilby.ema, drawn, quick)
 
 
 def growth(quick: bool) -> Table:
     """Time against T."""
-    sizes = (64, 128) if quick else (1000, 3000, 10_000, 30_000, 100_000)
-    inputs = {T: torch.randn(1, T, 64) for T in sizes}
-    ways = {T: partial(trilby.ema, x, A) for T, x in inputs.items()}
-    timings = interleaved({str(T): way for T, way in ways.items()}, rounds=2 if quick else 9)
-    medians = {T: timings.median(str(T)) for T in sizes}
-    made = [{"T": T, "ms": 1e3 * median} for T, median in medians.items()]
-    targets = [
-        at_most("slope of log time against log T", 1.1, slope([*medians], [*medians.values()]))
-    ]
-    setup = f"B 1, C 64, float32, {timings.rounds} rounds in turn, medians."
-    return Table("Growth with T", setup, made, targets, proven(trilby.ema, (inputs[sizes[0]], A)))
+    return over_time("Growth with T", trilby.ema, dict(C=64), quick)
 
 
 def _drawn(quick: bool) -> Tensor:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from beside import halves
 from table import Table, at_least, proven, rows
 from torch import Tensor
 from torch.nn.functional import conv1d, silu
@@ -38,14 +39,8 @@ def convolution_backward(quick: bool) -> Table:
 def convolution_brain(quick: bool) -> Table:
     """bfloat16 and float16 against float32, channels last."""
     shape = (2, 64, 32) if quick else SIZES["[8, 4096, 512]"]
-    ways, verdicts = {}, []
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        given = _drawn(shape, "channels last", dtype)
-        verdicts += proven(ACTIVATED, given)
-        ways[_short(dtype)] = partial(trilby.conv, *given, silu=True)
-    return _beside_float32(
-        "Convolution with silu, in halves", str(list(shape)), ways, verdicts, quick
-    )
+    drawn = partial(_drawn, shape, "channels last")
+    return halves("Convolution with silu, in halves", ACTIVATED, drawn, quick)
 
 
 def _convolution(title: str, least: float, quick: bool, *, backward: bool) -> Table:
@@ -133,12 +128,9 @@ def selective_backward(quick: bool) -> Table:
 
 def selective_brain(quick: bool) -> Table:
     """bfloat16 and float16 against float32."""
-    ways, verdicts = {}, []
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        given = trilby.selective.draw(B=1, T=32 if quick else 1024, C=1536, N=16, dtype=dtype)
-        verdicts += proven(trilby.selective, given)
-        ways[_short(dtype)] = partial(trilby.selective, *given)
-    return _beside_float32("Selective scan in halves", "B 1, T 1024, C 1536", ways, verdicts, quick)
+    sizes = dict(B=1, T=32 if quick else 1024, C=1536, N=16)
+    drawn = lambda dtype: trilby.selective.draw(**sizes, dtype=dtype)
+    return halves("Selective scan in halves", trilby.selective, drawn, quick)
 
 
 def by_transformers(
@@ -170,21 +162,3 @@ def _limit(given: tuple[Tensor, ...]) -> dict[str, Callable[[], Any]]:
 
 def _taken(ways: dict[str, Callable[[], Any]], rounds: int) -> Timings:
     return interleaved(ways, rounds=rounds, warmup=1)
-
-
-def _beside_float32(
-    title: str, sizes: str, ways: dict[str, Any], verdicts: list[str], quick: bool
-) -> Table:
-    with torch.no_grad():
-        timings = interleaved(ways, rounds=2 if quick else 15)
-    halves = [name for name in ways if name != "float32"]
-    targets = [
-        at_least(f"{name}: speed of float32", 0.8, timings.times(name, "float32"))
-        for name in halves
-    ]
-    setup = f"{sizes}, {timings.rounds} rounds in turn, medians."
-    return Table(title, setup, rows(timings, "float32"), targets, verdicts)
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -76,6 +76,24 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "ema-growth": ("averaging", "growth"),
         },
     ),
+    "weighted": (
+        "Figures of the weighted mean",
+        {
+            "weighted": ("weighted", "forward"),
+            "weighted-backward": ("weighted", "backward"),
+            "weighted-halves": ("weighted", "brain"),
+            "weighted-growth": ("weighted", "growth"),
+        },
+    ),
+    "linear": (
+        "Figures of linear attention",
+        {
+            "linear": ("linear", "forward"),
+            "linear-backward": ("linear", "backward"),
+            "linear-halves": ("linear", "brain"),
+            "linear-growth": ("linear", "growth"),
+        },
+    ),
     "attention": (
         "Figures of attention",
         {

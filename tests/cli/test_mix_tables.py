@@ -3,6 +3,7 @@
 import importlib.resources
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -146,7 +147,9 @@ def test_a_long_file_is_mixed_by_the_kernel():
     assert few(trilby.mean, plan, 20_000, x) is None
     assert few(trilby.mean, plan, 0, dict(x=x["x"][:, :1])) is None  # `step` is chosen
     assert few(trilby.ema, plan, 0, x | dict(a=0.5)) == "scan"
-    assert few(trilby.weighted, plan, 0, x | dict(s=x["x"])) is None  # it has no kernel
+    assert few(trilby.weighted, plan, 0, x | dict(s=x["x"])) == "scan"
+    no_kernel = replace(trilby.weighted, best=lambda *_a, **_k: "step")
+    assert few(no_kernel, plan, 0, x | dict(s=x["x"])) is None
 
 
 def test_a_pipe_is_answered_line_by_line():

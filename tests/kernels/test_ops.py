@@ -114,6 +114,22 @@ def _exponential_back(dtype):
         yield *(torch.randn_like(r) for r in results), *given
 
 
+def _weighted(dtype):
+    """Nothing before it, and channels that share x; a past and two documents, and s shared."""
+    x, s = trilby.weighted.draw(B=2, T=5, C=4, dtype=dtype)
+    none = torch.zeros(2, 4, dtype=torch.float64)
+    begins = torch.tensor([[False, False, True, False, False], [False] * 5])
+    yield x[:, :, :2], s, none, none, none, None
+    past = torch.linspace(-1, 2, 8, dtype=torch.float64).view(2, 4)
+    yield x, s[:, :, :1], past, 2 * past, none + 0.7, begins
+
+
+def _weighted_back(dtype):
+    for given in _weighted(dtype):
+        results = ops.weighted_mean(*given)
+        yield *(torch.randn_like(r) for r in results), *given
+
+
 def _attention(dtype):
     """Nothing before it; a window; a past, documents, a cap, slopes and sinks; one query."""
     q, k, v = trilby.attention.draw(B=2, T=5, H=4, K=2, V=2, dtype=dtype)
@@ -139,6 +155,8 @@ SAMPLES = {  # an operator without a line here fails its tests
     "prefix_mean_backward": _means,
     "exponential_mean": _exponential,
     "exponential_mean_backward": _exponential_back,
+    "weighted_mean": _weighted,
+    "weighted_mean_backward": _weighted_back,
     "fading_memory": _fading,
     "fading_memory_backward": _fading_back,
     "linear_attention": _linear,

@@ -25,7 +25,7 @@ def recurrence(mixer, name, module):
     return SimpleNamespace(mixer=mixer, module=module, forward=forward, backward=backward)
 
 
-CHANNELS = (trilby.conv, trilby.ema, trilby.selective)
+CHANNELS = (trilby.conv, trilby.ema, trilby.selective, trilby.weighted)
 DECAY = recurrence(trilby.decay, "fading_memory", fading)
 DELTA = recurrence(trilby.delta, "delta_rule", delta)
 KDA = recurrence(trilby.kda, "delta_rule", delta)  # the same operator, with other gates

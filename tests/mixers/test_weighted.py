@@ -185,6 +185,16 @@ def test_nan_stays_in_its_document(form):
         assert not any(bool(t.isnan().any()) for t in after)
 
 
+@pytest.mark.parametrize("form", ["loop", "step", "fused"])
+def test_and_so_does_that_of_its_gradient(form):
+    x, s = (t[:1, :9].clone() for t in drawn()[:2])
+    x[0, 6, 1], s[0, 5, 1] = torch.nan, -INF
+    leaves = [t.requires_grad_() for t in (x, s)]
+    y, _ = trilby.weighted(*leaves, None, torch.tensor([[0] * 5 + [1] * 4]), form=form)
+    for g in torch.autograd.grad(y.sum(), leaves):
+        assert bool(g[:, :5].isfinite().all())
+
+
 def test_the_triangle_is_the_softmax_of_what_came_before():
     x, s, state = drawn(T=6)
     found = trilby.weighted.weights(x, s)

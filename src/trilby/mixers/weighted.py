@@ -54,7 +54,8 @@ from torch import Tensor
 from ..algebra import scan as prefixes
 from ..card import Mixer, Weights
 from ..contract import FINE, Contract
-from ..errors import StateError
+from ..errors import FormError, StateError
+from ..kernels import ops
 from ..shapes import chunk_size, readable
 
 
@@ -240,6 +241,22 @@ def step(
     return _mean(torch.stack(totals, 1), torch.stack(weights, 1)).to(x.dtype), after
 
 
+def fused(
+    x: Tensor, s: Tensor, state: State | None = None, documents: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """One compiled pass over the positions, with one exponential for each score.
+
+    Its gradient is compiled too. Gradients of gradients and forward mode are torch operations.
+
+    Cost: time O(B T C), memory O(B C) beyond the output; on the way back O(B C + T) a thread.
+    """
+    x, s, held, new = _start("weighted.fused", x, s, state, documents, spread=False)
+    if why := ops.obstacle(x):
+        raise FormError(f"weighted.fused: x {why} take form='scan'")
+    y, *after = ops.weighted_mean(x, s, *held, new)
+    return y, State(*after)
+
+
 def weights(
     x: Tensor, s: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> Weights:
@@ -331,9 +348,10 @@ def _mean(total: Tensor, weight: Tensor) -> Tensor:
 
 
 def _start(
-    where: str, x: Tensor, s: Tensor, state: State | None, documents: Tensor | None
-) -> tuple[Tensor, Tensor, State, Tensor | None]:
-    """Check the contract; x and s for every channel [B, T, C], the state, where documents begin."""
+    where: str, x: Tensor, s: Tensor, state: State | None, documents: Tensor | None,
+    spread: bool = True,
+) -> tuple[Tensor, Tensor, State, Tensor | None]:  # fmt: skip
+    """Check the contract; x and s, in full with `spread`, the state, where documents begin."""
     held, new, size = CONTRACT.start(where, (x, s), state, documents)
     if state is not None and readable(held.total, held.weight):
         if not bool((held.weight >= 0).all()) and not bool(held.weight.isnan().any()):
@@ -343,17 +361,15 @@ def _start(
             )
         if bool(held.total[held.weight == 0].any()):
             raise StateError(f"{where}: total is not 0 where weight is 0; start from state=None")
-
-    def spread(t: Tensor) -> Tensor:
-        t, n = t.to(held.total.dtype), t.shape[2]
-        return t if n == size["C"] else t.repeat_interleave(size["C"] // n, 2)
-
-    return spread(x), spread(s), held, new
+    if spread:
+        C, both = size["C"], [t.to(held.total.dtype) for t in (x, s)]
+        x, s = (t if t.shape[2] == C else t.repeat_interleave(C // t.shape[2], 2) for t in both)
+    return x, s, held, new
 
 
 def _best(x: Tensor, *_others: object, **_named: object) -> str:
-    """`step` for a single position, else `scan`."""
-    return "step" if CONTRACT.length(x) == 1 else "scan"
+    """`fused` where its kernel runs (a CPU); elsewhere `step` for one position, else `scan`."""
+    return ops.form(x, "step" if CONTRACT.length(x) == 1 else "scan")
 
 
 def draw(
@@ -371,11 +387,10 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, softmax=softmax, scan=scan, chunk=chunk, step=step),
-    absent=dict(
-        shard="there is no transport between processes yet",
-        fused="there is no kernel for it yet; `scan` and `step` are torch operations",
+    forms=dict(
+        loop=loop, matrix=matrix, softmax=softmax, scan=scan, chunk=chunk, step=step, fused=fused
     ),
+    absent=dict(shard="there is no transport between processes yet"),
     best=_best,
     weights=weights,
     draw=draw,

@@ -14,6 +14,7 @@ from . import linear_attention as _linear_attention
 from . import prefix_mean as _prefix_mean
 from . import selective_scan as _selective_scan
 from . import softmax_attention as _softmax_attention
+from . import weighted_mean as _weighted_mean
 from .causal_convolution import causal_convolution
 from .delta_rule import delta_rule, delta_rule_inplace
 from .exponential_mean import exponential_mean
@@ -24,6 +25,7 @@ from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
 from .selective_scan import selective_scan
 from .softmax_attention import softmax_attention
+from .weighted_mean import weighted_mean
 
 __all__ = [
     "DEVICES",
@@ -42,6 +44,7 @@ __all__ = [
     "prefix_mean_backward",
     "selective_scan",
     "softmax_attention",
+    "weighted_mean",
 ]
 
 OPERATORS: tuple[Operator, ...] = (
@@ -61,6 +64,8 @@ OPERATORS: tuple[Operator, ...] = (
     _delta_rule.BACKWARD,
     _softmax_attention.FORWARD,
     _softmax_attention.BACKWARD,
+    _weighted_mean.FORWARD,
+    _weighted_mean.BACKWARD,
 )
 """Every operator; a new one is a line here."""
 

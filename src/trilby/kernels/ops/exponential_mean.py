@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vjp
 
+from .in_torch import InTorch
 from .operator import Operator, one_by_one, through
 
 Three = tuple[Tensor, Tensor, Tensor]
@@ -31,7 +31,7 @@ def exponential_mean(
 
 
 def _gradient(inputs: Some, seeds: Some) -> Some:
-    found = (_gradients if torch.is_grad_enabled() else BACKWARD)(*seeds, *inputs)
+    found = (DERIVED.gradients if torch.is_grad_enabled() else BACKWARD)(*seeds, *inputs)
     return *found, None, None
 
 
@@ -49,33 +49,7 @@ def _in_torch(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), h, w
 
 
-def _gradients(dy: Tensor, dtotal: Tensor, dweight: Tensor, *inputs: Any) -> Some:
-    """The gradients in torch operations, which have gradients themselves."""
-    way, given = _bound(*inputs)
-    back = vjp(way, *given)[1]
-    found: Some = back((dy, dtotal, dweight))
-    return found
-
-
-def _bound(*inputs: Any) -> tuple[Any, Some]:
-    """`_in_torch` of the tensors that have gradients, and those."""
-    given, (begins, adjust) = inputs[:4], inputs[4:]
-
-    def way(x: Tensor, a: Tensor, h: Tensor, w: Tensor) -> Three:
-        return _in_torch(x, a, h, w, begins, adjust)
-
-    return way, given
-
-
-def _tangent(inputs: Some, tangents: Some) -> Three:
-    """What the results move by: the gradient is linear in its seeds, and this is its transpose."""
-    way, given = _bound(*inputs)
-    pairs = zip(given, tangents[:4], strict=True)
-    moved = [torch.zeros_like(x) if d is None else d for x, d in pairs]
-    results, back = vjp(way, *given)[:2]
-    forth = vjp(back, tuple(torch.zeros_like(x) for x in results))[1]
-    found: Three = forth(tuple(moved))[0]
-    return found
+DERIVED = InTorch(_in_torch, tensors=4, results=3)
 
 
 def _fake(
@@ -97,7 +71,7 @@ FORWARD = Operator(
     fake=_fake,
     kernels={"CPU": "..cpu.exponential_mean"},
     gradient=_gradient,
-    tangent=_tangent,
+    tangent=DERIVED.tangent,
     batched=one_by_one,
 )
 BACKWARD = Operator(
@@ -106,7 +80,7 @@ BACKWARD = Operator(
     " -> (Tensor, Tensor, Tensor, Tensor)",
     fake=_backward_fake,
     kernels={"CPU": "..cpu.exponential_mean"},
-    gradient=through(_gradients),
+    gradient=through(DERIVED.gradients),
     tangent=None,  # where forward mode is wanted, gradients are torch operations
     batched=one_by_one,
 )

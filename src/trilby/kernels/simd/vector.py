@@ -170,6 +170,32 @@ def missed(context, one, other, got):
     return one(one, other, got), generate
 
 
+def _choice(name, relation, words):
+    """A function of four vectors or numbers: the third where the first two are so related."""
+
+    def choose(context, one, other, yes, no):
+        kinds = one, other, yes, no
+        found = next((kind for kind in kinds if isinstance(kind, Vector)), None)
+        if found is None:
+            return None
+
+        def generate(_context, build, signature, args):
+            a, b, yes, no = (
+                value if isinstance(kind, Vector) else everywhere(build, value, found.n)
+                for value, kind in zip(args, signature.args, strict=True)
+            )
+            return build.select(build.fcmp_ordered(relation, a, b), yes, no)
+
+        return found(*(k if isinstance(k, Vector) else found.element for k in kinds)), generate
+
+    choose.__name__, choose.__doc__ = name, words
+    return intrinsic(choose)
+
+
+where_above = _choice("where_above", ">", "yes where one > other, else no; of NaN it is no.")
+where_equal = _choice("where_equal", "==", "yes where one == other, else no; of NaN it is no.")
+
+
 @intrinsic
 def sum_lanes(context, vector):
     """The sum of the lanes, added up in halves."""

@@ -1,0 +1,1 @@
+"""Weighted means on a CPU: `launch` has the operators, `programs` what is compiled."""
