@@ -13,6 +13,8 @@ FLOORS = (  # bottom first; a module imports strictly lower floors, and its own 
     {"algebra"},
     {"kernels", "comm", "data", "files"},
     {"mixers"},
+    {"functional"},
+    {"transformers"},
     {"verify"},
     {"bench", "gallery", "audit", "testing"},
     {"cli", "explorer"},

@@ -31,6 +31,9 @@ def test_what_is_too_large_is_found():
     assert too_large(options, "trilby/a.py") == ["trilby/a.py: f has 10 parameters"]
     assert too_large(options, "trilby/mixers/a.py") == []
     assert too_large(wide, "trilby/mixers/a.py") == ["trilby/mixers/a.py: f has 10 parameters"]
+    assert too_large(wide, "trilby/functional/a.py") == []
+    hidden = wide.replace("def f", "def _f")
+    assert len(too_large(hidden, "trilby/functional/a.py")) == 1
 
 
 def test_no_file_is_a_drawer():

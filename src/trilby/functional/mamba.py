@@ -1,5 +1,7 @@
 """mamba-ssm: the selective scan of the first Mamba, and the layer around it."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,45 +50,34 @@ def selective_scan_fn(
     >>> selective_scan_fn(one, one, torch.zeros(1, 1), one, one).flatten().tolist()
     [1.0, 2.0, 3.0]
     """
-    return scanned(
-        u, delta, A, B, C, D, z, (delta_bias, delta_softplus), None, None, return_last_state
-    )
+    given = Scan(u, delta, A, B, C, D, z, (delta_bias, delta_softplus))
+    y, last = scanned("selective_scan_fn", given)
+    return (y, last) if return_last_state else y
 
 
-def scanned(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    step: tuple[Tensor | None, bool],
-    state: Tensor | None,
-    documents: Tensor | None,
-    wanted: bool,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """The same with a state [B, D, N] to begin from, and documents [B, T]."""
-    where = "selective_scan_fn"
-    for name, x in dict(A=A, B=B, C=C).items():
-        if x.is_complex():
-            raise CallError(f"{where}: {name} is complex, which trilby does not compute")
-    for name, x in dict(B=B, C=C).items():
-        if x.ndim not in (3, 4):
-            raise CallError(
-                f"{where}: {name} is {list(x.shape)} and does not depend on time, which trilby "
-                "does not compute; expand it to [B, N, T] if all channels share it"
-            )
-    writes, reads = (x if x.ndim == 4 else x[:, None] for x in (B, C))
-    groups, channels = writes.shape[1], u.shape[1]
-    if groups != reads.shape[1] or channels % max(groups, 1):
-        raise ShapeError(
-            f"{where}: B has {groups} groups and C {reads.shape[1]} for {channels} channels; they "
-            "need as many, which divide the channels"
-        )
+class Scan(NamedTuple):
+    """The arguments of a scan, with what the package has no place for: a state, and documents."""
+
+    u: Tensor  # [B, D, T]
+    delta: Tensor  # [B, D, T]
+    A: Tensor  # [D, N]
+    B: Tensor  # [B, N, T], or [B, G, N, T]
+    C: Tensor  # as B
+    D: Tensor | None  # [D]
+    z: Tensor | None  # [B, D, T]
+    step: tuple[Tensor | None, bool]  # the bias [D] of delta, and whether its softplus follows
+    state: Tensor | None = None  # [B, D, N]
+    documents: Tensor | None = None  # [B, T]
+
+
+def scanned(where: str, given: Scan) -> tuple[Tensor, Tensor]:
+    """y [B, D, T] in the dtype of u, and the memory after the last position."""
+    u, _, A, B, C, D, z, step, state, documents = given
+    writes, reads = _grouped(where, A, B, C, u.shape[1])
     wide = torch.promote_types(u.dtype, torch.float32)
-    dt, A, D = steps(delta.mT, *step).to(wide), A.to(wide), None if D is None else D.to(wide)
-    each = channels // max(groups, 1)
+    dt, A, D = steps(given.delta.mT, *step).to(wide), A.to(wide), None if D is None else D.to(wide)
+    groups = writes.shape[1]
+    each = u.shape[1] // max(groups, 1)
     parts = [slice(i * each, (i + 1) * each) for i in range(groups)]
     results = [
         selective(
@@ -98,10 +89,29 @@ def scanned(
     ]  # fmt: skip
     alone = len(results) == 1
     y = results[0][0] if alone else torch.cat([y for y, _ in results], -1)
-    y = gated(y, None if z is None else z.mT).mT
-    if not wanted:
-        return y
-    return y, results[0][1] if alone else torch.cat([h for _, h in results], 1)
+    last = results[0][1] if alone else torch.cat([h for _, h in results], 1)
+    return gated(y, None if z is None else z.mT).mT, last
+
+
+def _grouped(where: str, A: Tensor, B: Tensor, C: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """B and C as [B, G, N, T]; an error for what the mixer does not compute."""
+    for name, x in dict(A=A, B=B, C=C).items():
+        if x.is_complex():
+            raise CallError(f"{where}: {name} is complex, which trilby does not compute")
+    for name, x in dict(B=B, C=C).items():
+        if x.ndim not in (3, 4):
+            raise CallError(
+                f"{where}: {name} is {list(x.shape)} and does not depend on time, which trilby "
+                "does not compute; expand it to [B, N, T] if all channels share it"
+            )
+    writes, reads = (x if x.ndim == 4 else x[:, None] for x in (B, C))
+    groups = writes.shape[1]
+    if groups != reads.shape[1] or channels % max(groups, 1):
+        raise ShapeError(
+            f"{where}: B has {groups} groups and C {reads.shape[1]} for {channels} channels; they "
+            "need as many, which divide the channels"
+        )
+    return writes, reads
 
 
 def mamba_inner_fn(
@@ -152,20 +162,17 @@ def mamba_inner_fn(
     assert isinstance(convolved, Tensor)
     N, R = A.shape[-1], delta_proj_weight.shape[1]
     rest = F.linear(convolved.mT, x_proj_weight)  # [B, T, R + 2 N]
-    dt = _normed(rest[..., :R], dt_rms_weight, b_c_dt_rms_eps)
+    dt = _normed(rest[..., :R], None, dt_rms_weight, b_c_dt_rms_eps)
     if B is None:
-        own = rest[..., R : R + N]
-        own = own if B_proj_bias is None else own + B_proj_bias
-        B = _normed(own, b_rms_weight, b_c_dt_rms_eps).mT
+        B = _normed(rest[..., R : R + N], B_proj_bias, b_rms_weight, b_c_dt_rms_eps).mT
     if C is None:
-        own = rest[..., rest.shape[-1] - N :]
-        own = own if C_proj_bias is None else own + C_proj_bias
-        C = _normed(own, c_rms_weight, b_c_dt_rms_eps).mT
+        C = _normed(rest[..., -N:], C_proj_bias, c_rms_weight, b_c_dt_rms_eps).mT
     delta = F.linear(dt, delta_proj_weight).mT
-    y = selective_scan_fn(convolved, delta, A, B, C, D, z, delta_bias, delta_softplus)
-    assert isinstance(y, Tensor)
+    step = (delta_bias, delta_softplus)
+    y, _ = scanned("mamba_inner_fn", Scan(convolved, delta, A, B, C, D, z, step))
     return F.linear(y.mT.to(out_proj_weight.dtype), out_proj_weight, out_proj_bias)
 
 
-def _normed(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+def _normed(x: Tensor, bias: Tensor | None, weight: Tensor | None, eps: float) -> Tensor:
+    x = x if bias is None else x + bias
     return x if weight is None else F.rms_norm(x, x.shape[-1:], weight, eps)

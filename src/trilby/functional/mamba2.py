@@ -60,14 +60,7 @@ def mamba_chunk_scan_combined(
     [1.0, 2.0, 3.0]
     """
     where = "mamba_chunk_scan_combined"
-    if x.ndim != 4:
-        raise ShapeError(f"{where}: x is {list(x.shape)}, expected [B, T, H, P]")
-    rows, T = x.shape[:2]
-    if return_varlen_states and (cu_seqlens is None or rows != 1):
-        raise CallError(
-            f"{where}: return_varlen_states needs one row and cu_seqlens, which say where each "
-            "sequence begins"
-        )
+    rows, T = _sizes(where, x, cu_seqlens, return_varlen_states)
     wide = torch.promote_types(x.dtype, torch.float32)
     dt = steps(dt.to(wide), dt_bias, dt_softplus, dt_limit)
     q, k, v, g = C.to(wide), B.to(wide), x.to(wide) * dt[..., None], dt * A.to(wide)
@@ -86,6 +79,18 @@ def mamba_chunk_scan_combined(
         )
         states.append(packed.one_by_one(where, cu_seqlens, T, ends)[1].mT.contiguous())
     return (y, *states) if states else y
+
+
+def _sizes(where: str, x: Tensor, cu_seqlens: Tensor | None, varlen: bool) -> tuple[int, int]:
+    """Rows and positions; an error for what does not fit."""
+    if x.ndim != 4:
+        raise ShapeError(f"{where}: x is {list(x.shape)}, expected [B, T, H, P]")
+    if varlen and (cu_seqlens is None or x.shape[0] != 1):
+        raise CallError(
+            f"{where}: return_varlen_states needs one row and cu_seqlens, which say where each "
+            "sequence begins"
+        )
+    return x.shape[0], x.shape[1]
 
 
 def mamba_split_conv1d_scan_combined(
@@ -133,26 +138,27 @@ def mamba_split_conv1d_scan_combined(
     """
     unknown("mamba_split_conv1d_scan_combined", kwargs)
     H, wide = dt_bias.shape[0], conv1d_weight.shape[0]
-    inner = zxbcdt.shape[-1] - wide - H
+    inner = zxbcdt.shape[-1] - wide - H  # H P
     P = inner // H if headdim is None else headdim
     z, xBC, dt = zxbcdt.split([inner, wide, H], -1)
-    convolved = causal_conv1d_fn(xBC.mT, conv1d_weight, conv1d_bias, seq_idx, activation=activation)
-    assert isinstance(convolved, Tensor)
-    x, B, C = convolved.mT.split([inner, *[(wide - inner) // 2] * 2], -1)
-    heads = lambda t: t.unflatten(-1, (-1, P))
-    groups = lambda t: t.unflatten(-1, (ngroups, -1))
-    gate = heads(z) if rmsnorm_weight is None else None
-    D = heads(D) if D.ndim == 1 and D.shape[0] != H else D
+    mixed = causal_conv1d_fn(xBC.mT, conv1d_weight, conv1d_bias, seq_idx, activation=activation)
+    assert isinstance(mixed, Tensor)
+    x, B, C = mixed.mT.split([inner, *[(wide - inner) // 2] * 2], -1)
+    heads, groups = lambda t: t.unflatten(-1, (-1, P)), lambda t: t.unflatten(-1, (ngroups, -1))
+    D, gate = (D if len(D) == H else heads(D)), (None if rmsnorm_weight is not None else heads(z))
     result = mamba_chunk_scan_combined(
         heads(x), dt, A, groups(B), groups(C), chunk_size, D, gate, dt_bias, initial_states,
         seq_idx, None, True, dt_limit, True,
     )  # fmt: skip
-    y, state = result[0].flatten(2), result[1]
+    y = result[0].flatten(2)
     if rmsnorm_weight is not None:
         y = _normed(y, z, rmsnorm_weight, rmsnorm_eps, ngroups, norm_before_gate)
-    if outproj_weight is not None:
-        y = F.linear(y.to(outproj_weight.dtype), outproj_weight, outproj_bias)
-    return (y, state) if return_final_states else y
+    y = _projected(y, outproj_weight, outproj_bias)
+    return (y, result[1]) if return_final_states else y
+
+
+def _projected(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return y if weight is None else F.linear(y.to(weight.dtype), weight, bias)
 
 
 def _normed(y: Tensor, z: Tensor, weight: Tensor, eps: float, groups: int, before: bool) -> Tensor:

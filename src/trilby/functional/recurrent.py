@@ -28,9 +28,9 @@ class Given(NamedTuple):
     state: Tensor | None  # [N, HV, K, V], or [N, HV, V, K]
     wanted: bool  # whether the last states are returned
     normalised: bool  # whether q and k are divided by their lengths
-    sigmoid: bool  # whether beta is given before its sigmoid
-    twice: bool  # whether beta is twice that
-    v_first: bool
+    sigmoid: bool = False  # whether beta is given before its sigmoid
+    twice: bool = False  # whether beta is twice that
+    v_first: bool = False
     cu_seqlens: Tensor | None = None
     documents: Tensor | None = None  # [B, T], in place of cu_seqlens: one state for each row
 

@@ -45,14 +45,25 @@ def selective_state_update(
     """
     where = "selective_state_update"
     refuse(where, state_batch_indices=state_batch_indices)
-    if state.ndim == 3:
-        heads = lambda t: None if t is None else t[:, None]
-        alone = lambda t: None if t is None else t[None]
-        y = selective_state_update(
-            state[:, None], x[:, None], dt[:, None], A[None], B[:, None], C[:, None], alone(D),
-            heads(z), alone(dt_bias), dt_softplus,
-        )  # fmt: skip
-        return y[:, 0]
+    step = (dt_bias, dt_softplus)
+    if state.ndim == 4:
+        y = _moved(where, state, (x, dt, A, B, C), D, step)
+        return gated(y, z).to(x.dtype)
+    bias = None if dt_bias is None else dt_bias[None]
+    given = (x[:, None], dt[:, None], A[None], B[:, None], C[:, None])
+    y = _moved(where, state[:, None], given, D, (bias, dt_softplus))[:, 0]
+    return gated(y, z).to(x.dtype)
+
+
+def _moved(
+    where: str,
+    state: Tensor,
+    given: tuple[Tensor, ...],
+    D: Tensor | None,
+    step: tuple[Tensor | None, bool],
+) -> Tensor:
+    """y [B, H, D] before the gate; the state [B, H, D, N] is moved on."""
+    (x, dt, A, B, C), (bias, softplus) = given, step
     H, G = state.shape[1], B.shape[1]
     if state.ndim != 4 or H % max(G, 1):
         raise ShapeError(
@@ -60,20 +71,17 @@ def selective_state_update(
             "[B, N], or [B, H, D, N] and [B, G, N] where G divides H"
         )
     wide = torch.promote_types(x.dtype, torch.float32)
-    if _one_for_each_head(A, dt, dt_bias):
+    if _one_for_each_head(A, dt, bias):
         dt, A = dt[..., :1], A[:, :1, :1]  # [B, H, 1], [H, 1, 1]
-        dt_bias = None if dt_bias is None else dt_bias[:, :1]
-    dt = steps(dt.to(wide), dt_bias, dt_softplus)
+        bias = None if bias is None else bias[:, :1]
+    dt = steps(dt.to(wide), bias, softplus)
     share = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
     fade = torch.exp(dt[..., None] * A.to(wide))
     write = (dt * x.to(wide))[..., None]  # [B, H, D, 1]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (state, x, dt, A, B)):
-        state.copy_(torch.addcmul(state * fade, write, share(B)))
-    else:
-        state.mul_(fade).addcmul_(write, share(B))
-    y = (state.to(wide) @ share(C).mT)[..., 0]
-    y = y if D is None else y + x * D
-    return gated(y, z).to(x.dtype)
+    after = torch.addcmul(state.to(wide) * fade, write, share(B))
+    state.copy_(after)
+    y = (after @ share(C).mT)[..., 0]
+    return y if D is None else y + x * D
 
 
 def _one_for_each_head(A: Tensor, dt: Tensor, bias: Tensor | None) -> bool:

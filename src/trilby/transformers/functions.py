@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..card import Mixer
 from ..functional import mamba2, update
 from ..functional import packed as packing
-from ..functional.mamba import scanned
+from ..functional.mamba import Scan, scanned
 from ..functional.recurrent import Given, Result, computed
 from ..mixers.conv import MIXER as conv
 from ..mixers.delta import MIXER as delta
@@ -86,90 +87,50 @@ def _convolved(
     return y.to(x.dtype).mT
 
 
-def chunk_gated_delta_rule(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    g: Tensor,
-    beta: Tensor,
-    chunk_size: int = 64,
-    initial_state: Tensor | None = None,
-    output_final_state: bool = False,
-    use_qk_l2norm_in_kernel: bool = False,
-    **kwargs: Any,
-) -> Result:
-    """[B, T, H, K], [B, T, HV, V] and gates [B, T, HV] -> [B, T, HV, V] and a state."""
-    given = (query, key, value, g, beta, initial_state)
-    return _rule(
-        "chunk_gated_delta_rule", given, output_final_state, use_qk_l2norm_in_kernel, kwargs
-    )
+def _chunked(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
+    """[B, T, H, K], [B, T, HV, V] and gates [B, T, HV], or [B, T, HV, K] -> y and a state."""
+
+    def chunked(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        g: Tensor,
+        beta: Tensor,
+        chunk_size: int = 64,
+        initial_state: Tensor | None = None,
+        output_final_state: bool = False,
+        use_qk_l2norm_in_kernel: bool = False,
+        **kwargs: Any,
+    ) -> Result:
+        documents = documents_of(name, kwargs, *value.shape[:2])
+        given = Given(
+            query, key, value, g, beta, None, initial_state, output_final_state,
+            use_qk_l2norm_in_kernel, documents=documents,
+        )  # fmt: skip
+        return computed(name, mixer, given)
+
+    return chunked
 
 
-def fused_recurrent_gated_delta_rule(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    g: Tensor,
-    beta: Tensor,
-    initial_state: Tensor | None = None,
-    output_final_state: bool = False,
-    use_qk_l2norm_in_kernel: bool = False,
-    **kwargs: Any,
-) -> Result:
-    """The same function."""
-    given = (query, key, value, g, beta, initial_state)
-    return _rule(
-        "fused_recurrent_gated_delta_rule",
-        given,
-        output_final_state,
-        use_qk_l2norm_in_kernel,
-        kwargs,
-    )
+def _recurrent(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
+    """The same, with the signature of one position after the other."""
+    chunked = _chunked(name, mixer)
 
+    def recurrent(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        g: Tensor,
+        beta: Tensor,
+        initial_state: Tensor | None = None,
+        output_final_state: bool = False,
+        use_qk_l2norm_in_kernel: bool = False,
+        **kwargs: Any,
+    ) -> Result:
+        given = (query, key, value, g, beta, 1, initial_state, output_final_state)
+        return chunked(*given, use_qk_l2norm_in_kernel, **kwargs)
 
-def chunk_kda(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    g: Tensor,
-    beta: Tensor,
-    chunk_size: int = 64,
-    initial_state: Tensor | None = None,
-    output_final_state: bool = False,
-    use_qk_l2norm_in_kernel: bool = False,
-    **kwargs: Any,
-) -> Result:
-    """With gates [B, T, H, K]."""
-    given = (query, key, value, g, beta, initial_state)
-    return _rule("chunk_kda", given, output_final_state, use_qk_l2norm_in_kernel, kwargs)
-
-
-def fused_recurrent_kda(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    g: Tensor,
-    beta: Tensor,
-    initial_state: Tensor | None = None,
-    output_final_state: bool = False,
-    use_qk_l2norm_in_kernel: bool = False,
-    **kwargs: Any,
-) -> Result:
-    """The same function."""
-    given = (query, key, value, g, beta, initial_state)
-    return _rule("fused_recurrent_kda", given, output_final_state, use_qk_l2norm_in_kernel, kwargs)
-
-
-def _rule(
-    where: str, given: tuple[Any, ...], wanted: bool, normalised: bool, kwargs: dict[str, Any]
-) -> Result:
-    q, k, v, g, beta, state = given
-    documents = documents_of(where, kwargs, *v.shape[:2])
-    mixer = kda if "kda" in where else delta
-    whole = Given(
-        q, k, v, g, beta, None, state, wanted, normalised, False, False, False, None, documents
-    )
-    return computed(where, mixer, whole)
+    return recurrent
 
 
 def selective_scan_fn(
@@ -185,14 +146,15 @@ def selective_scan_fn(
     return_last_state: bool = False,
     **kwargs: Any,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """[B, D, T] with B and C [B, N, T]; it goes on from the state that the layer's cache holds."""
+    """[B, D, T] with B and C [B, N, T]; it continues from the state that the cache holds."""
     state, more = handed()
     where = "selective_scan_fn"
     documents = documents_of(where, more | kwargs, hidden_states.shape[0], hidden_states.shape[2])
     if state is not None:
         state = state.to(torch.promote_types(hidden_states.dtype, torch.float32))
     step = (delta_bias, delta_softplus)
-    return scanned(hidden_states, dt, A, B, C, D, z, step, state, documents, return_last_state)
+    y, last = scanned(where, Scan(hidden_states, dt, A, B, C, D, z, step, state, documents))
+    return (y, last) if return_last_state else y
 
 
 def mamba_chunk_scan_combined(
@@ -241,13 +203,16 @@ def selective_state_update(
 
 
 OURS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        causal_conv1d_fn, causal_conv1d_update, chunk_gated_delta_rule,
-        fused_recurrent_gated_delta_rule, chunk_kda, fused_recurrent_kda, selective_scan_fn,
-        mamba_chunk_scan_combined, selective_state_update,
-    )
-}  # fmt: skip
+    "causal_conv1d_fn": causal_conv1d_fn,
+    "causal_conv1d_update": causal_conv1d_update,
+    "chunk_gated_delta_rule": _chunked("chunk_gated_delta_rule", delta),
+    "fused_recurrent_gated_delta_rule": _recurrent("fused_recurrent_gated_delta_rule", delta),
+    "chunk_kda": _chunked("chunk_kda", kda),
+    "fused_recurrent_kda": _recurrent("fused_recurrent_kda", kda),
+    "selective_scan_fn": selective_scan_fn,
+    "mamba_chunk_scan_combined": mamba_chunk_scan_combined,
+    "selective_state_update": selective_state_update,
+}
 """What is put in place of transformers' functions, by the names of its decorator."""
 
 WHOLE = "the layer computes it in parts, which are trilby's"
