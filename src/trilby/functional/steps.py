@@ -4,12 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LIMIT = (0.0, float("inf"))  # between which steps are kept unless a layer says otherwise
+
 
 def steps(
     dt: Tensor,
     bias: Tensor | None,
     softplus: bool,
-    limit: tuple[float, float] = (0.0, float("inf")),
+    limit: tuple[float, float] = LIMIT,
 ) -> Tensor:
     """Time steps: dt + bias, their softplus, kept between the limits.
 
