@@ -57,6 +57,14 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "delta-growth": ("correcting", "growth"),
         },
     ),
+    "hybrids": (
+        "Figures of hybrids of transformers",
+        {
+            "hybrids-prefill": ("hybrids", "prefill"),
+            "hybrids-training": ("hybrids", "training"),
+            "hybrids-token": ("hybrids", "token"),
+        },
+    ),
     "kda": (
         "Figures of kda",
         {

@@ -35,7 +35,7 @@ def in_pieces(model, ids, pieces):
         out = model(input_ids=ids[:, at : at + n], use_cache=True, **given)
         found = {n: getattr(out, n, None) for n in ("past_key_values", "cache", "cache_params")}
         name, past = next((n, p) for n, p in found.items() if p is not None)
-        given = {name if name in takes else "cache": past}
+        given = {"cache" if "cache" in takes else name: past}
         outputs.append(out.logits)
         at += n
     return torch.cat(outputs, 1)

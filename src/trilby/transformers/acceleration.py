@@ -15,9 +15,8 @@ from torch import nn
 from ..errors import CallError
 from . import passing, seam
 from .functions import OURS
+from .packed import CACHES
 from .report import Layer, Report
-
-CACHES = ("past_key_values", "cache", "cache_params")  # what models call what they return
 
 _users: dict[ModuleType, WeakSet[nn.Module]] = {}  # the models that each module was changed for
 _counting: list[Counter[str]] = []  # what the layer that runs now calls, while somebody asks
@@ -154,6 +153,8 @@ def _two_tokens(model: nn.Module) -> None:
     for name in CACHES:
         if (past := getattr(out, name, None)) is not None:
             model(
-                input_ids=two[:, :1], use_cache=True, **{name if name in takes else "cache": past}
+                input_ids=two[:, :1],
+                use_cache=True,
+                **{"cache" if "cache" in takes else name: past},
             )
             return

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+CACHES = ("past_key_values", "cache", "cache_params")  # what models call it
+
 
 def of_call(kwargs: dict[str, Any]) -> dict[str, Tensor]:
     """Both keywords, from either of them or from `position_ids` that begin again; or neither."""
@@ -38,8 +40,13 @@ def _by_positions(kwargs: dict[str, Any]) -> Tensor | None:
 
 def _goes_on(kwargs: dict[str, Any]) -> bool:
     """Whether a cache already holds something."""
-    past = kwargs.get("past_key_values")
-    return past is not None and bool(past.get_seq_length())
+    past = next((kwargs[n] for n in CACHES if kwargs.get(n) is not None), None)
+    if past is None:
+        return False
+    recurrent = [getattr(layer, "has_previous_state", None) for layer in past.layers]
+    if any(recurrent):
+        return any(any(one.values()) for one in recurrent if one)
+    return bool(past.get_seq_length())
 
 
 def _by_borders(borders: Any) -> Tensor | None:
