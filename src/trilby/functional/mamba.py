@@ -9,7 +9,6 @@ from torch import Tensor
 from ..errors import CallError, ShapeError
 from ..mixers.selective import MIXER as selective
 from .convolution import causal_conv1d_fn
-from .refuse import unknown
 from .steps import gated, steps
 
 
@@ -135,7 +134,6 @@ def mamba_inner_fn(
     c_rms_weight: Tensor | None = None,
     dt_rms_weight: Tensor | None = None,
     b_c_dt_rms_eps: float = 1e-6,
-    **kwargs: object,
 ) -> Tensor:
     """Mamba's layer between its two projections, as `mamba_ssm`'s `mamba_inner_fn`.
 
@@ -156,7 +154,6 @@ def mamba_inner_fn(
 
     Cost: `trilby.conv`, `trilby.selective` and three matrix products.
     """
-    unknown("mamba_inner_fn", kwargs)
     x, z = xz.chunk(2, 1)
     convolved = causal_conv1d_fn(x, conv1d_weight[:, 0], conv1d_bias, activation="silu")
     assert isinstance(convolved, Tensor)

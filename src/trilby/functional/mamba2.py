@@ -8,7 +8,6 @@ from ..errors import CallError, ShapeError
 from ..mixers.decay import MIXER as decay
 from . import packed
 from .convolution import causal_conv1d_fn
-from .refuse import unknown
 from .steps import gated, steps
 
 LIMIT = (0.0, float("inf"))
@@ -20,7 +19,7 @@ def mamba_chunk_scan_combined(
     A: Tensor,
     B: Tensor,
     C: Tensor,
-    chunk_size: int | None = None,
+    chunk_size: int,
     D: Tensor | None = None,
     z: Tensor | None = None,
     dt_bias: Tensor | None = None,
@@ -45,7 +44,7 @@ def mamba_chunk_scan_combined(
         initial_states: [B, H, P, N].
         seq_idx: [B, T] the sequence of each position; nothing passes between sequences.
         cu_seqlens: [S + 1] where S packed sequences of one row begin and end, for
-            `return_varlen_states`.
+            `return_varlen_states`; it needs a `seq_idx` that says the same.
         return_final_states: whether the states [B, H, P, N] of the last sequences are returned.
         return_varlen_states: whether the last state of each sequence is returned, [S, H, P, N].
 
@@ -56,7 +55,7 @@ def mamba_chunk_scan_combined(
 
     >>> from trilby.functional import mamba_chunk_scan_combined
     >>> one = torch.ones(1, 3, 1, 1)
-    >>> mamba_chunk_scan_combined(one, one[..., 0], torch.zeros(1), one, one).flatten().tolist()
+    >>> mamba_chunk_scan_combined(one, one[..., 0], torch.zeros(1), one, one, 64).flatten().tolist()
     [1.0, 2.0, 3.0]
     """
     where = "mamba_chunk_scan_combined"
@@ -66,11 +65,11 @@ def mamba_chunk_scan_combined(
     q, k, v, g = C.to(wide), B.to(wide), x.to(wide) * dt[..., None], dt * A.to(wide)
     state = None if initial_states is None else initial_states.mT.to(wide).contiguous()
     documents = None if seq_idx is None else packed.of_index(where, seq_idx, rows, T)
-    if documents is None and cu_seqlens is not None:
-        documents = packed.of_lengths(where, cu_seqlens, T)
+    if cu_seqlens is not None:
+        _agree(where, documents, cu_seqlens, T)
     y, after = decay(q, k, v, g, state, documents)
     if D is not None:
-        y = y + x * (D if D.ndim == 2 else D[:, None])
+        y = y + x.to(wide) * (D if D.ndim == 2 else D[:, None])
     y = gated(y, z).to(x.dtype)
     states = [after.mT.contiguous()] if return_final_states else []
     if return_varlen_states and cu_seqlens is not None:
@@ -93,6 +92,20 @@ def _sizes(where: str, x: Tensor, cu_seqlens: Tensor | None, varlen: bool) -> tu
     return x.shape[0], x.shape[1]
 
 
+def _agree(where: str, documents: Tensor | None, cu_seqlens: Tensor, T: int) -> None:
+    """An error unless seq_idx and cu_seqlens name the same sequences."""
+    if documents is None:
+        raise CallError(
+            f"{where}: cu_seqlens says where sequences end and separates none; give seq_idx too"
+        )
+    named = packed.of_lengths(where, cu_seqlens, T)
+    if not torch.equal(documents, packed.of_index(where, named, 1, T)):
+        raise CallError(
+            f"{where}: cu_seqlens is {cu_seqlens.tolist()}, and seq_idx changes elsewhere; both "
+            "must name the same sequences"
+        )
+
+
 def mamba_split_conv1d_scan_combined(
     zxbcdt: Tensor,
     conv1d_weight: Tensor,
@@ -100,7 +113,7 @@ def mamba_split_conv1d_scan_combined(
     dt_bias: Tensor,
     A: Tensor,
     D: Tensor,
-    chunk_size: int | None = None,
+    chunk_size: int,
     initial_states: Tensor | None = None,
     seq_idx: Tensor | None = None,
     dt_limit: tuple[float, float] = LIMIT,
@@ -113,7 +126,6 @@ def mamba_split_conv1d_scan_combined(
     headdim: int | None = None,
     ngroups: int = 1,
     norm_before_gate: bool = True,
-    **kwargs: object,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Mamba-2's layer after its first projection, as `mamba_split_conv1d_scan_combined`.
 
@@ -136,7 +148,6 @@ def mamba_split_conv1d_scan_combined(
 
     Cost: `trilby.conv`, `trilby.decay` and, with a projection, a matrix product.
     """
-    unknown("mamba_split_conv1d_scan_combined", kwargs)
     H, wide = dt_bias.shape[0], conv1d_weight.shape[0]
     inner = zxbcdt.shape[-1] - wide - H  # H P
     P = inner // H if headdim is None else headdim
@@ -163,7 +174,7 @@ def _projected(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 def _normed(y: Tensor, z: Tensor, weight: Tensor, eps: float, groups: int, before: bool) -> Tensor:
     """The root mean square norm of each group of channels, before or after the gate silu(z)."""
-    wide = y.float() if before else y.float() * F.silu(z.float())
-    grouped = wide.unflatten(-1, (groups, -1))
-    normed = F.rms_norm(grouped, grouped.shape[-1:], None, eps).flatten(-2) * weight.float()
-    return (normed * F.silu(z.float()) if before else normed).to(y.dtype)
+    wide = y.to(torch.promote_types(y.dtype, torch.float32))
+    grouped = (wide if before else gated(wide, z)).unflatten(-1, (groups, -1))
+    normed = F.rms_norm(grouped, grouped.shape[-1:], None, eps).flatten(-2) * weight
+    return gated(normed, z if before else None).to(y.dtype)

@@ -28,4 +28,7 @@ def steps(
 
 def gated(y: Tensor, z: Tensor | None) -> Tensor:
     """y silu(z) in the dtype of y, or y where there is no gate."""
-    return y if z is None else (y * F.silu(z)).to(y.dtype)
+    if z is None:
+        return y
+    wide = torch.promote_types(y.dtype, torch.float32)
+    return (y.to(wide) * F.silu(z.to(wide))).to(y.dtype)

@@ -35,6 +35,8 @@ def selective_state_update(
     Returns:
         As x.
 
+    Gradients pass to every argument but the state.
+
     Cost: time O(B H D N). Where A and dt are one number for each head, given by `expand`, one
     decay is computed for a head and not for each number of its state.
 
@@ -78,10 +80,13 @@ def _moved(
     share = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
     fade = torch.exp(dt[..., None] * A.to(wide))
     write = (dt * x.to(wide))[..., None]  # [B, H, D, 1]
-    after = torch.addcmul(state.to(wide) * fade, write, share(B))
-    state.copy_(after)
+    before = state.detach().to(wide)
+    if fade.requires_grad:  # the way back needs what is overwritten here
+        before = before.clone()
+    after = torch.addcmul(before * fade, write, share(B))
+    state.detach().copy_(after.detach())
     y = (after @ share(C).mT)[..., 0]
-    return y if D is None else y + x * D
+    return y if D is None else y + x.to(wide) * D
 
 
 def _one_for_each_head(A: Tensor, dt: Tensor, bias: Tensor | None) -> bool:
