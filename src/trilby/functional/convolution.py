@@ -74,7 +74,7 @@ def causal_conv1d_update(
         cache_seqlens, conv_state_indices: not supported.
 
     Returns:
-        As x.
+        As x. Gradients pass to every argument but the state.
 
     >>> from trilby.functional import causal_conv1d_update
     >>> past = torch.tensor([[[7.0, 2.0]]])
@@ -94,10 +94,11 @@ def causal_conv1d_update(
             f"{where}: conv_state is {list(conv_state.shape)}, too short for a kernel of "
             f"{few + 1}; it needs the last {few} inputs"
         )
-    past = conv_state[..., conv_state.shape[-1] - few :].mT.to(x.dtype)
+    state = conv_state.detach()
+    past = state[..., state.shape[-1] - few :].mT.to(x.dtype, copy=True)  # for the way back
     y, _ = conv(given.mT, _wide(weight, x), _bias(bias, x), past, silu=silu)
-    both = torch.cat([conv_state, given.detach().to(conv_state.dtype)], -1)
-    conv_state.copy_(both[..., -conv_state.shape[-1] :])
+    both = torch.cat([state, given.detach().to(state.dtype)], -1)
+    state.copy_(both[..., -state.shape[-1] :])
     return y[:, 0] if x.ndim == 2 else y.mT
 
 
