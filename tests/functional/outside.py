@@ -75,3 +75,33 @@ def _results(
     total = sum((t * normal(*t.shape, seed=7).to(t.dtype)).sum() for t in results)
     slopes = torch.autograd.grad(total, list(leaves.values()))
     return results, dict(zip(leaves, slopes, strict=True))
+
+
+def layer(model: str, name: str, **sizes: Any) -> Any:
+    """A layer of transformers in float64, every parameter random, in training without a cache."""
+    theirs(model, "causal_conv1d_update")  # came with release 5, as what the layer calls
+    transformers = pytest.importorskip("transformers")
+    config = getattr(transformers, f"{name}Config")(num_hidden_layers=1, **sizes)
+    built = getattr(module(model), f"{name}Mixer")(config, 0).double()
+    for i, parameter in enumerate(built.parameters()):
+        parameter.data = normal(*parameter.shape, seed=i) / 2
+    return built.eval()
+
+
+def same_layer(built: Any, model: str, ours: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    """The layer and the function give the same, and the same gradients."""
+
+    def theirs(x: Tensor) -> Tensor:
+        with exact(model):
+            result: Tensor = built(x)
+            return result
+
+    parameters = dict(built.named_parameters())
+    found = []
+    for call in (ours, theirs):
+        y = call(x := x.detach().requires_grad_())
+        total = (y * normal(*y.shape, seed=7)).sum()
+        found.append((y, torch.autograd.grad(total, [x, *parameters.values()])))
+    torch.testing.assert_close(found[0][0], found[1][0], **NARROW)
+    for name, a, b in zip(["x", *parameters], found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(a, b, **NARROW, msg=lambda m, n=name: f"gradient of {n}: {m}")
