@@ -1,4 +1,4 @@
-"""Functions of transformers, which nobody here wrote, in float64; and how two functions are compared.
+"""Functions of transformers, which nobody here wrote, in float64; how two functions are compared.
 
 They compute in float32 whatever they are given. Inside `exact` they compute in float64, so that a
 comparison needs no tolerance but that of float64.

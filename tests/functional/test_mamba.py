@@ -20,7 +20,11 @@ def given(**more):
 def reference():
     """Their scan, under the names of mamba-ssm."""
     call = theirs("mamba", "mamba_selective_scan")
-    return lambda u, delta, A, B, C, **rest: call(u, delta, A, B, C, **rest)
+
+    def scan(u, delta, A, B, C, **rest):
+        return call(u, delta, A, B, C, **rest)
+
+    return scan
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,13 @@ def test_the_norm_stands_before_or_after_the_gate(norm):
 
 def test_an_activation_may_be_left_out_and_a_projection_follows():
     wide = H * P + 2 * G * N
-    given = normal(B, T, H * P + wide + H), normal(wide, 4), None, normal(H), -torch.ones(H).double()
+    given = (
+        normal(B, T, H * P + wide + H),
+        normal(wide, 4),
+        None,
+        normal(H),
+        -torch.ones(H).double(),
+    )
     out, lift = normal(2, H * P), normal(2)
     how = dict(headdim=P, ngroups=G, activation=None)
     y = mamba_split_conv1d_scan_combined(*given, normal(H), CHUNK, **how)

@@ -43,7 +43,10 @@ def test_sequences_of_the_delta_rules_have_a_state_each(call, state, last):
             )
             for i, cut in enumerate(CUTS)
         ]  # fmt: skip
-        y, states = (torch.cat(parts, axis) for axis, parts in zip((1, 0), zip(*results)))
+        y, states = (
+            torch.cat(parts, axis)
+            for axis, parts in zip((1, 0), zip(*results, strict=True), strict=True)
+        )
         return (y, states) if last else y
 
     same(packed, alone, one_row(call, state))
@@ -101,7 +104,10 @@ def test_sequences_of_mamba2_begin_anew(varlen, final):
             )
             for cut in CUTS
         ]  # fmt: skip
-        y, states = (torch.cat(parts, axis) for axis, parts in zip((1, 0), zip(*results)))
+        y, states = (
+            torch.cat(parts, axis)
+            for axis, parts in zip((1, 0), zip(*results, strict=True), strict=True)
+        )
         return y, *([states[-1:]] if final else []), *([states] if varlen else [])
 
     same(packed, alone, scanned())

@@ -28,7 +28,11 @@ def second(**more):
 def reference(model):
     """Their function, under the names of mamba-ssm; it moves the state that it is given."""
     call = theirs(model, f"{model}_selective_state_update")
-    return lambda state, x, dt, A, B, C, **rest: call(state, x, dt, A, B, C, **rest)
+
+    def step(state, x, **rest):
+        return call(state, x, **rest)
+
+    return step
 
 
 def moving(call, state, **how):
@@ -77,7 +81,9 @@ def test_gradients_pass_to_all_but_the_state(given):
 
     def written_out(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus):
         dt = torch.nn.functional.softplus(dt + dt_bias)[..., None]
-        share = lambda t: t[:, None] if given is first else t.repeat_interleave(H // G, 1)[:, :, None]
+        share = lambda t: (
+            t[:, None] if given is first else t.repeat_interleave(H // G, 1)[:, :, None]
+        )
         after = state * torch.exp(dt * A) + dt * x[..., None] * share(B)
         return ((after * share(C)).sum(-1) + x * D) * torch.nn.functional.silu(z)
 

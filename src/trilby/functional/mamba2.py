@@ -7,7 +7,8 @@ from torch import Tensor
 from ..errors import CallError, ShapeError
 from ..mixers.decay import MIXER as decay
 from . import packed
-from .convolution import causal_conv1d_fn
+from .convolution import causal_conv1d_fn, silu
+from .sizes import fit, share
 from .steps import gated, steps
 
 LIMIT = (0.0, float("inf"))
@@ -60,6 +61,21 @@ def mamba_chunk_scan_combined(
     """
     where = "mamba_chunk_scan_combined"
     rows, T = _sizes(where, x, cu_seqlens, return_varlen_states)
+    known: dict[str, int] = {}
+    fit(
+        where,
+        known,
+        x=(x, "B T H P"),
+        dt=(dt, "B T H"),
+        A=(A, "H"),
+        B=(B, "B T G N"),
+        C=(C, "B T G N"),
+        D=(D, "H P" if D is not None and D.ndim == 2 else "H"),
+        z=(z, "B T H P"),
+        dt_bias=(dt_bias, "H"),
+        initial_states=(initial_states, "B H P N"),
+    )
+    share(where, "G", "H", known)
     wide = torch.promote_types(x.dtype, torch.float32)
     dt = steps(dt.to(wide), dt_bias, dt_softplus, dt_limit)
     q, k, v, g = C.to(wide), B.to(wide), x.to(wide) * dt[..., None], dt * A.to(wide)
@@ -151,6 +167,16 @@ def mamba_split_conv1d_scan_combined(
     H, wide = dt_bias.shape[0], conv1d_weight.shape[0]
     inner = zxbcdt.shape[-1] - wide - H  # H P
     P = inner // H if headdim is None else headdim
+    where = "mamba_split_conv1d_scan_combined"
+    if inner != H * P or (wide - inner) % (2 * ngroups) or wide < inner:
+        raise ShapeError(
+            f"{where}: zxbcdt is {list(zxbcdt.shape)}, conv1d_weight {list(conv1d_weight.shape)}, "
+            f"with {H} heads of {P} and {ngroups} groups; expected 2 H P + 2 G N + H channels, of "
+            "which H P + 2 G N are convolved"
+        )
+    if outproj_weight is None and outproj_bias is not None:
+        raise CallError(f"{where}: outproj_bias is given without outproj_weight; leave it out")
+    silu(where, activation)
     z, xBC, dt = zxbcdt.split([inner, wide, H], -1)
     mixed = causal_conv1d_fn(xBC.mT, conv1d_weight, conv1d_bias, seq_idx, activation=activation)
     assert isinstance(mixed, Tensor)

@@ -30,7 +30,9 @@ def unknown(where: str, rest: dict[str, object]) -> None:
     trilby.errors.CallError: f: there is no argument chunk (given 3); leave it out
     """
     for name, value in rest.items():
-        raise CallError(f"{where}: there is no argument {name} (given {shown(value)}); leave it out")
+        raise CallError(
+            f"{where}: there is no argument {name} (given {shown(value)}); leave it out"
+        )
 
 
 def shown(value: object) -> str:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from .refuse import refuse
+from .sizes import fit, share
 from .steps import gated, steps
 
 
@@ -47,6 +48,7 @@ def selective_state_update(
     """
     where = "selective_state_update"
     refuse(where, state_batch_indices=state_batch_indices)
+    _fit(where, dict(state=state, x=x, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias))
     step = (dt_bias, dt_softplus)
     if state.ndim == 4:
         y = _moved(where, state, (x, dt, A, B, C), D, step)
@@ -55,6 +57,22 @@ def selective_state_update(
     given = (x[:, None], dt[:, None], A[None], B[:, None], C[:, None])
     y = _moved(where, state[:, None], given, D, (bias, dt_softplus))[:, 0]
     return gated(y, z).to(x.dtype)
+
+
+def _fit(where: str, given: dict[str, Tensor | None]) -> None:
+    """An error unless all sizes fit each other."""
+    names = "state=B D N, x=B D, dt=B D, A=D N, B=B N, C=B N, D=D, z=B D, dt_bias=D"
+    heads = given["state"] is not None and given["state"].ndim == 4
+    if heads:
+        names = (
+            "state=B H D N, x=B H D, dt=B H D, A=H D N, B=B G N, C=B G N, D=H D, z=B H D, "
+            "dt_bias=H D"
+        )
+    letters = dict(pair.split("=") for pair in names.split(", "))
+    known: dict[str, int] = {}
+    fit(where, known, **{name: (given[name], letters[name]) for name in letters})
+    if heads:
+        share(where, "G", "H", known)
 
 
 def _moved(
