@@ -171,9 +171,8 @@ def chunk_kda(
     """
     where = "chunk_kda"
     refuse(where, return_intermediate_states=return_intermediate_states, cp_context=cp_context)
+    kwargs = {n: x for n, x in kwargs.items() if n not in ("chunk_size", "chunk_indices")}
     state_v_first = renamed(where, state_v_first, kwargs)
-    for name in ("chunk_size", "chunk_indices"):
-        kwargs.pop(name, None)
     if safe_gate and use_gate_in_kernel and lower_bound is None:
         raise CallError(f"{where}: safe_gate with use_gate_in_kernel needs lower_bound, as -5.0")
     kwargs["use_gate_in_kernel"] = use_gate_in_kernel

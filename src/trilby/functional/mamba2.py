@@ -9,9 +9,7 @@ from ..mixers.decay import MIXER as decay
 from . import packed
 from .convolution import causal_conv1d_fn, silu
 from .sizes import fit, share
-from .steps import gated, steps
-
-LIMIT = (0.0, float("inf"))
+from .steps import LIMIT, gated, steps
 
 
 def mamba_chunk_scan_combined(

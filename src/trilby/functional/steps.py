@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LIMIT = (0.0, float("inf"))  # between which steps are kept unless a layer says otherwise
+
 
 def steps(
     dt: Tensor,

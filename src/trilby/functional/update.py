@@ -49,13 +49,27 @@ def selective_state_update(
     where = "selective_state_update"
     refuse(where, state_batch_indices=state_batch_indices)
     _fit(where, dict(state=state, x=x, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias))
-    step = (dt_bias, dt_softplus)
+    return moved(where, state, (x, dt, A, B, C), (D, z), (dt_bias, dt_softplus, None))
+
+
+Step = tuple[Tensor | None, bool, tuple[float, float] | None]  # bias, softplus, limits
+
+
+def moved(
+    where: str,
+    state: Tensor,
+    given: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    rest: tuple[Tensor | None, Tensor | None],
+    step: Step,
+) -> Tensor:
+    """The same for x, dt, A, B, C and D, z; time steps are kept between limits."""
+    (x, dt, A, B, C), (D, z), (bias, softplus, limit) = given, rest, step
     if state.ndim == 4:
-        y = _moved(where, state, (x, dt, A, B, C), D, step)
+        y = _moved(where, state, given, D, step)
         return gated(y, z).to(x.dtype)
-    bias = None if dt_bias is None else dt_bias[None]
-    given = (x[:, None], dt[:, None], A[None], B[:, None], C[:, None])
-    y = _moved(where, state[:, None], given, D, (bias, dt_softplus))[:, 0]
+    heads = (x[:, None], dt[:, None], A[None], B[:, None], C[:, None])
+    step = None if bias is None else bias[None], softplus, limit
+    y = _moved(where, state[:, None], heads, D, step)[:, 0]
     return gated(y, z).to(x.dtype)
 
 
@@ -76,14 +90,10 @@ def _fit(where: str, given: dict[str, Tensor | None]) -> None:
 
 
 def _moved(
-    where: str,
-    state: Tensor,
-    given: tuple[Tensor, ...],
-    D: Tensor | None,
-    step: tuple[Tensor | None, bool],
+    where: str, state: Tensor, given: tuple[Tensor, ...], D: Tensor | None, step: Step
 ) -> Tensor:
     """y [B, H, D] before the gate; the state [B, H, D, N] is moved on."""
-    (x, dt, A, B, C), (bias, softplus) = given, step
+    (x, dt, A, B, C), (bias, softplus, limit) = given, step
     H, G = state.shape[1], B.shape[1]
     if state.ndim != 4 or H % max(G, 1):
         raise ShapeError(
@@ -94,16 +104,16 @@ def _moved(
     if _one_for_each_head(A, dt, bias):
         dt, A = dt[..., :1], A[:, :1, :1]  # [B, H, 1], [H, 1, 1]
         bias = None if bias is None else bias[:, :1]
-    dt = steps(dt.to(wide), bias, softplus)
-    share = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
+    dt = steps(dt.to(wide), bias, softplus, limit)
+    spread = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
     fade = torch.exp(dt[..., None] * A.to(wide))
     write = (dt * x.to(wide))[..., None]  # [B, H, D, 1]
     before = state.detach().to(wide)
     if fade.requires_grad:  # the way back needs what is overwritten here
         before = before.clone()
-    after = torch.addcmul(before * fade, write, share(B))
+    after = torch.addcmul(before * fade, write, spread(B))
     state.detach().copy_(after.detach())
-    y = (after @ share(C).mT)[..., 0]
+    y = (after @ spread(C).mT)[..., 0]
     return y if D is None else y + x.to(wide) * D
 
 

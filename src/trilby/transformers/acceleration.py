@@ -1,9 +1,10 @@
 """`accelerate`, `accelerated` and `restore`."""
 
 import functools
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -12,16 +13,13 @@ import torch
 from torch import nn
 
 from ..errors import CallError
-from . import seam
-from .functions import LEFT, OURS
-from .handed import handing
-from .packed import keep_apart
+from . import passing, seam
+from .functions import OURS
 from .report import Layer, Report
 
-SCAN = "selective_scan_fn"
+CACHES = ("past_key_values", "cache", "cache_params")  # what models call what they return
 
 _users: dict[ModuleType, WeakSet[nn.Module]] = {}  # the models that each module was changed for
-_forwards: dict[type, Callable[..., Any]] = {}  # of the classes whose forward hands its state over
 _counting: list[Counter[str]] = []  # what the layer that runs now calls, while somebody asks
 
 
@@ -53,11 +51,7 @@ def accelerate(model: nn.Module) -> Report:
     for module in dict.fromkeys(module for _, _, module, _ in found):
         _put(module)
         _users.setdefault(module, WeakSet()).add(model)
-    for _, layer, module, called in found:
-        if SCAN in _names(module, called):
-            _hand_over(type(layer))
-    if not _hooks(model):
-        model.register_forward_pre_hook(keep_apart, with_kwargs=True)
+    passing.around(model, [path for path, *_ in found])
     seen, why = _proven(model, [(path, layer) for path, layer, _, _ in found])
     return Report(name, tuple(_layer(*one, seen) for one in found), why)
 
@@ -68,18 +62,14 @@ def restore(model: nn.Module) -> None:
     Raises:
         CallError: the model is not accelerated.
     """
-    if not isinstance(model, nn.Module) or not (hooks := _hooks(model)):
+    if not isinstance(model, nn.Module) or not passing.there(model):
         raise CallError("restore: this model is not accelerated; accelerate(model) does that")
-    for key in hooks:
-        del model._forward_pre_hooks[key]
-        model._forward_pre_hooks_with_kwargs.pop(key, None)
+    passing.away(model)
     for module, users in [*_users.items()]:
         users.discard(model)
         if not users:
             seam.put_back(module)
             del _users[module]
-            for kind in [k for k in _forwards if k.__module__ == module.__name__]:
-                kind.forward = _forwards.pop(kind)  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -89,13 +79,8 @@ def accelerated(model: nn.Module) -> Iterator[Report]:
     try:
         yield report
     finally:
-        if _hooks(model):
+        if passing.there(model):
             restore(model)
-
-
-def _hooks(model: nn.Module) -> list[int]:
-    """The keys of our hook on a model; a deep copy of it has it too."""
-    return [key for key, hook in model._forward_pre_hooks.items() if hook is keep_apart]
 
 
 def _put(module: ModuleType) -> None:
@@ -116,12 +101,6 @@ def _counted(name: str) -> Callable[..., Any]:
     return called
 
 
-def _hand_over(kind: type) -> None:
-    if kind not in _forwards:
-        _forwards[kind] = kind.forward  # type: ignore[attr-defined]
-        kind.forward = handing(kind.forward)  # type: ignore[attr-defined]
-
-
 def _names(module: ModuleType, called: tuple[str, ...]) -> list[str]:
     """What the globals that a layer calls are known as."""
     known = seam.originals(module)
@@ -133,7 +112,7 @@ def _layer(
 ) -> Layer:
     names = _names(module, called)
     ours = tuple(n for n in names if n in OURS)
-    left = {n: LEFT.get(n, "trilby has no such function") for n in names if n not in OURS}
+    left = {n: "trilby has no such function" for n in names if n not in OURS}
     return Layer(path, type(layer).__name__, ours, left, tuple(n for n in ours if seen[path][n]))
 
 
@@ -171,8 +150,10 @@ def _two_tokens(model: nn.Module) -> None:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     two = torch.ones(1, 2, dtype=torch.int64, device=device)
     out = model(input_ids=two, use_cache=True)
-    for name in ("past_key_values", "cache_params"):
+    takes = inspect.signature(model.forward).parameters
+    for name in CACHES:
         if (past := getattr(out, name, None)) is not None:
-            with suppress(TypeError):  # another name in another release
-                model(input_ids=two[:, :1], use_cache=True, **{name: past})
+            model(
+                input_ids=two[:, :1], use_cache=True, **{name if name in takes else "cache": past}
+            )
             return

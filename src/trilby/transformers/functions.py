@@ -15,16 +15,18 @@ from ..functional import mamba2, update
 from ..functional import packed as packing
 from ..functional.mamba import Scan, scanned
 from ..functional.recurrent import Given, Result, computed
+from ..functional.steps import LIMIT
 from ..mixers.conv import MIXER as conv
 from ..mixers.delta import MIXER as delta
 from ..mixers.kda import MIXER as kda
-from .handed import handed
+from .passing import known
 
 BORDERS = ("cu_seqlens", "cu_seq_lens_q")  # names of [N + 1]; `seq_idx` is [B, T]
 
 
 def documents_of(where: str, given: dict[str, Any], B: int, T: int) -> Tensor | None:
     """Documents [B, T] of packed sequences; positions in front of them belong to the first."""
+    given = known().packing | {name: t for name, t in given.items() if t is not None}
     index = given.get("seq_idx")
     borders = next((given[name] for name in BORDERS if given.get(name) is not None), None)
     if index is not None:
@@ -147,9 +149,8 @@ def selective_scan_fn(
     **kwargs: Any,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """[B, D, T] with B and C [B, N, T]; it continues from the state that the cache holds."""
-    state, more = handed()
-    where = "selective_scan_fn"
-    documents = documents_of(where, more | kwargs, hidden_states.shape[0], hidden_states.shape[2])
+    where, state = "selective_scan_fn", known().state()
+    documents = documents_of(where, kwargs, hidden_states.shape[0], hidden_states.shape[2])
     if state is not None:
         state = state.to(torch.promote_types(hidden_states.dtype, torch.float32))
     step = (delta_bias, delta_softplus)
@@ -168,7 +169,7 @@ def mamba_chunk_scan_combined(
     dt_bias: Tensor | None = None,
     initial_states: Tensor | None = None,
     dt_softplus: bool = False,
-    dt_limit: tuple[float, float] = mamba2.LIMIT,
+    dt_limit: tuple[float, float] = LIMIT,
     return_final_states: bool = False,
     z: Tensor | None = None,
     **kwargs: Any,
@@ -197,9 +198,15 @@ def selective_state_update(
     **kwargs: Any,
 ) -> Tensor:
     """One position; the state is moved on in place."""
-    return update.selective_state_update(
-        state, hidden_states, dt, A, B, C, D, z, dt_bias, dt_softplus
-    )
+    step = dt_bias, dt_softplus, known().limit
+    return update.moved("selective_state_update", state, (hidden_states, dt, A, B, C), (D, z), step)
+
+
+def in_parts(*args: Any, **kwargs: Any) -> None:
+    """A whole layer in one call: None, and the layer goes on in parts, as with the references.
+
+    The references raise where sequences are packed; the parts keep them apart.
+    """
 
 
 OURS: dict[str, Callable[..., Any]] = {
@@ -212,9 +219,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "selective_scan_fn": selective_scan_fn,
     "mamba_chunk_scan_combined": mamba_chunk_scan_combined,
     "selective_state_update": selective_state_update,
+    "mamba_inner_fn": in_parts,
+    "mamba_split_conv1d_scan_combined": in_parts,
 }
 """What is put in place of transformers' functions, by the names of its decorator."""
-
-WHOLE = "the layer computes it in parts, which are trilby's"
-LEFT = {"mamba_inner_fn": WHOLE, "mamba_split_conv1d_scan_combined": WHOLE}
-"""What stays, and why. These two return None in transformers, and the layer goes on in parts."""

@@ -7,24 +7,19 @@ the samples apart by them. Its recurrent layers ask for `seq_idx` and `cu_seq_le
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
+from torch import Tensor
 
 
-def keep_apart(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    """A forward pre-hook: adds the keywords of packing where they are missing and known."""
+def of_call(kwargs: dict[str, Any]) -> dict[str, Tensor]:
+    """Both keywords, from either of them or from `position_ids` that begin again; or neither."""
     index, borders = kwargs.get("seq_idx"), kwargs.get("cu_seq_lens_q")
-    if index is None and borders is None:
-        index = _by_positions(kwargs)
-    elif index is None:
-        index = _by_borders(borders)
     if index is None:
-        return None
-    more = {"seq_idx": index}
-    if borders is None and index.shape[0] == 1:
-        more["cu_seq_lens_q"] = _borders(index)
-    return args, kwargs | more
+        index = _by_positions(kwargs) if borders is None else _by_borders(borders)
+    if index is None:
+        return {}
+    if index.shape[0] != 1:
+        return {"seq_idx": index}
+    return {"seq_idx": index, "cu_seq_lens_q": _borders(index) if borders is None else borders}
 
 
 def _by_positions(kwargs: dict[str, Any]) -> Tensor | None:

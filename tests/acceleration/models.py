@@ -1,0 +1,41 @@
+"""Small models of the types whose functions can be replaced, and ways to call them."""
+
+import inspect
+
+import torch
+
+from trilby.audit.transformers import make
+
+FEW = ["qwen3_next", "kimi_linear", "mamba", "mamba2", "zamba", "lfm3"]  # each function of ours
+MORE = [
+    "qwen3_5_text", "qwen3_5_moe_text", "qwen4_exp", "olmo_hybrid", "lara_mini", "bailing_hybrid",
+    "falcon_mamba", "jamba", "bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "zamba2",
+    "lfm2_moe",
+]  # fmt: skip
+T = 21
+
+
+def model_of(kind, dtype=torch.float64):
+    torch.manual_seed(0)
+    return make(kind, dtype).eval()
+
+
+def tokens(B=1):
+    return torch.randint(5, 60, (B, T), generator=torch.Generator().manual_seed(1))
+
+
+def logits(model, ids, **how):
+    return model(input_ids=ids, use_cache=False, **how).logits
+
+
+def in_pieces(model, ids, pieces):
+    """The logits of cached calls, one after the other."""
+    takes, given, outputs, at = inspect.signature(model.forward).parameters, {}, [], 0
+    for n in pieces:
+        out = model(input_ids=ids[:, at : at + n], use_cache=True, **given)
+        found = {n: getattr(out, n, None) for n in ("past_key_values", "cache", "cache_params")}
+        name, past = next((n, p) for n, p in found.items() if p is not None)
+        given = {name if name in takes else "cache": past}
+        outputs.append(out.logits)
+        at += n
+    return torch.cat(outputs, 1)
