@@ -105,13 +105,15 @@ def test_norms_and_biases_inside_the_layer():
         c_add=normal(N, seed=1), b=normal(N, seed=2), c=normal(N, seed=3), dt=normal(R),
     )  # fmt: skip
 
-    def ours(xz, kernel, into, lift, out, A, b_add, c_add, b, c, dt):
+    def ours(xz, kernel, A, b_add, c_add, **others):
+        into, lift, out, b, c, dt = others.values()
         return mamba_inner_fn(
             xz, kernel, None, into, lift, out, None, A, B_proj_bias=b_add, C_proj_bias=c_add,
             b_rms_weight=b, c_rms_weight=c, dt_rms_weight=dt, b_c_dt_rms_eps=eps,
         )  # fmt: skip
 
-    def pieces(xz, kernel, into, lift, out, A, b_add, c_add, b, c, dt):
+    def pieces(xz, kernel, A, b_add, c_add, **others):
+        into, lift, out, b, c, dt = others.values()
         x, z = xz.chunk(2, 1)
         x = theirs("mamba", "causal_conv1d_fn")(x, kernel[:, 0], None, "silu")
         steps, writes, reads = linear(x.mT, into).split([R, N, N], -1)

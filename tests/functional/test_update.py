@@ -79,7 +79,8 @@ def test_gradients_pass_to_all_but_the_state(given):
     state = normal(B, *sizes, N)
     only_y = lambda call: lambda **leaves: moving(call, state, dt_softplus=True)(**leaves)[0]
 
-    def written_out(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus):
+    def written_out(state, x, dt, A, D, z, **others):
+        B, C, dt_bias, _ = others.values()
         dt = torch.nn.functional.softplus(dt + dt_bias)[..., None]
         share = lambda t: (
             t[:, None] if given is first else t.repeat_interleave(H // G, 1)[:, :, None]

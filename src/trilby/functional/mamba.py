@@ -155,20 +155,13 @@ def mamba_inner_fn(
 
     Cost: `trilby.conv`, `trilby.selective` and three matrix products.
     """
-    where = "mamba_inner_fn"
-    inside = dict(B_proj_bias=B_proj_bias, b_rms_weight=b_rms_weight) if B is not None else {}
-    inside |= dict(C_proj_bias=C_proj_bias, c_rms_weight=c_rms_weight) if C is not None else {}
-    for name, value in inside.items():
-        if value is not None:
-            raise CallError(
-                f"{where}: {name} is {shown(value)}, and {name[0].upper()} is given, not "
-                "projected; leave one of them out"
-            )
+    where, N, R = "mamba_inner_fn", A.shape[-1], delta_proj_weight.shape[1]
+    _either(where, B, B_proj_bias=B_proj_bias, b_rms_weight=b_rms_weight)
+    _either(where, C, C_proj_bias=C_proj_bias, c_rms_weight=c_rms_weight)
     _fit(where, xz, A, (conv1d_weight, x_proj_weight, delta_proj_weight), (B, C))
     x, z = xz.chunk(2, 1)
     convolved = causal_conv1d_fn(x, conv1d_weight[:, 0], conv1d_bias, activation="silu")
     assert isinstance(convolved, Tensor)
-    N, R = A.shape[-1], delta_proj_weight.shape[1]
     rest = F.linear(convolved.mT, x_proj_weight)  # [B, T, R + 2 N]
     dt = _normed(rest[..., :R], None, dt_rms_weight, b_c_dt_rms_eps)
     if B is None:
@@ -176,9 +169,19 @@ def mamba_inner_fn(
     if C is None:
         C = _normed(rest[..., -N:], C_proj_bias, c_rms_weight, b_c_dt_rms_eps).mT
     delta = F.linear(dt, delta_proj_weight).mT
-    step = (delta_bias, delta_softplus)
-    y, _ = scanned(where, Scan(convolved, delta, A, B, C, D, z, step))
+    given = Scan(convolved, delta, A, B, C, D, z, (delta_bias, delta_softplus))
+    y, _ = scanned(where, given)
     return F.linear(y.mT.to(out_proj_weight.dtype), out_proj_weight, out_proj_bias)
+
+
+def _either(where: str, given: Tensor | None, **inside: Tensor | None) -> None:
+    """An error if B or C is given, and also what is done to it where it is projected."""
+    for name, value in inside.items():
+        if given is not None and value is not None:
+            raise CallError(
+                f"{where}: {name} is {shown(value)}, and {name[0].upper()} is given, not "
+                "projected; leave one of them out"
+            )
 
 
 def _fit(

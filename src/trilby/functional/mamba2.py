@@ -8,6 +8,7 @@ from ..errors import CallError, ShapeError
 from ..mixers.decay import MIXER as decay
 from . import packed
 from .convolution import causal_conv1d_fn, silu
+from .refuse import shown
 from .sizes import fit, share
 from .steps import LIMIT, gated, steps
 
@@ -58,29 +59,13 @@ def mamba_chunk_scan_combined(
     [1.0, 2.0, 3.0]
     """
     where = "mamba_chunk_scan_combined"
-    rows, T = _sizes(where, x, cu_seqlens, return_varlen_states)
-    known: dict[str, int] = {}
-    fit(
-        where,
-        known,
-        x=(x, "B T H P"),
-        dt=(dt, "B T H"),
-        A=(A, "H"),
-        B=(B, "B T G N"),
-        C=(C, "B T G N"),
-        D=(D, "H P" if D is not None and D.ndim == 2 else "H"),
-        z=(z, "B T H P"),
-        dt_bias=(dt_bias, "H"),
-        initial_states=(initial_states, "B H P N"),
-    )
-    share(where, "G", "H", known)
+    given = dict(x=x, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias, state=initial_states)
+    _fit(where, given)
+    T, documents = x.shape[1], _documents(where, x, seq_idx, cu_seqlens, return_varlen_states)
     wide = torch.promote_types(x.dtype, torch.float32)
     dt = steps(dt.to(wide), dt_bias, dt_softplus, dt_limit)
     q, k, v, g = C.to(wide), B.to(wide), x.to(wide) * dt[..., None], dt * A.to(wide)
     state = None if initial_states is None else initial_states.mT.to(wide).contiguous()
-    documents = None if seq_idx is None else packed.of_index(where, seq_idx, rows, T)
-    if cu_seqlens is not None:
-        _agree(where, documents, cu_seqlens, T)
     y, after = decay(q, k, v, g, state, documents)
     if D is not None:
         y = y + x.to(wide) * (D if D.ndim == 2 else D[:, None])
@@ -94,30 +79,42 @@ def mamba_chunk_scan_combined(
     return (y, *states) if states else y
 
 
-def _sizes(where: str, x: Tensor, cu_seqlens: Tensor | None, varlen: bool) -> tuple[int, int]:
-    """Rows and positions; an error for what does not fit."""
-    if x.ndim != 4:
-        raise ShapeError(f"{where}: x is {list(x.shape)}, expected [B, T, H, P]")
+def _fit(where: str, given: dict[str, Tensor | None]) -> None:
+    """An error unless all sizes fit each other."""
+    known: dict[str, int] = {}
+    D = given["D"]
+    letters = dict(
+        x="B T H P", dt="B T H", A="H", B="B T G N", C="B T G N",
+        D="H" if D is None or D.ndim != 2 else "H P", z="B T H P", dt_bias="H",
+    )  # fmt: skip
+    fit(where, known, **{name: (given[name], letters[name]) for name in letters})
+    fit(where, known, initial_states=(given["state"], "B H P N"))
+    share(where, "G", "H", known)
+
+
+def _documents(
+    where: str, x: Tensor, seq_idx: Tensor | None, cu_seqlens: Tensor | None, varlen: bool
+) -> Tensor | None:
+    """Documents [B, T]; an error unless seq_idx and cu_seqlens name the same sequences."""
     if varlen and (cu_seqlens is None or x.shape[0] != 1):
         raise CallError(
             f"{where}: return_varlen_states needs one row and cu_seqlens, which say where each "
-            "sequence begins"
+            f"sequence begins; there are {x.shape[0]} rows, and cu_seqlens is {shown(cu_seqlens)}"
         )
-    return x.shape[0], x.shape[1]
-
-
-def _agree(where: str, documents: Tensor | None, cu_seqlens: Tensor, T: int) -> None:
-    """An error unless seq_idx and cu_seqlens name the same sequences."""
+    documents = None if seq_idx is None else packed.of_index(where, seq_idx, *x.shape[:2])
+    if cu_seqlens is None:
+        return documents
     if documents is None:
         raise CallError(
             f"{where}: cu_seqlens says where sequences end and separates none; give seq_idx too"
         )
-    named = packed.of_lengths(where, cu_seqlens, T)
-    if not torch.equal(documents, packed.of_index(where, named, 1, T)):
+    named = packed.of_lengths(where, cu_seqlens, x.shape[1])
+    if not torch.equal(documents, packed.of_index(where, named, *named.shape)):
         raise CallError(
             f"{where}: cu_seqlens is {cu_seqlens.tolist()}, and seq_idx changes elsewhere; both "
             "must name the same sequences"
         )
+    return documents
 
 
 def mamba_split_conv1d_scan_combined(
@@ -162,19 +159,9 @@ def mamba_split_conv1d_scan_combined(
 
     Cost: `trilby.conv`, `trilby.decay` and, with a projection, a matrix product.
     """
-    H, wide = dt_bias.shape[0], conv1d_weight.shape[0]
-    inner = zxbcdt.shape[-1] - wide - H  # H P
-    P = inner // H if headdim is None else headdim
-    where = "mamba_split_conv1d_scan_combined"
-    if inner != H * P or (wide - inner) % (2 * ngroups) or wide < inner:
-        raise ShapeError(
-            f"{where}: zxbcdt is {list(zxbcdt.shape)}, conv1d_weight {list(conv1d_weight.shape)}, "
-            f"with {H} heads of {P} and {ngroups} groups; expected 2 H P + 2 G N + H channels, of "
-            "which H P + 2 G N are convolved"
-        )
-    if outproj_weight is None and outproj_bias is not None:
-        raise CallError(f"{where}: outproj_bias is given without outproj_weight; leave it out")
+    where, H, wide = "mamba_split_conv1d_scan_combined", dt_bias.shape[0], conv1d_weight.shape[0]
     silu(where, activation)
+    inner, P = _inner(where, zxbcdt, wide, (H, headdim, ngroups))
     z, xBC, dt = zxbcdt.split([inner, wide, H], -1)
     mixed = causal_conv1d_fn(xBC.mT, conv1d_weight, conv1d_bias, seq_idx, activation=activation)
     assert isinstance(mixed, Tensor)
@@ -188,11 +175,29 @@ def mamba_split_conv1d_scan_combined(
     y = result[0].flatten(2)
     if rmsnorm_weight is not None:
         y = _normed(y, z, rmsnorm_weight, rmsnorm_eps, ngroups, norm_before_gate)
-    y = _projected(y, outproj_weight, outproj_bias)
+    y = _projected(where, y, outproj_weight, outproj_bias)
     return (y, result[1]) if return_final_states else y
 
 
-def _projected(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _inner(
+    where: str, zxbcdt: Tensor, wide: int, sizes: tuple[int, int | None, int]
+) -> tuple[int, int]:
+    """H P and P; an error unless the channels are as many as these sizes need."""
+    H, P, groups = sizes
+    inner = zxbcdt.shape[-1] - wide - H
+    P = inner // H if P is None else P
+    if inner != H * P or (wide - inner) % (2 * groups) or wide < inner:
+        raise ShapeError(
+            f"{where}: zxbcdt is {list(zxbcdt.shape)} and the kernel has {wide} channels, with "
+            f"{H} heads of {P} and {groups} groups; expected 2 H P + 2 G N + H channels, of which "
+            "H P + 2 G N are convolved"
+        )
+    return inner, P
+
+
+def _projected(where: str, y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if weight is None and bias is not None:
+        raise CallError(f"{where}: outproj_bias is given without outproj_weight; leave it out")
     return y if weight is None else F.linear(y.to(weight.dtype), weight, bias)
 
 
