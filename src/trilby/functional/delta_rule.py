@@ -102,7 +102,9 @@ def fused_recurrent_gated_delta_rule(
 ) -> Result:
     """The gated delta rule, as `fla.ops.gated_delta_rule.fused_recurrent_gated_delta_rule`.
 
-    Args, where they differ from `chunk_gated_delta_rule`:
+    What is not named here is as of `chunk_gated_delta_rule`.
+
+    Args:
         gk: [B, T, HV, K] logarithms of decays, one for each channel of the keys, beside g.
         gv: decays for each channel of the values; not supported.
         beta: None is 1 everywhere.
@@ -154,7 +156,9 @@ def chunk_kda(
 ) -> Result:
     """Kimi delta attention, as `fla.ops.kda.chunk_kda`.
 
-    Args, where they differ from `chunk_gated_delta_rule`:
+    What is not named here is as of `chunk_gated_delta_rule`.
+
+    Args:
         g: [B, T, HV, K] logarithms of decays, one for each channel of the keys.
         use_gate_in_kernel: g is given before its function, with `A_log` [HV] and `dt_bias`
             [HV * K] or None among the keywords: -exp(A_log) softplus(g + dt_bias), or
