@@ -40,7 +40,7 @@ def reference(**how):
     ],
     ids=lambda more: "+".join(more) or "alone",
 )
-@pytest.mark.parametrize("limit", [(0.0, float("inf")), (0.3, 0.9)])
+@pytest.mark.parametrize("limit", [(0.0, float("inf")), (0.0, 0.9), (0.3, 0.9)])
 def test_the_scan_is_that_of_mamba2(more, limit):
     how = dict(dt_softplus=True, dt_limit=limit)
     ours = lambda **tensors: mamba_chunk_scan_combined(
