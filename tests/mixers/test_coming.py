@@ -13,6 +13,7 @@ from torch.nn.functional import conv1d, elu, scaled_dot_product_attention, silu,
 
 import trilby
 from tests.mixers import peers
+from trilby import functional
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming.md").read_text("utf-8")
 B, T, H, K, V = 2, 11, 4, 6, 5
@@ -141,6 +142,8 @@ def test_a_pair_of_lines_is_one_function(name, theirs, ours, monkeypatch):
         given["x"] = torch.from_numpy(given["a"])
     if name in ("flash-linear-attention", "mamba-ssm"):
         given |= {n: getattr(peers, n) for n in dir(peers)}
+    if name == "The same names":
+        given |= {n: getattr(functional, n) for n in functional.__all__}
     assert "trilby." in ours
     wanted = [name for name in theirs.partition(" = ")[0].strip("()").split(", ") if name != "_"]
     wanted += ["old"] * ("(old, " in theirs)  # a state that is written in place
@@ -149,7 +152,12 @@ def test_a_pair_of_lines_is_one_function(name, theirs, ours, monkeypatch):
         torch.testing.assert_close(found[name], right[name], rtol=1e-11, atol=1e-11)
 
 
+def test_every_function_of_a_package_is_named():
+    section = PAGE.partition("## The same names")[2].partition("\n## ")[0]
+    assert [name for name in functional.__all__ if name not in section] == []
+
+
 def test_every_peer_that_is_named_has_lines():
     sections = {p.values[0] for p in pairs()}
     assert sections == {"flash-linear-attention", "mamba-ssm", "transformers", "torch", "numpy",
-                        "pandas", "scipy"}  # fmt: skip
+                        "pandas", "scipy", "The same names"}  # fmt: skip

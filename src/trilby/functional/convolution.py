@@ -7,6 +7,7 @@ from ..errors import CallError, ShapeError
 from ..mixers.conv import MIXER as conv
 from . import packed
 from .refuse import refuse
+from .sizes import fit
 
 SILU = ("silu", "swish")
 
@@ -43,11 +44,18 @@ def causal_conv1d_fn(
     [[[1.0, 2.5, 5.0]]]
     """
     where = "causal_conv1d_fn"
-    B, _, T = _sizes(where, x)
+    B, T = _fit(where, x, weight, bias)
+    rest = {"B": B, "D": x.shape[1], "W-1": weight.shape[1] - 1}
+    fit(where, rest, initial_states=(initial_states, "B D W-1"),
+        final_states_out=(final_states_out, "B D W-1"))  # fmt: skip
+    if final_states_out is not None and not return_final_states:
+        raise CallError(
+            f"{where}: final_states_out is given and return_final_states is False; give both"
+        )
     documents = None if seq_idx is None else packed.of_index(where, seq_idx, B, T)
     past = None if initial_states is None else initial_states.mT.to(x.dtype)
-    silu = _silu(where, activation)
-    y, after = conv(x.mT, _wide(weight, x), _bias(bias, x), past, documents, silu=silu)
+    bent = silu(where, activation)
+    y, after = conv(x.mT, _wide(weight, x), _bias(bias, x), past, documents, silu=bent)
     if not return_final_states:
         return y.mT
     last = after.mT
@@ -74,7 +82,7 @@ def causal_conv1d_update(
         cache_seqlens, conv_state_indices: not supported.
 
     Returns:
-        As x.
+        As x. Gradients pass to every argument but the state.
 
     >>> from trilby.functional import causal_conv1d_update
     >>> past = torch.tensor([[[7.0, 2.0]]])
@@ -85,29 +93,33 @@ def causal_conv1d_update(
     """
     where = "causal_conv1d_update"
     refuse(where, cache_seqlens=cache_seqlens, conv_state_indices=conv_state_indices)
-    silu = _silu(where, activation)
+    bent = silu(where, activation)
     given = x[..., None] if x.ndim == 2 else x
-    _sizes(where, given)
+    _fit(where, given, weight, bias)
+    fit(where, dict(zip("BD", x.shape, strict=False)), conv_state=(conv_state, "B D S"))
     few = weight.shape[1] - 1
     if conv_state.shape[-1] < few:
         raise ShapeError(
             f"{where}: conv_state is {list(conv_state.shape)}, too short for a kernel of "
             f"{few + 1}; it needs the last {few} inputs"
         )
-    past = conv_state[..., conv_state.shape[-1] - few :].mT.to(x.dtype)
-    y, _ = conv(given.mT, _wide(weight, x), _bias(bias, x), past, silu=silu)
-    both = torch.cat([conv_state, given.detach().to(conv_state.dtype)], -1)
-    conv_state.copy_(both[..., -conv_state.shape[-1] :])
+    state = conv_state.detach()
+    past = state[..., state.shape[-1] - few :].mT.to(x.dtype, copy=True)  # for the way back
+    y, _ = conv(given.mT, _wide(weight, x), _bias(bias, x), past, silu=bent)
+    both = torch.cat([state, given.detach().to(state.dtype)], -1)
+    state.copy_(both[..., -state.shape[-1] :])
     return y[:, 0] if x.ndim == 2 else y.mT
 
 
-def _sizes(where: str, x: Tensor) -> torch.Size:
-    if x.ndim != 3:
-        raise ShapeError(f"{where}: x is {list(x.shape)}, expected [B, D, T], time last")
-    return x.shape
+def _fit(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, int]:
+    """Rows and positions; an error unless all sizes fit each other."""
+    known: dict[str, int] = {}
+    fit(where, known, x=(x, "B D T"), weight=(weight, "D W"), bias=(bias, "D"))
+    return known["B"], known["T"]
 
 
-def _silu(where: str, activation: str | None) -> bool:
+def silu(where: str, activation: str | None) -> bool:
+    """Whether silu follows; an error for another activation."""
     if activation is not None and activation not in SILU:
         raise CallError(f"{where}: activation is {activation!r}, expected None, 'silu' or 'swish'")
     return activation is not None

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import CallError
 from ..mixers.delta import MIXER as delta
 from ..mixers.kda import MIXER as kda
-from .recurrent import Given, Result, channel_gate, computed, gate
+from .recurrent import Given, Result, channel_gate, computed, gate, wide
 from .refuse import refuse, renamed, unknown
 
 
@@ -101,7 +102,9 @@ def fused_recurrent_gated_delta_rule(
 ) -> Result:
     """The gated delta rule, as `fla.ops.gated_delta_rule.fused_recurrent_gated_delta_rule`.
 
-    Args, where they differ from `chunk_gated_delta_rule`:
+    What is not named here is as of `chunk_gated_delta_rule`.
+
+    Args:
         gk: [B, T, HV, K] logarithms of decays, one for each channel of the keys, beside g.
         gv: decays for each channel of the values; not supported.
         beta: None is 1 everywhere.
@@ -118,7 +121,7 @@ def fused_recurrent_gated_delta_rule(
     unknown(where, kwargs)
     beta = torch.ones_like(v[..., 0]) if beta is None else beta
     if gk is not None:
-        g = gk if g is None else gk.float() + g.float()[..., None]
+        g = gk if g is None else wide(gk) + wide(g)[..., None]
     given = Given(
         q, k, v, g, beta, scale, initial_state, output_final_state, use_qk_l2norm_in_kernel,
         use_beta_sigmoid_in_kernel, allow_neg_eigval, state_v_first, cu_seqlens,
@@ -147,16 +150,21 @@ def chunk_kda(
     cu_seqlens: Tensor | None = None,
     cu_seqlens_cpu: Tensor | None = None,
     cp_context: object = None,
+    use_graph: bool = False,
+    max_num_seqs: int | None = None,
     **kwargs: Any,
 ) -> Result:
     """Kimi delta attention, as `fla.ops.kda.chunk_kda`.
 
-    Args, where they differ from `chunk_gated_delta_rule`:
+    What is not named here is as of `chunk_gated_delta_rule`.
+
+    Args:
         g: [B, T, HV, K] logarithms of decays, one for each channel of the keys.
         use_gate_in_kernel: g is given before its function, with `A_log` [HV] and `dt_bias`
             [HV * K] or None among the keywords: -exp(A_log) softplus(g + dt_bias), or
             lower_bound sigmoid(exp(A_log) (g + dt_bias)) where a lower bound is given.
-        safe_gate, disable_recompute: how to compute, which changes nothing here.
+        safe_gate, disable_recompute, use_graph, max_num_seqs: how to compute, which changes
+            nothing here. `safe_gate` with `use_gate_in_kernel` needs a lower bound.
         return_intermediate_states: not supported.
 
     >>> from trilby.functional import chunk_kda
@@ -167,9 +175,10 @@ def chunk_kda(
     """
     where = "chunk_kda"
     refuse(where, return_intermediate_states=return_intermediate_states, cp_context=cp_context)
+    kwargs = {n: x for n, x in kwargs.items() if n not in ("chunk_size", "chunk_indices")}
     state_v_first = renamed(where, state_v_first, kwargs)
-    for name in ("chunk_size", "chunk_indices", "use_graph", "max_num_seqs"):
-        kwargs.pop(name, None)
+    if safe_gate and use_gate_in_kernel and lower_bound is None:
+        raise CallError(f"{where}: safe_gate with use_gate_in_kernel needs lower_bound, as -5.0")
     kwargs["use_gate_in_kernel"] = use_gate_in_kernel
     g = channel_gate(where, g, lower_bound, kwargs)
     unknown(where, kwargs)

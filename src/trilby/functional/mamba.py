@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import CallError, ShapeError
+from ..errors import CallError
 from ..mixers.selective import MIXER as selective
 from .convolution import causal_conv1d_fn
-from .refuse import unknown
+from .refuse import shown
+from .sizes import fit, share
 from .steps import gated, steps
 
 
@@ -73,7 +74,12 @@ class Scan(NamedTuple):
 def scanned(where: str, given: Scan) -> tuple[Tensor, Tensor]:
     """y [B, D, T] in the dtype of u, and the memory after the last position."""
     u, _, A, B, C, D, z, step, state, documents = given
-    writes, reads = _grouped(where, A, B, C, u.shape[1])
+    writes, reads = _grouped(where, A, B, C)
+    known: dict[str, int] = {}
+    fit(where, known, u=(u, "B D T"), delta=(given.delta, "B D T"), A=(A, "D N"),
+        B=(writes, "B G N T"), C=(reads, "B G N T"), D=(D, "D"), z=(z, "B D T"),
+        delta_bias=(step[0], "D"))  # fmt: skip
+    share(where, "G", "D", known)
     wide = torch.promote_types(u.dtype, torch.float32)
     dt, A, D = steps(given.delta.mT, *step).to(wide), A.to(wide), None if D is None else D.to(wide)
     groups = writes.shape[1]
@@ -93,7 +99,7 @@ def scanned(where: str, given: Scan) -> tuple[Tensor, Tensor]:
     return gated(y, None if z is None else z.mT).mT, last
 
 
-def _grouped(where: str, A: Tensor, B: Tensor, C: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+def _grouped(where: str, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
     """B and C as [B, G, N, T]; an error for what the mixer does not compute."""
     for name, x in dict(A=A, B=B, C=C).items():
         if x.is_complex():
@@ -105,12 +111,6 @@ def _grouped(where: str, A: Tensor, B: Tensor, C: Tensor, channels: int) -> tupl
                 "does not compute; expand it to [B, N, T] if all channels share it"
             )
     writes, reads = (x if x.ndim == 4 else x[:, None] for x in (B, C))
-    groups = writes.shape[1]
-    if groups != reads.shape[1] or channels % max(groups, 1):
-        raise ShapeError(
-            f"{where}: B has {groups} groups and C {reads.shape[1]} for {channels} channels; they "
-            "need as many, which divide the channels"
-        )
     return writes, reads
 
 
@@ -135,7 +135,6 @@ def mamba_inner_fn(
     c_rms_weight: Tensor | None = None,
     dt_rms_weight: Tensor | None = None,
     b_c_dt_rms_eps: float = 1e-6,
-    **kwargs: object,
 ) -> Tensor:
     """Mamba's layer between its two projections, as `mamba_ssm`'s `mamba_inner_fn`.
 
@@ -156,11 +155,13 @@ def mamba_inner_fn(
 
     Cost: `trilby.conv`, `trilby.selective` and three matrix products.
     """
-    unknown("mamba_inner_fn", kwargs)
+    where, N, R = "mamba_inner_fn", A.shape[-1], delta_proj_weight.shape[1]
+    _either(where, B, B_proj_bias=B_proj_bias, b_rms_weight=b_rms_weight)
+    _either(where, C, C_proj_bias=C_proj_bias, c_rms_weight=c_rms_weight)
+    _fit(where, xz, A, (conv1d_weight, x_proj_weight, delta_proj_weight), (B, C))
     x, z = xz.chunk(2, 1)
     convolved = causal_conv1d_fn(x, conv1d_weight[:, 0], conv1d_bias, activation="silu")
     assert isinstance(convolved, Tensor)
-    N, R = A.shape[-1], delta_proj_weight.shape[1]
     rest = F.linear(convolved.mT, x_proj_weight)  # [B, T, R + 2 N]
     dt = _normed(rest[..., :R], None, dt_rms_weight, b_c_dt_rms_eps)
     if B is None:
@@ -168,9 +169,32 @@ def mamba_inner_fn(
     if C is None:
         C = _normed(rest[..., -N:], C_proj_bias, c_rms_weight, b_c_dt_rms_eps).mT
     delta = F.linear(dt, delta_proj_weight).mT
-    step = (delta_bias, delta_softplus)
-    y, _ = scanned("mamba_inner_fn", Scan(convolved, delta, A, B, C, D, z, step))
+    given = Scan(convolved, delta, A, B, C, D, z, (delta_bias, delta_softplus))
+    y, _ = scanned(where, given)
     return F.linear(y.mT.to(out_proj_weight.dtype), out_proj_weight, out_proj_bias)
+
+
+def _either(where: str, given: Tensor | None, **inside: Tensor | None) -> None:
+    """An error if B or C is given, and also what is done to it where it is projected."""
+    for name, value in inside.items():
+        if given is not None and value is not None:
+            raise CallError(
+                f"{where}: {name} is {shown(value)}, and {name[0].upper()} is given, not "
+                "projected; leave one of them out"
+            )
+
+
+def _fit(
+    where: str, xz: Tensor, A: Tensor, weights: tuple[Tensor, ...], given: tuple[Tensor | None, ...]
+) -> None:
+    """An error unless the sizes of the weights fit; `given` are B and C where not projected."""
+    kernel, into, lift = weights
+    known: dict[str, int] = {"one": 1}
+    fit(where, known, A=(A, "D N"), delta_proj_weight=(lift, "D R"))
+    known |= {"2D": 2 * known["D"]}
+    known["R+2N"] = known["R"] + known["N"] * sum(x is None for x in given)
+    fit(where, known, xz=(xz, "B 2D T"), conv1d_weight=(kernel, "D one W"),
+        x_proj_weight=(into, "R+2N D"))  # fmt: skip
 
 
 def _normed(x: Tensor, bias: Tensor | None, weight: Tensor | None, eps: float) -> Tensor:

@@ -7,8 +7,9 @@ from torch import Tensor
 from ..errors import CallError, ShapeError
 from ..mixers.decay import MIXER as decay
 from . import packed
-from .convolution import causal_conv1d_fn
-from .refuse import unknown
+from .convolution import causal_conv1d_fn, silu
+from .refuse import shown
+from .sizes import fit, share
 from .steps import LIMIT, gated, steps
 
 
@@ -18,7 +19,7 @@ def mamba_chunk_scan_combined(
     A: Tensor,
     B: Tensor,
     C: Tensor,
-    chunk_size: int | None = None,
+    chunk_size: int,
     D: Tensor | None = None,
     z: Tensor | None = None,
     dt_bias: Tensor | None = None,
@@ -43,7 +44,7 @@ def mamba_chunk_scan_combined(
         initial_states: [B, H, P, N].
         seq_idx: [B, T] the sequence of each position; nothing passes between sequences.
         cu_seqlens: [S + 1] where S packed sequences of one row begin and end, for
-            `return_varlen_states`.
+            `return_varlen_states`; it needs a `seq_idx` that says the same.
         return_final_states: whether the states [B, H, P, N] of the last sequences are returned.
         return_varlen_states: whether the last state of each sequence is returned, [S, H, P, N].
 
@@ -54,21 +55,20 @@ def mamba_chunk_scan_combined(
 
     >>> from trilby.functional import mamba_chunk_scan_combined
     >>> one = torch.ones(1, 3, 1, 1)
-    >>> mamba_chunk_scan_combined(one, one[..., 0], torch.zeros(1), one, one).flatten().tolist()
+    >>> mamba_chunk_scan_combined(one, one[..., 0], torch.zeros(1), one, one, 64).flatten().tolist()
     [1.0, 2.0, 3.0]
     """
     where = "mamba_chunk_scan_combined"
-    rows, T = _sizes(where, x, cu_seqlens, return_varlen_states)
+    given = dict(x=x, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias, state=initial_states)
+    _fit(where, given)
+    T, documents = x.shape[1], _documents(where, x, seq_idx, cu_seqlens, return_varlen_states)
     wide = torch.promote_types(x.dtype, torch.float32)
     dt = steps(dt.to(wide), dt_bias, dt_softplus, dt_limit)
     q, k, v, g = C.to(wide), B.to(wide), x.to(wide) * dt[..., None], dt * A.to(wide)
     state = None if initial_states is None else initial_states.mT.to(wide).contiguous()
-    documents = None if seq_idx is None else packed.of_index(where, seq_idx, rows, T)
-    if documents is None and cu_seqlens is not None:
-        documents = packed.of_lengths(where, cu_seqlens, T)
     y, after = decay(q, k, v, g, state, documents)
     if D is not None:
-        y = y + x * (D if D.ndim == 2 else D[:, None])
+        y = y + x.to(wide) * (D if D.ndim == 2 else D[:, None])
     y = gated(y, z).to(x.dtype)
     states = [after.mT.contiguous()] if return_final_states else []
     if return_varlen_states and cu_seqlens is not None:
@@ -79,16 +79,42 @@ def mamba_chunk_scan_combined(
     return (y, *states) if states else y
 
 
-def _sizes(where: str, x: Tensor, cu_seqlens: Tensor | None, varlen: bool) -> tuple[int, int]:
-    """Rows and positions; an error for what does not fit."""
-    if x.ndim != 4:
-        raise ShapeError(f"{where}: x is {list(x.shape)}, expected [B, T, H, P]")
+def _fit(where: str, given: dict[str, Tensor | None]) -> None:
+    """An error unless all sizes fit each other."""
+    known: dict[str, int] = {}
+    D = given["D"]
+    letters = dict(
+        x="B T H P", dt="B T H", A="H", B="B T G N", C="B T G N",
+        D="H" if D is None or D.ndim != 2 else "H P", z="B T H P", dt_bias="H",
+    )  # fmt: skip
+    fit(where, known, **{name: (given[name], letters[name]) for name in letters})
+    fit(where, known, initial_states=(given["state"], "B H P N"))
+    share(where, "G", "H", known)
+
+
+def _documents(
+    where: str, x: Tensor, seq_idx: Tensor | None, cu_seqlens: Tensor | None, varlen: bool
+) -> Tensor | None:
+    """Documents [B, T]; an error unless seq_idx and cu_seqlens name the same sequences."""
     if varlen and (cu_seqlens is None or x.shape[0] != 1):
         raise CallError(
             f"{where}: return_varlen_states needs one row and cu_seqlens, which say where each "
-            "sequence begins"
+            f"sequence begins; there are {x.shape[0]} rows, and cu_seqlens is {shown(cu_seqlens)}"
         )
-    return x.shape[0], x.shape[1]
+    documents = None if seq_idx is None else packed.of_index(where, seq_idx, *x.shape[:2])
+    if cu_seqlens is None:
+        return documents
+    if documents is None:
+        raise CallError(
+            f"{where}: cu_seqlens says where sequences end and separates none; give seq_idx too"
+        )
+    named = packed.of_lengths(where, cu_seqlens, x.shape[1])
+    if not torch.equal(documents, packed.of_index(where, named, *named.shape)):
+        raise CallError(
+            f"{where}: cu_seqlens is {cu_seqlens.tolist()}, and seq_idx changes elsewhere; both "
+            "must name the same sequences"
+        )
+    return documents
 
 
 def mamba_split_conv1d_scan_combined(
@@ -98,7 +124,7 @@ def mamba_split_conv1d_scan_combined(
     dt_bias: Tensor,
     A: Tensor,
     D: Tensor,
-    chunk_size: int | None = None,
+    chunk_size: int,
     initial_states: Tensor | None = None,
     seq_idx: Tensor | None = None,
     dt_limit: tuple[float, float] = LIMIT,
@@ -111,7 +137,6 @@ def mamba_split_conv1d_scan_combined(
     headdim: int | None = None,
     ngroups: int = 1,
     norm_before_gate: bool = True,
-    **kwargs: object,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Mamba-2's layer after its first projection, as `mamba_split_conv1d_scan_combined`.
 
@@ -134,10 +159,9 @@ def mamba_split_conv1d_scan_combined(
 
     Cost: `trilby.conv`, `trilby.decay` and, with a projection, a matrix product.
     """
-    unknown("mamba_split_conv1d_scan_combined", kwargs)
-    H, wide = dt_bias.shape[0], conv1d_weight.shape[0]
-    inner = zxbcdt.shape[-1] - wide - H  # H P
-    P = inner // H if headdim is None else headdim
+    where, H, wide = "mamba_split_conv1d_scan_combined", dt_bias.shape[0], conv1d_weight.shape[0]
+    silu(where, activation)
+    inner, P = _inner(where, zxbcdt, wide, (H, headdim, ngroups))
     z, xBC, dt = zxbcdt.split([inner, wide, H], -1)
     mixed = causal_conv1d_fn(xBC.mT, conv1d_weight, conv1d_bias, seq_idx, activation=activation)
     assert isinstance(mixed, Tensor)
@@ -151,17 +175,35 @@ def mamba_split_conv1d_scan_combined(
     y = result[0].flatten(2)
     if rmsnorm_weight is not None:
         y = _normed(y, z, rmsnorm_weight, rmsnorm_eps, ngroups, norm_before_gate)
-    y = _projected(y, outproj_weight, outproj_bias)
+    y = _projected(where, y, outproj_weight, outproj_bias)
     return (y, result[1]) if return_final_states else y
 
 
-def _projected(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _inner(
+    where: str, zxbcdt: Tensor, wide: int, sizes: tuple[int, int | None, int]
+) -> tuple[int, int]:
+    """H P and P; an error unless the channels are as many as these sizes need."""
+    H, P, groups = sizes
+    inner = zxbcdt.shape[-1] - wide - H
+    P = inner // H if P is None else P
+    if inner != H * P or (wide - inner) % (2 * groups) or wide < inner:
+        raise ShapeError(
+            f"{where}: zxbcdt is {list(zxbcdt.shape)} and the kernel has {wide} channels, with "
+            f"{H} heads of {P} and {groups} groups; expected 2 H P + 2 G N + H channels, of which "
+            "H P + 2 G N are convolved"
+        )
+    return inner, P
+
+
+def _projected(where: str, y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if weight is None and bias is not None:
+        raise CallError(f"{where}: outproj_bias is given without outproj_weight; leave it out")
     return y if weight is None else F.linear(y.to(weight.dtype), weight, bias)
 
 
 def _normed(y: Tensor, z: Tensor, weight: Tensor, eps: float, groups: int, before: bool) -> Tensor:
     """The root mean square norm of each group of channels, before or after the gate silu(z)."""
-    wide = y.float() if before else y.float() * F.silu(z.float())
-    grouped = wide.unflatten(-1, (groups, -1))
-    normed = F.rms_norm(grouped, grouped.shape[-1:], None, eps).flatten(-2) * weight.float()
-    return (normed * F.silu(z.float()) if before else normed).to(y.dtype)
+    wide = y.to(torch.promote_types(y.dtype, torch.float32))
+    grouped = (wide if before else gated(wide, z)).unflatten(-1, (groups, -1))
+    normed = F.rms_norm(grouped, grouped.shape[-1:], None, eps).flatten(-2) * weight
+    return gated(normed, z if before else None).to(y.dtype)

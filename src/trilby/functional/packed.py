@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
+from .refuse import shown
 
 
 def of_lengths(where: str, cu_seqlens: Tensor, T: int) -> Tensor:
@@ -33,8 +34,8 @@ def of_index(where: str, seq_idx: Tensor, B: int, T: int) -> Tensor:
         )
     if T and bool((seq_idx < 0).any()):
         raise ShapeError(
-            f"{where}: seq_idx has a number below 0, which marks padding; leave the padding out, "
-            "or give it a number of its own"
+            f"{where}: seq_idx has {int(seq_idx.min())}, a number that marks padding; leave the "
+            "padding out, or give it a number of its own"
         )
     changes = seq_idx[:, 1:] != seq_idx[:, :-1]
     return torch.cat([changes.new_zeros(B, min(T, 1)), changes], 1).cumsum(1)
@@ -42,6 +43,11 @@ def of_index(where: str, seq_idx: Tensor, B: int, T: int) -> Tensor:
 
 def checked(where: str, cu_seqlens: Tensor, T: int) -> list[int]:
     """The borders as numbers; a ShapeError unless they rise from 0 to T."""
+    if not isinstance(cu_seqlens, Tensor) or cu_seqlens.ndim != 1 or cu_seqlens.is_floating_point():
+        raise ShapeError(
+            f"{where}: cu_seqlens is {shown(cu_seqlens)}, expected a tensor [N + 1] of whole "
+            "numbers; give where each sequence begins, and the end of the last"
+        )
     borders: list[int] = cu_seqlens.tolist()
     rise = all(a <= b for a, b in pairwise(borders))
     if len(borders) < 2 or borders[0] != 0 or borders[-1] != T or not rise:

@@ -10,6 +10,8 @@ from ..card import Mixer
 from ..errors import CallError
 from ..mixers.delta import MIXER as delta
 from . import packed
+from .refuse import shown
+from .sizes import fit, share
 
 Result = tuple[Tensor, Tensor | None]
 EPSILON = 1e-6  # under the root of the length of q and k
@@ -37,15 +39,11 @@ class Given(NamedTuple):
 
 def computed(where: str, mixer: Mixer[Any, Any], given: Given) -> Result:
     """The output and the last states, in the form that the packages give them."""
+    _fit(where, mixer, given)
     q, k, v, g, beta, state = _ready(where, mixer, given)
     T, borders = v.shape[1], given.cu_seqlens
     if borders is None:
         y, after = mixer(q, k, v, beta=beta, g=g, state=state, documents=given.documents)
-    elif v.shape[0] != 1:
-        raise CallError(
-            f"{where}: cu_seqlens is for one row of packed sequences, and there are {v.shape[0]} "
-            "rows; join them on axis 1"
-        )
     elif state is None and not given.wanted:
         documents = packed.of_lengths(where, borders, T)
         y, after = mixer(q, k, v, beta=beta, g=g, documents=documents)
@@ -64,6 +62,24 @@ def computed(where: str, mixer: Mixer[Any, Any], given: Given) -> Result:
     return y, after.mT.contiguous() if given.v_first else after
 
 
+def _fit(where: str, mixer: Mixer[Any, Any], given: Given) -> None:
+    """An error unless all sizes fit each other."""
+    known: dict[str, int] = {}
+    gate, state = "B T HV" if mixer is delta else "B T HV K", "N HV V K"
+    fit(where, known, q=(given.q, "B T H K"), k=(given.k, "B T H K"), v=(given.v, "B T HV V"),
+        g=(given.g, gate), beta=(given.beta, "B T HV"))  # fmt: skip
+    share(where, "H", "HV", known)
+    known["N"] = known["B"]
+    if given.cu_seqlens is not None:
+        known["N"] = len(packed.checked(where, given.cu_seqlens, known["T"])) - 1
+        if known["B"] != 1:
+            raise CallError(
+                f"{where}: cu_seqlens is for one row of packed sequences, and there are "
+                f"{known['B']} rows; join them on axis 1"
+            )
+    fit(where, known, initial_state=(given.state, state if given.v_first else "N HV K V"))
+
+
 def _ready(where: str, mixer: Mixer[Any, Any], given: Given) -> tuple[Any, ...]:
     """The arguments of the mixer.
 
@@ -78,9 +94,7 @@ def _ready(where: str, mixer: Mixer[Any, Any], given: Given) -> tuple[Any, ...]:
         q, k = (_by_root(x) if mixer is delta else _by_division(x) for x in (q, k))
     state = given.state
     if state is not None:
-        state = (state.mT if given.v_first else state).to(
-            torch.promote_types(v.dtype, torch.float32)
-        )
+        state = (state.mT if given.v_first else state).to(wide(v).dtype)
     g = given.g if given.g is None or v.dtype in HALVES else given.g.to(v.dtype)
     beta = _beta(where, given.beta, given.sigmoid, given.twice)
     beta = beta if v.dtype in HALVES else beta.to(v.dtype)
@@ -105,7 +119,12 @@ def _beta(where: str, beta: Tensor, sigmoid: bool, twice: bool) -> Tensor:
         )
     if not sigmoid:
         return beta
-    return beta.float().sigmoid() * (2 if twice else 1)
+    return wide(beta).sigmoid() * (2 if twice else 1)
+
+
+def wide(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def gate(where: str, g: Tensor | None, raw: dict[str, Any]) -> Tensor | None:
@@ -115,26 +134,40 @@ def gate(where: str, g: Tensor | None, raw: dict[str, Any]) -> Tensor | None:
         return g
     if g is None:
         raise CallError(f"{where}: use_gate_in_kernel needs g, the gate before its softplus")
-    g = g.float() if bias is None else g.float() + bias.float()
-    return -rate.float().exp() * F.softplus(g)
+    fit(where, {"HV": g.shape[-1]}, A_log=(rate, "HV"), dt_bias=(bias, "HV"))
+    return -wide(rate).exp() * F.softplus(wide(g) if bias is None else wide(g) + wide(bias))
 
 
 def channel_gate(where: str, g: Tensor, lower_bound: float | None, raw: dict[str, Any]) -> Tensor:
     """The same for a gate [B, T, HV, K]; with a lower bound a sigmoid in place of the softplus."""
     in_kernel = bool(raw.get("use_gate_in_kernel"))
+    if lower_bound is not None and not in_kernel:
+        raise CallError(
+            f"{where}: lower_bound is {lower_bound}, and g is a gate already; leave it out, or "
+            "give use_gate_in_kernel=True"
+        )
     rate, bias = _raw(where, raw, needs_rate=lower_bound is None)
     if not in_kernel:
         return g
-    wide = g.float() if bias is None else g.float() + bias.float().view(g.shape[-2:])
-    grown = 1.0 if rate is None else rate.float().exp().view(-1, 1)
+    rate, bias = (None if x is None else x.flatten() for x in (rate, bias))
+    known = {"HV": g.shape[-2], "HV*K": g.shape[-2] * g.shape[-1]}
+    fit(where, known, A_log=(rate, "HV"), dt_bias=(bias, "HV*K"))
+    raised = wide(g) if bias is None else wide(g) + wide(bias).view(g.shape[-2:])
+    grown = 1.0 if rate is None else wide(rate).exp().view(-1, 1)
     if lower_bound is not None:
-        return lower_bound * torch.sigmoid(grown * wide)
-    return -grown * F.softplus(wide)
+        return lower_bound * torch.sigmoid(grown * raised)
+    return -grown * F.softplus(raised)
 
 
 def _raw(where: str, raw: dict[str, Any], needs_rate: bool) -> tuple[Tensor | None, Tensor | None]:
     """A_log and dt_bias where the gate is computed inside, else None and None."""
     inside, rate, bias = (raw.pop(n, None) for n in ("use_gate_in_kernel", "A_log", "dt_bias"))
+    for name, value in dict(A_log=rate, dt_bias=bias).items():
+        if value is not None and not inside:
+            raise CallError(
+                f"{where}: {name} is {shown(value)}, and g is a gate already; leave it out, or "
+                "give use_gate_in_kernel=True"
+            )
     if not inside:
         return None, None
     if rate is None and needs_rate:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import CallError
 
 
@@ -11,12 +13,12 @@ def refuse(where: str, **given: object) -> None:
     >>> refuse("f", cp_context=None, gv=False)
     >>> refuse("f", gv=3)
     Traceback (most recent call last):
-    trilby.errors.CallError: f: gv is not supported by trilby; leave it out, or take the original
+    trilby.errors.CallError: f: gv is 3, which trilby does not support; leave it out
     """
     for name, value in given.items():
         if value is not None and value is not False:
             raise CallError(
-                f"{where}: {name} is not supported by trilby; leave it out, or take the original"
+                f"{where}: {name} is {shown(value)}, which trilby does not support; leave it out"
             )
 
 
@@ -28,7 +30,21 @@ def unknown(where: str, rest: dict[str, object]) -> None:
     trilby.errors.CallError: f: there is no argument chunk (given 3); leave it out
     """
     for name, value in rest.items():
-        raise CallError(f"{where}: there is no argument {name} (given {value!r}); leave it out")
+        raise CallError(
+            f"{where}: there is no argument {name} (given {shown(value)}); leave it out"
+        )
+
+
+def shown(value: object) -> str:
+    """A value in one line: a tensor by its sizes.
+
+    >>> shown(torch.zeros(2, 3)), shown("gelu")
+    ('a tensor [2, 3]', "'gelu'")
+    """
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def renamed(where: str, state_v_first: bool, keywords: dict[str, Any]) -> bool:

@@ -11,9 +11,9 @@ def steps(
     dt: Tensor,
     bias: Tensor | None,
     softplus: bool,
-    limit: tuple[float, float] = LIMIT,
+    limit: tuple[float, float] | None = None,
 ) -> Tensor:
-    """Time steps: dt + bias, their softplus, kept between the limits.
+    """Time steps: dt + bias, their softplus, kept between the limits, if there are any.
 
     >>> steps(torch.tensor([-2.0, 3.0]), torch.tensor(1.0), False, (0.0, 3.5)).tolist()
     [0.0, 3.5]
@@ -22,6 +22,8 @@ def steps(
         dt = dt.to(torch.promote_types(dt.dtype, torch.float32))
     dt = dt if bias is None else dt + bias
     dt = F.softplus(dt) if softplus else dt
+    if limit is None:
+        return dt
     low, high = limit
     if softplus and low <= 0:  # a softplus is never below 0
         return dt if high == float("inf") else dt.clamp(max=high)
@@ -30,4 +32,7 @@ def steps(
 
 def gated(y: Tensor, z: Tensor | None) -> Tensor:
     """y silu(z) in the dtype of y, or y where there is no gate."""
-    return y if z is None else (y * F.silu(z)).to(y.dtype)
+    if z is None:
+        return y
+    wide = torch.promote_types(y.dtype, torch.float32)
+    return (y.to(wide) * F.silu(z.to(wide))).to(y.dtype)

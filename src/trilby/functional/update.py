@@ -5,7 +5,8 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from .refuse import refuse
-from .steps import LIMIT, gated, steps
+from .sizes import fit, share
+from .steps import gated, steps
 
 
 def selective_state_update(
@@ -35,6 +36,8 @@ def selective_state_update(
     Returns:
         As x.
 
+    Gradients pass to every argument but the state.
+
     Cost: time O(B H D N). Where A and dt are one number for each head, given by `expand`, one
     decay is computed for a head and not for each number of its state.
 
@@ -45,10 +48,11 @@ def selective_state_update(
     """
     where = "selective_state_update"
     refuse(where, state_batch_indices=state_batch_indices)
-    return moved(where, state, (x, dt, A, B, C), (D, z), (dt_bias, dt_softplus, LIMIT))
+    _fit(where, dict(state=state, x=x, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias))
+    return moved(where, state, (x, dt, A, B, C), (D, z), (dt_bias, dt_softplus, None))
 
 
-Step = tuple[Tensor | None, bool, tuple[float, float]]  # a bias, whether softplus follows, limits
+Step = tuple[Tensor | None, bool, tuple[float, float] | None]  # bias, softplus, limits
 
 
 def moved(
@@ -69,6 +73,22 @@ def moved(
     return gated(y, z).to(x.dtype)
 
 
+def _fit(where: str, given: dict[str, Tensor | None]) -> None:
+    """An error unless all sizes fit each other."""
+    names = "state=B D N, x=B D, dt=B D, A=D N, B=B N, C=B N, D=D, z=B D, dt_bias=D"
+    heads = given["state"] is not None and given["state"].ndim == 4
+    if heads:
+        names = (
+            "state=B H D N, x=B H D, dt=B H D, A=H D N, B=B G N, C=B G N, D=H D, z=B H D, "
+            "dt_bias=H D"
+        )
+    letters = dict(pair.split("=") for pair in names.split(", "))
+    known: dict[str, int] = {}
+    fit(where, known, **{name: (given[name], letters[name]) for name in letters})
+    if heads:
+        share(where, "G", "H", known)
+
+
 def _moved(
     where: str, state: Tensor, given: tuple[Tensor, ...], D: Tensor | None, step: Step
 ) -> Tensor:
@@ -85,13 +105,16 @@ def _moved(
         dt, A = dt[..., :1], A[:, :1, :1]  # [B, H, 1], [H, 1, 1]
         bias = None if bias is None else bias[:, :1]
     dt = steps(dt.to(wide), bias, softplus, limit)
-    share = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
+    spread = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
     fade = torch.exp(dt[..., None] * A.to(wide))
     write = (dt * x.to(wide))[..., None]  # [B, H, D, 1]
-    after = torch.addcmul(state.to(wide) * fade, write, share(B))
-    state.copy_(after)
-    y = (after @ share(C).mT)[..., 0]
-    return y if D is None else y + x * D
+    before = state.detach().to(wide)
+    if fade.requires_grad:  # the way back needs what is overwritten here
+        before = before.clone()
+    after = torch.addcmul(before * fade, write, spread(B))
+    state.detach().copy_(after.detach())
+    y = (after @ spread(C).mT)[..., 0]
+    return y if D is None else y + x.to(wide) * D
 
 
 def _one_for_each_head(A: Tensor, dt: Tensor, bias: Tensor | None) -> bool:
