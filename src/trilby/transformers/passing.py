@@ -14,7 +14,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import CallError
-from ..functional.steps import LIMIT
 from .packed import of_call
 
 
@@ -25,12 +24,12 @@ class Known:
     Attributes:
         packing: the keywords of packed sequences, `seq_idx` and `cu_seq_lens_q`.
         states: those of the layer's cache, one for each scan that it calls: [B, D, N].
-        limit: between which numbers the layer keeps its time steps.
+        limit: between which numbers the layer keeps its time steps, if it does.
     """
 
     packing: dict[str, Tensor] = field(default_factory=dict)
     states: Iterator[Tensor] = field(default_factory=lambda: iter(()))
-    limit: tuple[float, float] = LIMIT
+    limit: tuple[float, float] | None = None
 
     def state(self) -> Tensor | None:
         """The state for the next scan of this layer."""
@@ -61,7 +60,7 @@ def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             "here, since the model does not hand their borders to its blocks; turn one of them off"
         )
     cache = next((x for x in (*args, *kwargs.values()) if hasattr(x, "get_recurrent_state")), None)
-    found = Known(packing, limit=getattr(module, "time_step_limit", LIMIT))
+    found = Known(packing, limit=getattr(module, "time_step_limit", None))
     if cache is not None and hasattr(module, "layer_idx"):
         found.states = _states(module, cache)
     _running.known.append(found)
