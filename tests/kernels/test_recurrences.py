@@ -243,13 +243,22 @@ print("right")
 """
 
 
+OLDEST, HASWELL = ("x86-64", "+sse2", 16), ("haswell", "+avx,+avx2,+fma", 32)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the names of processors are those of x86")
-@EVERY
 @pytest.mark.parametrize(
-    ("name", "features", "register"), [("x86-64", "+sse2", 16), ("haswell", "+avx,+avx2,+fma", 32)]
+    ("way", "machine"),
+    [
+        pytest.param(way, machine, marks=[pytest.mark.long] * (i % 2 != j))
+        for i, way in enumerate((DECAY, DELTA, KDA, LINEAR))  # one machine each at every change
+        for j, machine in enumerate((OLDEST, HASWELL))
+    ],
+    ids=lambda given: given[0] if isinstance(given, tuple) else given.mixer.name,
 )
-def test_a_machine_with_shorter_vectors(way, name, features, register, tmp_path):
+def test_a_machine_with_shorter_vectors(way, machine, tmp_path):
+    name, features, register = machine
     told = dict(NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=str(tmp_path))
     code = SMALL_MACHINE.format(register=register, mixer=way.mixer.name)
     done = subprocess.run(
