@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..card import Mixer
@@ -61,12 +62,28 @@ def causal_conv1d_update(
     **kwargs: Any,
 ) -> Tensor:
     """[B, D, T] after a state [B, D, S] of the last inputs, which is moved on in place."""
-    few = weight.shape[-1] - 1
-    past = conv_state[..., conv_state.shape[-1] - few :].mT.to(hidden_states.dtype)
-    y = _convolved(hidden_states, weight, bias, activation, past, None)
     both = torch.cat([conv_state, hidden_states.to(conv_state.dtype)], -1)
+    if hidden_states.shape[2] == 1:  # a product of W numbers: a kernel's launch would cost more
+        wide = torch.promote_types(both.dtype, torch.float32)
+        z = (both[..., -weight.shape[-1] :].to(wide) * weight.to(wide)).sum(-1, keepdim=True)
+        z = z if bias is None else z + bias.to(wide)[:, None]
+        y = _activated(z, activation).to(hidden_states.dtype)
+    else:
+        few = weight.shape[-1] - 1
+        past = conv_state[..., conv_state.shape[-1] - few :].mT.to(hidden_states.dtype)
+        y = _convolved(hidden_states, weight, bias, activation, past, None)
     conv_state.copy_(both[..., -conv_state.shape[-1] :])
     return y
+
+
+def _activated(z: Tensor, activation: str | None) -> Tensor:
+    if activation in ("silu", "swish"):
+        return F.silu(z)
+    if activation is None:
+        return z
+    from transformers.activations import ACT2FN
+
+    return ACT2FN[activation](z)
 
 
 def _convolved(
@@ -82,10 +99,7 @@ def _convolved(
     lift = None if bias is None else bias.to(wide)
     y, _ = conv(x.to(wide).mT, weight.to(wide), lift, past if past is None else past.to(wide),
                 documents, silu=silu)  # fmt: skip
-    if activation is not None and not silu:
-        from transformers.activations import ACT2FN
-
-        y = ACT2FN[activation](y)
+    y = y if silu else _activated(y, activation)
     return y.to(x.dtype).mT
 
 
