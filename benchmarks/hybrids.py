@@ -4,7 +4,6 @@ The limit is the same model whose functions return at once: what is left are the
 norms and activations of torch, which nothing here makes faster.
 """
 
-import inspect
 import time
 from collections.abc import Callable
 from statistics import median
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 import trilby.transformers
 from trilby.transformers import seam
+from trilby.transformers.packed import cache_of
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gated delta": (
@@ -184,11 +184,7 @@ def _training(model: nn.Module, ids: Tensor) -> float:
 
 @torch.no_grad()
 def _token(model: nn.Module, ids: Tensor) -> float:
-    out = model(input_ids=ids[:, :16], use_cache=True)
-    takes = inspect.signature(model.forward).parameters
-    known = {n: getattr(out, n, None) for n in ("past_key_values", "cache", "cache_params")}
-    name, past = next((n, p) for n, p in known.items() if p is not None)
-    given = {"cache" if "cache" in takes else name: past}
+    given = cache_of(model, model(input_ids=ids[:, :16], use_cache=True))
     found = []
     for t in range(16, ids.shape[1]):
         begin = time.perf_counter()

@@ -1,10 +1,9 @@
 """Small models of the types whose functions can be replaced, and ways to call them."""
 
-import inspect
-
 import torch
 
 from trilby.audit.transformers import make
+from trilby.transformers.packed import cache_of
 
 FEW = ["qwen3_next", "kimi_linear", "mamba", "mamba2", "zamba", "lfm3"]  # each function of ours
 MORE = [
@@ -30,12 +29,11 @@ def logits(model, ids, **how):
 
 def in_pieces(model, ids, pieces):
     """The logits of cached calls, one after the other."""
-    takes, given, outputs, at = inspect.signature(model.forward).parameters, {}, [], 0
+    given, outputs, at = {}, [], 0
     for n in pieces:
         out = model(input_ids=ids[:, at : at + n], use_cache=True, **given)
-        found = {n: getattr(out, n, None) for n in ("past_key_values", "cache", "cache_params")}
-        name, past = next((n, p) for n, p in found.items() if p is not None)
-        given = {"cache" if "cache" in takes else name: past}
+        given = cache_of(model, out)
         outputs.append(out.logits)
         at += n
+    assert given
     return torch.cat(outputs, 1)

@@ -1,6 +1,7 @@
 """causal-conv1d: the short convolution in front of a recurrence. Time is the last axis here."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import CallError, ShapeError
@@ -104,11 +105,22 @@ def causal_conv1d_update(
             f"{few + 1}; it needs the last {few} inputs"
         )
     state = conv_state.detach()
-    past = state[..., state.shape[-1] - few :].mT.to(x.dtype, copy=True)  # for the way back
-    y, _ = conv(given.mT, _wide(weight, x), _bias(bias, x), past, silu=bent)
+    past = state[..., state.shape[-1] - few :].to(x.dtype, copy=True)  # for the way back
+    if given.shape[2] == 1:
+        y = _one(torch.cat([past, given], -1), weight, bias, bent)
+    else:
+        y = conv(given.mT, _wide(weight, x), _bias(bias, x), past.mT, silu=bent)[0].mT
     both = torch.cat([state, given.detach().to(state.dtype)], -1)
     state.copy_(both[..., -state.shape[-1] :])
-    return y[:, 0] if x.ndim == 2 else y.mT
+    return y[..., 0] if x.ndim == 2 else y
+
+
+def _one(last: Tensor, weight: Tensor, bias: Tensor | None, bent: bool) -> Tensor:
+    """[B, D, 1] from the last W inputs [B, D, W]; a kernel's launch would cost more."""
+    wide = torch.promote_types(last.dtype, torch.float32)
+    z = (last.to(wide) * weight.to(wide)).sum(-1, keepdim=True)
+    z = z if bias is None else z + bias.to(wide)[:, None]
+    return (F.silu(z) if bent else z).to(last.dtype)
 
 
 def _fit(where: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, int]:

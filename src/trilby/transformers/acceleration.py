@@ -1,7 +1,6 @@
 """`accelerate`, `accelerated` and `restore`."""
 
 import functools
-import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from torch import nn
 from ..errors import CallError
 from . import passing, seam
 from .functions import OURS
-from .packed import CACHES
+from .packed import cache_of
 from .report import Layer, Report
 
 _users: dict[ModuleType, WeakSet[nn.Module]] = {}  # the models that each module was changed for
@@ -100,16 +99,9 @@ def _counted(name: str) -> Callable[..., Any]:
     return called
 
 
-def _names(module: ModuleType, called: tuple[str, ...]) -> list[str]:
-    """What the globals that a layer calls are known as."""
-    known = seam.originals(module)
-    return [known[place] for place in called]
-
-
 def _layer(
-    path: str, layer: nn.Module, module: ModuleType, called: tuple[str, ...], seen: dict[str, Any]
+    path: str, layer: nn.Module, _: ModuleType, names: tuple[str, ...], seen: dict[str, Any]
 ) -> Layer:
-    names = _names(module, called)
     ours = tuple(n for n in names if n in OURS)
     left = {n: "trilby has no such function" for n in names if n not in OURS}
     return Layer(path, type(layer).__name__, ours, left, tuple(n for n in ours if seen[path][n]))
@@ -148,13 +140,5 @@ def _two_tokens(model: nn.Module) -> None:
     """A call of two tokens, and where it returns a cache one of the next token."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     two = torch.ones(1, 2, dtype=torch.int64, device=device)
-    out = model(input_ids=two, use_cache=True)
-    takes = inspect.signature(model.forward).parameters
-    for name in CACHES:
-        if (past := getattr(out, name, None)) is not None:
-            model(
-                input_ids=two[:, :1],
-                use_cache=True,
-                **{"cache" if "cache" in takes else name: past},
-            )
-            return
+    if past := cache_of(model, model(input_ids=two, use_cache=True)):
+        model(input_ids=two[:, :1], use_cache=True, **past)

@@ -8,16 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..card import Mixer
-from ..functional import mamba2, update
+from ..functional import convolution, mamba2, update
 from ..functional import packed as packing
 from ..functional.mamba import Scan, scanned
 from ..functional.recurrent import Given, Result, computed
 from ..functional.steps import LIMIT
-from ..mixers.conv import MIXER as conv
 from ..mixers.delta import MIXER as delta
 from ..mixers.kda import MIXER as kda
 from .passing import known
@@ -50,7 +48,9 @@ def causal_conv1d_fn(
     """[B, D, T] -> the same; weight [D, W]."""
     B, _, T = hidden_states.shape
     documents = documents_of("causal_conv1d_fn", kwargs, B, T)
-    return _convolved(hidden_states, weight, bias, activation, None, documents)
+    silu, rest = _activation(activation)
+    y = convolution.causal_conv1d_fn(hidden_states, weight, bias, documents, activation=silu)
+    return rest(y)
 
 
 def causal_conv1d_update(
@@ -62,45 +62,17 @@ def causal_conv1d_update(
     **kwargs: Any,
 ) -> Tensor:
     """[B, D, T] after a state [B, D, S] of the last inputs, which is moved on in place."""
-    both = torch.cat([conv_state, hidden_states.to(conv_state.dtype)], -1)
-    if hidden_states.shape[2] == 1:  # a product of W numbers: a kernel's launch would cost more
-        wide = torch.promote_types(both.dtype, torch.float32)
-        z = (both[..., -weight.shape[-1] :].to(wide) * weight.to(wide)).sum(-1, keepdim=True)
-        z = z if bias is None else z + bias.to(wide)[:, None]
-        y = _activated(z, activation).to(hidden_states.dtype)
-    else:
-        few = weight.shape[-1] - 1
-        past = conv_state[..., conv_state.shape[-1] - few :].mT.to(hidden_states.dtype)
-        y = _convolved(hidden_states, weight, bias, activation, past, None)
-    conv_state.copy_(both[..., -conv_state.shape[-1] :])
-    return y
+    silu, rest = _activation(activation)
+    return rest(convolution.causal_conv1d_update(hidden_states, conv_state, weight, bias, silu))
 
 
-def _activated(z: Tensor, activation: str | None) -> Tensor:
-    if activation in ("silu", "swish"):
-        return F.silu(z)
-    if activation is None:
-        return z
+def _activation(name: str | None) -> tuple[str | None, Callable[..., Tensor]]:
+    """What the convolution does itself, and what follows it: transformers know other functions."""
+    if name is None or name in convolution.SILU:
+        return name, lambda y: y
     from transformers.activations import ACT2FN
 
-    return ACT2FN[activation](z)
-
-
-def _convolved(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    activation: str | None,
-    past: Tensor | None,
-    documents: Tensor | None,
-) -> Tensor:
-    silu = activation in ("silu", "swish")
-    wide = torch.promote_types(x.dtype, weight.dtype)
-    lift = None if bias is None else bias.to(wide)
-    y, _ = conv(x.to(wide).mT, weight.to(wide), lift, past if past is None else past.to(wide),
-                documents, silu=silu)  # fmt: skip
-    y = y if silu else _activated(y, activation)
-    return y.to(x.dtype).mT
+    return None, ACT2FN[name]
 
 
 def _chunked(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:

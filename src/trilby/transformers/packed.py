@@ -4,12 +4,20 @@ A collator that flattens its samples gives `position_ids`, and transformers' own
 the samples apart by them. Its recurrent layers ask for `seq_idx` and `cu_seq_lens_q` instead.
 """
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
 CACHES = ("past_key_values", "cache", "cache_params")  # what models call it
+
+
+def cache_of(model: Any, result: Any) -> dict[str, Any]:
+    """The keyword that hands the cache of one call to the next; {} where there is no cache."""
+    found = {n: past for n in CACHES if (past := getattr(result, n, None)) is not None}
+    takes = inspect.signature(model.forward).parameters
+    return {"cache" if "cache" in takes else n: past for n, past in [*found.items()][:1]}
 
 
 def of_call(kwargs: dict[str, Any]) -> dict[str, Tensor]:
@@ -30,6 +38,8 @@ def _by_positions(kwargs: dict[str, Any]) -> Tensor | None:
     if not isinstance(positions, Tensor) or positions.ndim != 2 or _goes_on(kwargs):
         return None
     if kwargs.get("attention_mask") is not None:  # positions beside padding begin again as well
+        return None
+    if positions.shape[1] < 2:
         return None
     new = positions[:, 1:] != positions[:, :-1] + 1
     if not bool(new.any()):

@@ -53,27 +53,27 @@ def places(module: ModuleType) -> dict[str, str]:
 
 
 def calling(model: nn.Module) -> Iterator[tuple[str, nn.Module, ModuleType, tuple[str, ...]]]:
-    """The layers whose methods look such a function up: path, layer, its module, its globals."""
+    """The layers whose methods look such functions up: path, layer, its module, their names."""
     known: dict[type, tuple[ModuleType, tuple[str, ...]]] = {}
     for path, layer in model.named_modules():
         kind = type(layer)
         if kind not in known:
             known[kind] = _looked_up(kind)
-        module, called = known[kind]
-        if called:
-            yield path, layer, module, called
+        module, names = known[kind]
+        if names:
+            yield path, layer, module, names
 
 
 def _looked_up(kind: type) -> tuple[ModuleType, tuple[str, ...]]:
-    """The module of the class that calls them, and the globals that its methods look up."""
+    """The module of the class that calls them, and the names of what its methods look up."""
     for base in kind.__mro__:
         module = sys.modules.get(base.__module__)
         if module is None or not base.__module__.startswith("transformers."):
             continue
         there = originals(module)
-        names = {n for method in vars(base).values() for n in _names(method) if n in there}
-        if names:
-            return module, tuple(sorted(names))
+        called = {n for method in vars(base).values() for n in _names(method) if n in there}
+        if called:
+            return module, tuple(there[place] for place in sorted(called))
     return sys.modules[__name__], ()
 
 
