@@ -189,7 +189,7 @@ def selective_state_update(
 
 
 def in_parts(*args: Any, **kwargs: Any) -> None:
-    """A whole layer in one call: None, and the layer goes on in parts, as with the references.
+    """A whole layer in one call: returns None, and the layer then calls its parts one by one.
 
     The references raise where sequences are packed; the parts keep them apart.
     """

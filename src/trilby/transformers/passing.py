@@ -2,7 +2,7 @@
 
 Some models drop the keywords of packed sequences on the way down to their layers, the first Mamba
 calls its scan without the state of its cache, and no layer tells the step the limits of its pass.
-Hooks on an accelerated model lay all three down while a layer runs; our functions take them up.
+Hooks on an accelerated model keep all three while a layer runs, and our functions read them.
 """
 
 import inspect
@@ -83,7 +83,7 @@ def _states(layer: Any, cache: Any) -> Iterator[Tensor]:
 
 
 def _runs_again(module: Any) -> bool:
-    """Whether the forward is called again on the way back, when nothing is laid down any more."""
+    """Whether the forward is called again on the way back, without the modules around it."""
     checkpoints = any(
         kind.__name__ == "GradientCheckpointingLayer" for kind in type(module).__mro__
     )
