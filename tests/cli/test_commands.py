@@ -187,6 +187,34 @@ def test_an_interrupt_is_130_and_one_line():
     assert err.strip() == "trilby: interrupted"
 
 
+HALF_MADE = """
+import sys
+from trilby.cli import door
+
+class Half:
+    def __init__(self, ring):
+        self.ring = self if ring else None
+        raise KeyboardInterrupt
+
+    def __del__(self):
+        self.never_set
+
+def interrupted(*_, **__):
+    Half(ring={ring})
+
+door.trilby.main = interrupted
+sys.exit(door.main(["check", "mean"]))
+"""
+
+
+@pytest.mark.parametrize("ring", [False, True], ids=["alone", "in a ring"])
+def test_what_an_interrupt_leaves_half_made_says_nothing(ring):
+    """numba's compiler was interrupted inside a constructor: its destructor printed five lines."""
+    command = [sys.executable, "-c", HALF_MADE.format(ring=ring)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "trilby: interrupted\n")
+
+
 def test_step_waits_for_a_key_at_a_terminal():
     parent, child = pty.openpty()
     process = subprocess.Popen(

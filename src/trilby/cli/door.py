@@ -1,8 +1,10 @@
 """The entry point of the command line: it runs a command and returns an exit code."""
 
 import errno
+import gc
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -19,8 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = trilby.main(given, prog_name="trilby", standalone_mode=False)
         sys.stdout.flush()
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as interrupt:
         _complain("trilby: interrupted")
+        _let_go(interrupt)
         return INTERRUPTED
     except BrokenPipeError:
         return _closed()
@@ -49,6 +52,23 @@ def _excuse(problem: Exception) -> int:
         _complain(f"trilby: this is a bug in trilby ({told}); --debug shows the traceback")
         return FAULT
     return INPUT
+
+
+def _let_go(interrupt: BaseException) -> None:
+    """Free what the interrupt left half made, with no word of its destructors.
+
+    An interrupt inside a constructor (numba's compiler has many) leaves an object without some of
+    its fields. Its `__del__` raises, and Python would print that below our one line.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        raised: BaseException | None = interrupt
+        while raised is not None:
+            traceback.clear_frames(raised.__traceback__)
+            raised = raised.__cause__ or raised.__context__
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 def _closed() -> int:
