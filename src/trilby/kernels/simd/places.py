@@ -36,6 +36,16 @@ def skip(context, line, n):
 
 
 @intrinsic
+def numbers(context, line, like):
+    """A pointer to the same memory whose numbers are of the type that `like` has."""
+
+    def generate(context, build, signature, args):
+        return build.bitcast(args[0], context.get_value_type(like))
+
+    return like(line, like), generate
+
+
+@intrinsic
 def laid(context, address, like, starts, names):
     """Scratch memory from an address on: a pointer for each name of the NamedTuple `names`."""
     kind = types.CPointer(like)

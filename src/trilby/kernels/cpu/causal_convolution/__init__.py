@@ -1,1 +1,1 @@
-"""Short causal convolutions on a CPU: one pass over time, tile by tile, forward and backward."""
+"""Short causal convolutions on a CPU: one pass over time, forward and backward."""

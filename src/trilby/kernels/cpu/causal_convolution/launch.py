@@ -1,8 +1,9 @@
 """Short causal convolutions on a CPU: from tensors to programs.
 
 A part is some rows and some channels, and no part shares a sum with another: the gradients of the
-kernel and of the bias are added up for each row by itself, tile by tile, and over the rows at last.
-So threads change no bit.
+kernel and of the bias are added up for each row by itself, piece by piece, and over the rows at
+last. So threads change no bit. Where time is last in memory, vectors are of positions (`series`),
+else of channels (`programs`, `tile`).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from ...simd.elements import ELEMENT
 from ...simd.places import gaps
 from ...simd.vector import lanes
 from ..recurrence.launch import run, starts_of
-from .programs import BACKWARD, FORWARD, backward_places, forward_places
+from . import programs, series
 from .tile import CHANNELS, Sizes
 
 SMALL = 1 << 15  # elements, below which starting a thread costs more than it saves
@@ -36,7 +37,8 @@ def causal_convolution(
     y, after = empty_like(x), state.new_empty(state.shape)
     if x.shape[1]:
         tensors = x, y, state, after
-        _launch(FORWARD, tensors, (kernel, bias, low), None, silu, forward_places)
+        way = series if _series((x, y)) else programs
+        _launch(way.FORWARD, tensors, (kernel, bias, low), None, silu, way.forward_places)
     else:
         after.copy_(state)
     return y, after
@@ -53,7 +55,8 @@ def causal_convolution_backward(
     C, W = kernel.shape
     shares = x.new_zeros(len(x), W + 1, _across(x), dtype=torch.float64)
     tensors = x, dy.to(x.dtype), dstate, dx, state, dafter.to(x.dtype)
-    _launch(BACKWARD, tensors, (kernel, bias, low), shares, silu, backward_places)
+    way = series if _series((x, tensors[1], dx)) else programs
+    _launch(way.BACKWARD, tensors, (kernel, bias, low), shares, silu, way.backward_places)
     summed = shares.sum(0)[:, :C]
     dkernel = kernel.new_empty(kernel.shape).copy_(summed[:W].mT)
     return dx, dkernel, bias.new_empty(C).copy_(summed[W]), dstate
@@ -68,6 +71,19 @@ def _across(x: Tensor) -> int:
 def _kind(x: Tensor) -> Any:
     """The type of number that is computed with."""
     return ELEMENT[wide(x.dtype)]
+
+
+def _series(tensors: Sequence[Tensor]) -> bool:
+    """Whether time is last in the memory of each."""
+    return all(t.stride(1) == 1 and t.stride(2) != 1 for t in tensors)
+
+
+def _ready(tensors: Sequence[Tensor], rows: Tensor) -> bool:
+    """Whether these are rows of the numbers that are computed with, in whole vectors."""
+    if any(t.dtype != rows.dtype for t in tensors):
+        return False
+    whole = tensors[0].shape[2] == rows.shape[1]
+    return _series(tensors) or (whole and all(t.stride(2) == 1 for t in tensors))
 
 
 def _launch(
@@ -85,7 +101,7 @@ def _launch(
     lines = [0 if t is None else t.data_ptr() for t in (rows, bias, low, shares)]
     between = gaps(places(W, L))
     told = [number for t in tensors for number in (t.data_ptr(), *t.stride())]
-    sizes = Sizes(T, W, L, across, silu, low is not None)
+    sizes = Sizes(T, W, L, across, silu, low is not None, _ready(tensors[:2], rows))
     told += (*lines, *sizes, *starts_of(between), *_ZEROS)
     wanted = threads.count() if x.numel() >= SMALL else 1
     parts = threads.grid(B, C, wanted, threads.pieces(wanted, x.numel(), LARGE), CHANNELS)

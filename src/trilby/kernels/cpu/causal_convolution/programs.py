@@ -4,7 +4,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ...machine.compiler import Kernel, inner
-from ...simd.places import laid, row, skip
+from ...simd.places import laid, numbers, row, skip
 from ..recurrence.channels import (
     channels_of,
     fetch_row,
@@ -17,8 +17,8 @@ from ..recurrence.sequences import blank, chunk_of
 from .tile import (
     CHANNELS,
     TIME,
+    Rows,
     Sizes,
-    activate,
     add_shares,
     bend,
     convolve,
@@ -83,18 +83,30 @@ def forward(tensors, lines, size, place, kinds, at):
     )
     for j in range(before):
         fetch_row(skip(place.u, j * width), state, j)
+    in_place = (before + TIME - 1) // TIME * TIME if size.ready else size.T
     for begin in range(0, size.T, TIME):
         chunk = chunk_of(begin, TIME, size.T, 1, False)
-        fetch_tile(skip(place.u, before * width), x, chunk)
-        convolve(place.z, place.u, taps, begin, chunk.many)
-        if taps.silu:
-            activate(place.z, chunk.many * width, taps.lanes)
-        pack_tile(y, place.z, chunk)
-        move(place.u, chunk.many * width, before * width)
+        if begin >= in_place:  # all that is read stands in x as it is needed
+            rows = rows_of(x, begin - before, place.u)
+            convolve(rows_of(y, begin, place.z), rows, taps, begin, chunk.many, taps.silu)
+        else:
+            fetch_tile(skip(place.u, before * width), x, chunk)
+            rows = Rows(place.u, width)
+            convolve(Rows(place.z, width), rows, taps, begin, chunk.many, taps.silu)
+            pack_tile(y, place.z, chunk)
+            move(place.u, chunk.many * width, before * width)
     for j in range(before):
+        if in_place < size.T:
+            fetch_row(skip(place.u, j * width), x, size.T - before + j)
         if taps.packed and taps.low[size.T] > j:
             blank(place.u, j * width, width)
         pack_row(after, j, skip(place.u, j * width))
+
+
+@inner()
+def rows_of(part, t, place):
+    """Rows of a tensor from position t on; they are numbers as those of the place are."""
+    return Rows(numbers(skip(part.line, t * part.time), place), part.time)
 
 
 @partial(Kernel, signature=signature(6, 4))
@@ -136,7 +148,8 @@ def backward(tensors, lines, size, place, kinds, at):
         fetch_tile(skip(place.u, before * width), x, chunk)
         fetch_tile(now, dy, chunk)
         if taps.silu:
-            convolve(place.z, place.u, taps, begin, chunk.many)
+            rows = Rows(place.u, width)
+            convolve(Rows(place.z, width), rows, taps, begin, chunk.many, False)
             bend(now, place.z, chunk.many * width, taps.lanes)
         add_shares(shares, place.spare, now, place.u, taps, begin, chunk.many)
         spread(place.z, place.dz, taps, begin, chunk.many)

@@ -30,6 +30,14 @@ class Sizes(NamedTuple):
     across: Any  # channels in a row of taps, whole vectors
     silu: Any
     packed: Any  # whether there are documents
+    ready: Any  # whether x and y are rows of the numbers to compute with, and whole vectors
+
+
+class Rows(NamedTuple):
+    """Numbers to compute with, one position below the other: of a place, or of a tensor itself."""
+
+    line: Any
+    apart: Any  # numbers from a row to the next
 
 
 class Taps(NamedTuple):
@@ -85,57 +93,54 @@ def whole(taps, t0, t1):
 
 
 @inner()
-def convolve(z, u, taps, begin, many):
-    """z of `many` positions from `begin` on; row i of z takes rows i ... i + W - 1 of u."""
+def convolve(z, u, taps, begin, many, silu):
+    """Row i of z, of position begin + i, from rows i ... i + W - 1 of u; `silu`: and silu of it."""
     i = 0
     while i < many:
         if i + QUAD <= many and whole(taps, begin + i, begin + i + QUAD):
-            four(z, u, taps, i)
+            four(z, u, taps, i, silu)
             i += QUAD
         else:
-            one(z, u, taps, i, taps.low[begin + i] if taps.packed else 0)
+            one(z, u, taps, i, taps.low[begin + i] if taps.packed else 0, silu)
             i += 1
 
 
 @inner()
-def four(z, u, taps, i):
-    """Positions i ... i + 3 of a tile."""
-    width = taps.width
-    for c in range(0, width, taps.lanes):
+def four(z, u, taps, i, silu):
+    """Rows i ... i + 3."""
+    for c in range(0, taps.width, taps.lanes):
         z0 = z1 = z2 = z3 = load(taps.bias, c, 2)
-        at = i * width + c
+        at = i * u.apart + c
         for j in range(taps.W):
             k = load(taps.kernel, j * taps.across + c, 2)
-            z0 += k * load(u, at, 2)
-            z1 += k * load(u, at + width, 2)
-            z2 += k * load(u, at + 2 * width, 2)
-            z3 += k * load(u, at + 3 * width, 2)
-            at += width
-        at = i * width + c
-        store(z, at, z0)
-        store(z, at + width, z1)
-        store(z, at + 2 * width, z2)
-        store(z, at + 3 * width, z3)
+            z0 += k * load(u.line, at, 2)
+            z1 += k * load(u.line, at + u.apart, 2)
+            z2 += k * load(u.line, at + 2 * u.apart, 2)
+            z3 += k * load(u.line, at + 3 * u.apart, 2)
+            at += u.apart
+        at = i * z.apart + c
+        store(z.line, at, bent(z0, silu))
+        store(z.line, at + z.apart, bent(z1, silu))
+        store(z.line, at + 2 * z.apart, bent(z2, silu))
+        store(z.line, at + 3 * z.apart, bent(z3, silu))
 
 
 @inner()
-def one(z, u, taps, i, low):
-    """Position i of a tile, without the earliest `low` numbers."""
+def one(z, u, taps, i, low, silu):
+    """Row i, without the earliest `low` numbers."""
     for c in range(0, taps.width, taps.lanes):
         found = load(taps.bias, c, 2)
         for j in range(low, taps.W):
             found += load(taps.kernel, j * taps.across + c, 2) * load(
-                u, (i + j) * taps.width + c, 2
+                u.line, (i + j) * u.apart + c, 2
             )
-        store(z, i * taps.width + c, found)
+        store(z.line, i * z.apart + c, bent(found, silu))
 
 
 @inner()
-def activate(z, n, lanes):
-    """silu of n numbers."""
-    for c in range(0, n, lanes):
-        now = load(z, c, 2)
-        store(z, c, now * sigmoid(now))
+def bent(z, silu):
+    """z, or silu of it."""
+    return z * sigmoid(z) if silu else z
 
 
 @inner()
