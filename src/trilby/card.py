@@ -22,6 +22,7 @@ from torch import Tensor
 from .contract import Contract
 from .errors import CallError, FormError
 from .forms import FORMS, cost
+from .sharding import current
 from .shown import html
 from .shown.lines import Span, line, plain
 from .shown.triangle import MOST, draw, picture
@@ -199,10 +200,16 @@ class Mixer(Generic[P, R]):
     ) -> R:
         if form is None:
             self._fit(None, arguments, keywords)
-            return self.forms[self.best(*arguments, **keywords)](*arguments, **keywords)
+            if current() is not None:
+                return self.form("shard")(*arguments, **keywords)
+            return self.local(*arguments, **keywords)
         way = self.form(form)
         self._fit(form, arguments, keywords)
         return way(*arguments, **keywords)
+
+    def local(self, *arguments: P.args, **keywords: P.kwargs) -> R:
+        """The plain call in this process, also inside `trilby.sharded`; `shard` is made of it."""
+        return self.forms[self.best(*arguments, **keywords)](*arguments, **keywords)
 
     def advance(self, *arguments: Any, state: Any) -> Tensor:
         """One call of a stream that keeps its state in one place: y, and `state` is overwritten.
@@ -225,7 +232,8 @@ class Mixer(Generic[P, R]):
         >>> state.item()
         0.875
         """
-        if self.inplace and (y := self.inplace(*arguments, state=state)) is not None:
+        inplace = self.inplace if current() is None else None
+        if inplace and (y := inplace(*arguments, state=state)) is not None:
             return y
         if self.contract.state.grows:
             raise CallError(

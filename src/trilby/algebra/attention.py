@@ -287,6 +287,13 @@ def _cut(start: int, stop: int, size: int) -> list[slice]:
     return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
 
 
+def whole_softmax(look: Look) -> Tensor:
+    """[B, G, R, T, N]: the weights of all queries, those of keys of the past first."""
+    T, N = look.q.shape[3], look.k.shape[3]
+    every = slice(0, T)
+    return softmax(look, scores(look, every, slice(0, N)), every)[..., :N]
+
+
 def as_heads(y: Tensor, look: Look, like: Tensor) -> Tensor:
     """[B, G, R or 1, T, V] as [B, T, H, V] in the dtype of `like`."""
     B, _, _, T, V = y.shape

@@ -47,11 +47,12 @@ score is subtracted before exp, so no exp is of a positive number, and no finite
 A query whose every score is -inf has y = 0. Autocast has no effect. NaN and infinity reach the
 queries that see them, and in every form but `loop` also other positions of their row and head.
 
-Reading order: loop, matrix, softmax, chunk, step, fused, weights. Source: Vaswani et al.,
+Reading order: loop, matrix, softmax, chunk, step, shard, fused, weights. Source: Vaswani et al.,
 "Attention is all you need" (2017), arXiv:1706.03762; online softmax, Milakov and Gimelshein (2018),
 arXiv:1805.02867. Also known as MHA, GQA, MQA, sliding window attention, ALiBi.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -68,14 +69,16 @@ from ..algebra.attention import (
     scores,
     seen,
     sunk,
-)
-from ..algebra.attention import softmax as weighed
-from ..algebra.ring import appended
+    whole_softmax,
+)  # fmt: skip
+from ..algebra.ring import appended, continued
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import SAME, Contract
 from ..errors import FormError, NumberError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
+from ..sharding import Group
 from ..state import wide
 
 
@@ -195,7 +198,7 @@ def softmax(
     sequences, how = (q, k, v), (scale, window, cap)
     look, after = _start("attention.softmax", sequences, (sinks, slopes), state, documents, how)
     with unmixed(q):
-        y = product(_softmax(look), look.v)
+        y = product(whole_softmax(look), look.v)
     return as_heads(y, look, v), after
 
 
@@ -238,15 +241,36 @@ def step(
         now = now if new is None else now._replace(count=now.count.masked_fill(new[:, t], 0))
         look = _look(one, (sinks, slopes), now, None, how)
         with unmixed(q):
-            y.append(as_heads(product(_softmax(look), look.v), look, v))
+            y.append(as_heads(product(whole_softmax(look), look.v), look, v))
         now = _after(now, one[1], one[2], None, window)
     if not y:
-        look, now = (
-            _look(sequences, (sinks, slopes), now, None, how),
-            _after(now, k, v, None, window),
-        )
+        look = _look(sequences, (sinks, slopes), now, None, how)
+        now = _after(now, k, v, None, window)
         y = [as_heads(look.v[..., :0, :], look, v)]
     return torch.cat(y, 1), State(now.keys.to(k.dtype), now.values.to(v.dtype), now.count)
+
+
+def shard(
+    q: Tensor, k: Tensor, v: Tensor, state: State | None = None, documents: Tensor | None = None, *,
+    scale: float | None = None, window: int | None = None, cap: float | None = None,
+    sinks: Tensor | None = None, slopes: Tensor | None = None, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time, and gets the keys and values before it from others.
+
+    Cost: that of the best form for queries of the piece and all keys that they see; each rank sends
+    its keys and values to every rank behind it, or the last window - 1 to those that see them.
+    """
+    given, how = (q, k, v, scale, window, cap, sinks, slopes), (scale, window, cap)
+    piece = Piece("attention.shard", CONTRACT, given, state, documents, group)
+    held, _ = _checked("attention.shard", (q, k, v), (sinks, slopes), state, None, how)
+    most, before = None if window is None else int(window) - 1, piece.before
+    near, count = piece.halo((k, v), most), before.reach + held.count * before.whole
+    keys, values = continued(held[:2], held.count, near, count, most)
+    past = None if state is None and piece.first else State(keys, values, count)
+    own = partial(MIXER.local, scale=scale, window=window, cap=cap, sinks=sinks, slopes=slopes)
+    y, after = own(q, k, v, past, documents)
+    slots = held.keys.shape[1] + sum(piece.lengths)
+    return piece.leaving(y, after, slots if most is None else min(slots, most))
 
 
 def fused(
@@ -302,17 +326,10 @@ def weights(
     look, _ = _start("attention.weights", sequences, (sinks, slopes), state, documents, how)
     S, (G, R) = look.k.shape[3] - q.shape[1], look.heads
     with unmixed(q):
-        whole = _softmax(look)
+        whole = whole_softmax(look)
         carried = product(whole[..., :S], look.v[..., :S, :])
     wei = whole[..., S:].expand(-1, G, R, -1, -1).flatten(1, 2)
     return Weights(wei.to(v.dtype), as_heads(carried, look, v))
-
-
-def _softmax(look: Look) -> Tensor:
-    """[B, G, R, T, N]: the weights, those of keys of the state first."""
-    T, N = look.q.shape[3], look.k.shape[3]
-    every = slice(0, T)
-    return weighed(look, scores(look, every, slice(0, N)), every)[..., :N]
 
 
 def _start(
@@ -387,10 +404,11 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, softmax=softmax, chunk=chunk, step=step, fused=fused),
+    forms=dict(
+        loop=loop, matrix=matrix, softmax=softmax, chunk=chunk, step=step, shard=shard, fused=fused
+    ),
     absent=dict(
         scan="every query weighs the past anew, so a prefix of sums serves no second position",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,
