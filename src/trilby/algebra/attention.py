@@ -115,6 +115,15 @@ def seen(
     return (q, k, v), (place, low)
 
 
+def scaled(scale: float | None, q: Tensor) -> float:
+    """What q . k is multiplied by; None is 1 / sqrt(K).
+
+    >>> scaled(None, torch.ones(1, 1, 1, 4))
+    0.5
+    """
+    return max(q.shape[3], 1) ** -0.5 if scale is None else float(scale)
+
+
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a @ b for [B, G, R, m, n] and [B, G, R or 1, n, o]; one that is shared is not copied.
 

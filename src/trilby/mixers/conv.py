@@ -277,7 +277,7 @@ def _low(new: Tensor, W: int) -> Tensor:
     The last one is that of the next position, if it belongs to the last document.
     """
     first = firsts(new)
-    first = torch.cat([first, first[:, -1:]], 1) if new.shape[1] else new.new_zeros(len(new), 1)
+    first = torch.cat([first, first[:, -1:]], 1) if new.shape[1] else first.new_zeros(len(new), 1)
     apart = torch.arange(first.shape[1], device=new.device) - first
     return torch.where(first > 0, (W - 1 - apart).clamp(min=0), 0)
 
