@@ -242,8 +242,8 @@ def shard(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """Each rank of a group has a piece of time, and gets the keys and values before it from others.
 
-    Cost: that of the best form for queries of the piece and all keys that they see; each rank sends
-    its keys and values to every rank behind it, or the last window - 1 to those that see them.
+    Cost: that of the best form for the queries of a piece and all that they see; each rank sends
+    O(B T H (K + V)) numbers to every rank behind it, or with a window to those that see them.
     """
     given, how = (q, k, v, scale, window, cap, sinks, slopes), (scale, window, cap)
     piece = Piece("attention.shard", CONTRACT, given, state, documents, group)
