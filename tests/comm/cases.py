@@ -53,8 +53,15 @@ class Case(NamedTuple):
         return " ".join(map(str, (self.mixer, self.split, *more, self.options)))
 
 
-def every(size: int) -> Iterator[Case]:
-    """All cases of a group of this size, with and without a past and documents."""
+def every(size: int, few: bool = False) -> Iterator[Case]:
+    """All cases of a group of this size, with and without a past and documents.
+
+    A few of them are those with both, and of every mixer's options the first ones.
+    """
+    if few:
+        whole = (c for c in every(size) if c.packed and c.past and not c.shared)
+        yield from (c for c in whole if c.options == OPTIONS.get(c.mixer, ({},))[0])
+        return
     for name, mixer in MIXERS.items():
         for options in OPTIONS.get(name, ({},)):
             for split in SPLITS[size]:
@@ -191,6 +198,6 @@ def wrong(case: Case) -> list[str]:
     return found
 
 
-def all_wrong() -> list[str]:
-    """What is wrong on this rank in any case."""
-    return [line for case in every(dist.get_world_size()) for line in wrong(case)]
+def all_wrong(few: bool = False) -> list[str]:
+    """What is wrong on this rank in any case, or in a few."""
+    return [line for case in every(dist.get_world_size(), few) for line in wrong(case)]

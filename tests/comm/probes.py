@@ -39,7 +39,9 @@ def ordinary_calls() -> Iterator[str]:
             yield from _differ("sharded", trilby.mean(x[:, at])[0], want[:, at])
             alone, _ = trilby.mean(x[:, at], form="scan")
     yield from _differ("a form by name", alone, trilby.mean(x[:, at])[0])
-    yield from _differ("group=mesh", trilby.mean.shard(x[:, at], group=mesh["sequence"])[0], want[:, at])
+    yield from _differ(
+        "group=mesh", trilby.mean.shard(x[:, at], group=mesh["sequence"])[0], want[:, at]
+    )
     q, k, v, g = trilby.decay.draw(T=11, dtype=torch.float64)
     one = torch.zeros(2, 2, 3, 4, dtype=torch.float64)
     want = trilby.decay(q, k, v, g, one)[1]
@@ -48,7 +50,9 @@ def ordinary_calls() -> Iterator[str]:
     yield from _differ("advance", one, want)
     half = dist.new_group([0])
     if dist.get_rank():
-        yield from _raises(lambda: trilby.mean.shard(x, group=dist.GroupMember.NON_GROUP_MEMBER), "group")
+        yield from _raises(
+            lambda: trilby.mean.shard(x, group=dist.GroupMember.NON_GROUP_MEMBER), "group"
+        )
     else:
         yield from _differ("a group of one", trilby.mean.shard(x, group=half)[0], trilby.mean(x)[0])
 
@@ -115,7 +119,9 @@ def gradients_of_some() -> Iterator[str]:
 def traffic() -> Iterator[str]:
     """Messages and bytes are those of the formula, and do not depend on T."""
     rank, size, B, H, K, V = dist.get_rank(), dist.get_world_size(), 2, 2, 3, 4
-    keep = dict(mean=B, linear=B, weighted=B, decay=8 * B * H, ema=8 * B * V, selective=8 * B * V * K)
+    keep = dict(
+        mean=B, linear=B, weighted=B, decay=8 * B * H, ema=8 * B * V, selective=8 * B * V * K
+    )
     keep |= dict.fromkeys(("delta", "kda"), 8 * B * H * K * K)
     for name in LINEAR:
         mixer = trilby.MIXERS[name]
@@ -193,7 +199,10 @@ def disagreements() -> Iterator[str]:
     def falls() -> Any:
         return mean.shard(x, documents=torch.full((2, 3), 9 - rank))
 
-    yield from _raises(shape, "mean.shard: x is [2, T, 4] float32 on rank 0 and [2, T, 3] float32 on rank 1; every rank of the group has to make the same call, on pieces that differ in T alone")
+    yield from _raises(
+        shape,
+        "mean.shard: x is [2, T, 4] float32 on rank 0 and [2, T, 3] float32 on rank 1; every rank of the group has to make the same call, on pieces that differ in T alone",
+    )
     yield from _raises(dtype, "x is [2, T, 4] float32 on rank 0 and [2, T, 4] float64 on rank 1")
     yield from _raises(mixer, "call is mean.shard on rank 0 and ema.shard on rank 1")
     yield from _raises(number, "ema.shard: a is 0.25 on rank 0 and 0.5 on rank 1")
@@ -202,12 +211,14 @@ def disagreements() -> Iterator[str]:
     yield from _raises(mode, "gradients is enabled on rank 0 and disabled on rank 1")
     told = "" if other else "rank 1 cannot make the call: "
     yield from _raises(fault, f"mean.shard: {told}" + "mean.shard: x is int64" * (not other))
-    yield from _raises(falls, "mean.shard: documents falls from 9 at the end of rank 0 to 8 at the beginning of rank 1, in row 0; ids never decrease along a row, number them over all ranks", DocumentError)
+    yield from _raises(
+        falls,
+        "mean.shard: documents falls from 9 at the end of rank 0 to 8 at the beginning of rank 1, in row 0; ids never decrease along a row, number them over all ranks",
+        DocumentError,
+    )
 
 
-def _raises(
-    call: Callable[[], Any], told: str, kind: type[TrilbyError] = TrilbyError
-) -> list[str]:
+def _raises(call: Callable[[], Any], told: str, kind: type[TrilbyError] = TrilbyError) -> list[str]:
     try:
         call()
     except kind as error:
