@@ -16,7 +16,7 @@ import torch.distributed as dist
 from tests.house.tree import ROOT
 
 SECONDS = 500
-"""After which a group that is still running is stopped, and after half of which a message is late."""
+"""After which a group is stopped; a message may take half of it. Kernels compile in this time."""
 
 
 def on_ranks(size: int, function: str, *arguments: Any, backend: str = "gloo") -> list[Any]:

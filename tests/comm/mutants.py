@@ -1,6 +1,7 @@
 """Faults that sharded code is known for, each with a case that shows it.
 
-A mutant changes how ranks talk, and leaves what they send and in which order, so that no rank waits.
+A mutant changes what ranks make of what they hear, and leaves what they send and in which order, so
+that no rank waits.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,11 @@
-"""What else is asked of ranks that share a sequence. Each probe returns what is wrong on its rank."""
+"""What else is asked of ranks that share a sequence.
+
+Each probe returns what is wrong on its rank.
+"""
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,10 +14,10 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
 import trilby
-from tests.comm.cases import IDS, SPLITS, Case, Call, drawn, leaves, piece, results, whole
+from tests.comm.cases import SPLITS, Case, drawn, leaves, piece, results, whole
 from trilby.comm import Traffic, counted
 from trilby.comm.agreement import SIZE
-from trilby.errors import DocumentError, RankError, TrilbyError
+from trilby.errors import TrilbyError
 
 LINEAR = ("mean", "decay", "ema", "weighted", "linear", "delta", "kda", "selective")
 
@@ -133,7 +137,7 @@ def traffic() -> Iterator[str]:
             state = [x.numel() * x.element_size() for x in leaves]
             floats = [n for n, x in zip(state, leaves, strict=True) if x.is_floating_point()]
             with counted() as there:
-                y, after = mixer.shard(*given, documents=torch.zeros(B, T, dtype=torch.int64))
+                y, _ = mixer.shard(*given, documents=torch.zeros(B, T, dtype=torch.int64))
             with counted() as back:
                 y.sum().backward()
             steps = [2**i for i in range(math.ceil(math.log2(max(size - 1, 1))))]
@@ -168,54 +172,51 @@ def _counts(told: str, got: Traffic, want: Traffic) -> list[str]:
 
 def disagreements() -> Iterator[str]:
     """Ranks that make other calls: every one of them says who and how, and none waits."""
-    rank, mean = dist.get_rank(), trilby.mean
-    x, other = torch.ones(2, 3, 4), rank == 1
-
-    def shape() -> Any:
-        return mean.shard(x[..., :3] if other else x)
-
-    def dtype() -> Any:
-        return mean.shard(x.double() if other else x)
-
-    def mixer() -> Any:
-        return trilby.ema.shard(x, 0.5) if other else mean.shard(x)
-
-    def number() -> Any:
-        return trilby.ema.shard(x, 0.5 if other else 0.25)
-
-    def ids() -> Any:
-        return mean.shard(x, documents=torch.zeros(2, 3, dtype=torch.int64) if other else None)
-
-    def past() -> Any:
-        return mean.shard(x, mean(x)[1] if other else None)
-
-    def mode() -> Any:
-        with torch.set_grad_enabled(not other):
-            return mean.shard(x)
-
-    def fault() -> Any:
-        return mean.shard(x.long() if other else x)
-
-    def falls() -> Any:
-        return mean.shard(x, documents=torch.full((2, 3), 9 - rank))
-
-    yield from _raises(
-        shape,
-        "mean.shard: x is [2, T, 4] float32 on rank 0 and [2, T, 3] float32 on rank 1; every rank of the group has to make the same call, on pieces that differ in T alone",
+    other = dist.get_rank() == 1
+    for told, call in DISAGREEMENTS.items():
+        yield from _raises(partial(call, other), told)
+    told = (
+        "mean.shard: x is int64" if other else "mean.shard: rank 1 cannot make the call: mean.sha"
     )
-    yield from _raises(dtype, "x is [2, T, 4] float32 on rank 0 and [2, T, 4] float64 on rank 1")
-    yield from _raises(mixer, "call is mean.shard on rank 0 and ema.shard on rank 1")
-    yield from _raises(number, "ema.shard: a is 0.25 on rank 0 and 0.5 on rank 1")
-    yield from _raises(ids, "documents is not given on rank 0 and given on rank 1")
-    yield from _raises(past, "state is None on rank 0 and [2, 4] float64, [2] int64 on rank 1")
-    yield from _raises(mode, "gradients is enabled on rank 0 and disabled on rank 1")
-    told = "" if other else "rank 1 cannot make the call: "
-    yield from _raises(fault, f"mean.shard: {told}" + "mean.shard: x is int64" * (not other))
-    yield from _raises(
-        falls,
-        "mean.shard: documents falls from 9 at the end of rank 0 to 8 at the beginning of rank 1, in row 0; ids never decrease along a row, number them over all ranks",
-        DocumentError,
-    )
+    yield from _raises(lambda: trilby.mean.shard(X.long() if other else X), told)
+    falling = torch.full((2, 3), 9 - dist.get_rank())
+    yield from _raises(lambda: trilby.mean.shard(X, documents=falling), FALLS)
+
+
+def _graphless(other: bool) -> Any:
+    with torch.set_grad_enabled(not other):
+        return trilby.mean.shard(X)
+
+
+X = torch.ones(2, 3, 4)
+IDS = torch.zeros(2, 3, dtype=torch.int64)
+FALLS = (
+    "mean.shard: documents falls from 9 at the end of rank 0 to 8 at the beginning of rank 1, in "
+    "row 0; ids never decrease along a row, number them over all ranks"
+)
+DISAGREEMENTS: dict[str, Callable[[bool], Any]] = {
+    "mean.shard: x is [2, T, 4] float32 on rank 0 and [2, T, 3] float32 on rank 1; every rank of "
+    "the group has to make the same call, on pieces that differ in T alone": (
+        lambda other: trilby.mean.shard(X[..., :3] if other else X)
+    ),
+    "x is [2, T, 4] float32 on rank 0 and [2, T, 4] float64 on rank 1": (
+        lambda other: trilby.mean.shard(X.double() if other else X)
+    ),
+    "call is mean.shard on rank 0 and ema.shard on rank 1": (
+        lambda other: trilby.ema.shard(X, 0.5) if other else trilby.mean.shard(X)
+    ),
+    "ema.shard: a is 0.25 on rank 0 and 0.5 on rank 1": (
+        lambda other: trilby.ema.shard(X, 0.5 if other else 0.25)
+    ),
+    "documents is not given on rank 0 and given on rank 1": (
+        lambda other: trilby.mean.shard(X, documents=IDS if other else None)
+    ),
+    "state is None on rank 0 and [2, 4] float64, [2] int64 on rank 1": (
+        lambda other: trilby.mean.shard(X, trilby.mean(X)[1] if other else None)
+    ),
+    "gradients is enabled on rank 0 and disabled on rank 1": _graphless,
+}
+"""What each rank says -> a call, of which rank 1 makes another one."""
 
 
 def _raises(call: Callable[[], Any], told: str, kind: type[TrilbyError] = TrilbyError) -> list[str]:
