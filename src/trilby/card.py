@@ -200,9 +200,8 @@ class Mixer(Generic[P, R]):
     ) -> R:
         if form is None:
             self._fit(None, arguments, keywords)
-            if current() is not None:
-                return self.form("shard")(*arguments, **keywords)
-            return self.local(*arguments, **keywords)
+            name = "shard" if current() is not None else self.best(*arguments, **keywords)
+            return self.form(name)(*arguments, **keywords)
         way = self.form(form)
         self._fit(form, arguments, keywords)
         return way(*arguments, **keywords)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from .errors import CallError
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 else:
     Group = object  # torch.distributed is not imported before it is used
 
-_current: ContextVar[Any] = ContextVar("trilby_sharded", default=None)
+_open: list[Any] = []  # process groups; no ContextVar, which torch.compile cannot read
 
 
 @contextmanager
@@ -34,20 +33,20 @@ def sharded(group: Group, dim: str | None = None) -> Iterator[None]:
     Raises:
         CallError: neither a group nor a mesh, or a mesh of several dimensions without `dim`.
 
-    A call that names a form takes that form, on its own piece alone. The context holds for the
-    current thread or task. Keep `backward` inside of it where a layer is computed again on the way
-    back (`torch.utils.checkpoint`).
+    A call that names a form takes that form, on its own piece alone. The context holds for the whole
+    process, which is one rank. Keep `backward` inside of it where a layer is computed again on the
+    way back (`torch.utils.checkpoint`).
 
     Examples:
         mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("data", "sequence"))
         with trilby.sharded(mesh, dim="sequence"):
             y, state = trilby.decay(q, k, v, g)
     """
-    before = _current.set(process_group("sharded", group, dim))
+    _open.append(process_group("sharded", group, dim))
     try:
         yield
     finally:
-        _current.reset(before)
+        _open.pop()
 
 
 def current() -> Any:
@@ -56,7 +55,7 @@ def current() -> Any:
     >>> current() is None
     True
     """
-    return _current.get()
+    return _open[-1] if _open else None
 
 
 def process_group(where: str, group: object, dim: str | None = None) -> Any:

@@ -47,7 +47,8 @@ def _one_off(self: Piece, *given: Any, **how: Any) -> list[Tensor]:
 def _shifted(self: Piece, far: int, ranks: int, sent: Any, shapes: Any) -> Any:
     """A border that is off by one: a rank hears nothing from its neighbour."""
     came, own = _exchanged(self, far, ranks, sent, shapes)
-    return (tuple(0 * x for x in came), own) if self.ranks.rank == 1 else (came, own)
+    factor = 0.0 if self.ranks.rank == 1 else 1.0
+    return tuple(x * factor if x.is_floating_point() else x for x in came), own
 
 
 def _at_home(self: Piece, far: int, ranks: int, sent: Any, shapes: Any) -> Any:

@@ -115,6 +115,9 @@ def gradients_of_some() -> Iterator[str]:
     (total if rank else y).sum().backward()  # a loss of y alone, of the state alone
     if not bool(x.grad.isfinite().all()):
         yield "no gradient"
+    y, _ = trilby.mean.shard(x)
+    y += 1  # as the result of an ordinary call
+    y.sum().backward()
     with torch.no_grad():
         if trilby.mean.shard(x)[0].requires_grad:
             yield "a graph without gradients"

@@ -6,15 +6,15 @@ import torch
 import trilby
 from tests.mixers.outside import shift
 from trilby.errors import CallError, FormError
-from trilby.sharding import _current
+from trilby.sharding import _open
 
 
 @pytest.fixture
 def inside():
     """Inside of `trilby.sharded`, as far as a call can see."""
-    before = _current.set(object())
+    _open.append(object())
     yield
-    _current.reset(before)
+    _open.pop()
 
 
 def test_a_process_that_was_not_told_of_the_others_refuses(monkeypatch):

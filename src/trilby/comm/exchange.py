@@ -68,7 +68,7 @@ class _Exchange(torch.autograd.Function):
         sent, ctx.ties, ctx.route = tensors[:n], len(tensors) - n, route
         ctx.device = tensors[-1].device
         came = route.ranks.exchanged(sent, route.to, shapes, route.source, ctx.device)
-        own = [x.view_as(x) for x in sent]
+        own = [x.detach() for x in sent]  # no views, which could not be changed in place
         ctx.floats = [x.is_floating_point() for x in (*came, *own)]
         ctx.came, ctx.sent = len(came), _shapes(x for x in sent if x.is_floating_point())
         fixed = [x for x in (*came, *own) if not x.is_floating_point()]
@@ -97,7 +97,7 @@ class _Leave(torch.autograd.Function):
         ctx.ties = len(tensors) - 2 * n
         after = ranks.from_last(state, shapes, y.device)
         ctx.mark_non_differentiable(*(x for x in after if not x.is_floating_point()))
-        return y.view_as(y), *after
+        return y.detach(), *after
 
     @staticmethod
     @once_differentiable

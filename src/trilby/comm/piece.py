@@ -54,7 +54,8 @@ class Piece:
         assert leaves is not None
         self.held, self.new = tuple(leaves), new
         self._device = leaves[0].device
-        self._anchors, self._nodes = list[Tensor](), list[Tensor]()
+        self._anchors: list[Tensor] = []
+        self._nodes: list[Tensor] = []
         self.lengths = [size["T"]]
         self.before = without_documents(size["B"], 0, self._device)
         if self.ranks.size > 1:
@@ -109,7 +110,8 @@ class Piece:
             As held; zeros in rows where the piece begins with a new document.
         """
         rank, others = self.ranks.rank, self.ranks.size - 1  # the last one takes no part
-        held, done = tuple(held), tuple[Tensor, ...]()
+        held = tuple(held)
+        done: Segment = ()
         if not others:
             return held
         if rank < others:
