@@ -37,7 +37,8 @@ def sharded(group: Group, dim: str | None = None) -> Iterator[None]:
     process, which is one rank. Keep `backward` inside of it where a layer is computed again on the
     way back (`torch.utils.checkpoint`).
 
-    Examples:
+    Each process of a program that `torchrun` started::
+
         mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("data", "sequence"))
         with trilby.sharded(mesh, dim="sequence"):
             y, state = trilby.decay(q, k, v, g)

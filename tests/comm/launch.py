@@ -39,12 +39,12 @@ def on_ranks(size: int, function: str, *arguments: Any, backend: str = "gloo") -
             for rank in range(size)
         ]
         try:
-            for process in started:
-                process.wait(SECONDS)
+            ended = [process.wait(SECONDS) for process in started]
         finally:
             for process in started:
                 process.kill()
                 process.wait()
+        assert ended == [0] * size, f"ranks ended with {ended}; what they said is above"
         return [pickle.loads((place / f"found{rank}").read_bytes()) for rank in range(size)]
 
 
