@@ -33,9 +33,9 @@ def sharded(group: Group, dim: str | None = None) -> Iterator[None]:
     Raises:
         CallError: neither a group nor a mesh, or a mesh of several dimensions without `dim`.
 
-    A call that names a form takes that form, on its own piece alone. The context holds for the whole
-    process, which is one rank. Keep `backward` inside of it where a layer is computed again on the
-    way back (`torch.utils.checkpoint`).
+    A call that names a form takes that form, on its own piece alone. The context holds for the
+    whole process, which is one rank. Keep `backward` inside of it where a layer is computed again
+    on the way back (`torch.utils.checkpoint`).
 
     Each process of a program that `torchrun` started::
 
