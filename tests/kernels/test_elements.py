@@ -1,4 +1,4 @@
-"""Halves in memory: what the processor converts itself, and the instructions for one that cannot."""
+"""Halves in memory: as the processor converts them itself, and as one without that does."""
 
 import numba
 import numpy as np
