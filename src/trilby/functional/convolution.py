@@ -105,13 +105,13 @@ def causal_conv1d_update(
             f"{few + 1}; it needs the last {few} inputs"
         )
     state = conv_state.detach()
-    past = state[..., state.shape[-1] - few :].to(x.dtype, copy=True)  # for the way back
+    both = torch.cat([state, given], -1)  # the way back needs what is overwritten
     if given.shape[2] == 1:
-        y = _one(torch.cat([past, given], -1), weight, bias, bent)
+        y = _one(both[..., -few - 1 :].to(x.dtype), weight, bias, bent)
     else:
+        past = both[..., state.shape[-1] - few : state.shape[-1]].to(x.dtype)
         y = conv(given.mT, _wide(weight, x), _bias(bias, x), past.mT, silu=bent)[0].mT
-    both = torch.cat([state, given.detach().to(state.dtype)], -1)
-    state.copy_(both[..., -state.shape[-1] :])
+    state.copy_(both.detach()[..., -state.shape[-1] :])
     return y[..., 0] if x.ndim == 2 else y
 
 

@@ -62,6 +62,17 @@ def computed(where: str, mixer: Mixer[Any, Any], given: Given) -> Result:
     return y, after.mT.contiguous() if given.v_first else after
 
 
+def moved(where: str, mixer: Mixer[Any, Any], given: Given) -> Tensor:
+    """The output alone, without packing; the state is moved on in place, as a decoder keeps it."""
+    _fit(where, mixer, given)
+    q, k, v, g, beta, state = _ready(where, mixer, given)
+    gates = (beta, g) if mixer is delta else (g, beta)
+    y = mixer.advance(q, k, v, *gates, state=state)
+    if given.state is not None and state is not given.state:  # it was of another dtype
+        given.state.copy_(state)
+    return y.to(given.v.dtype)
+
+
 def _fit(where: str, mixer: Mixer[Any, Any], given: Given) -> None:
     """An error unless all sizes fit each other."""
     known: dict[str, int] = {}

@@ -107,12 +107,15 @@ def _moved(
     dt = steps(dt.to(wide), bias, softplus, limit)
     spread = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
     fade = torch.exp(dt[..., None] * A.to(wide))
-    write = (dt * x.to(wide))[..., None]  # [B, H, D, 1]
-    before = state.detach().to(wide)
-    if fade.requires_grad:  # the way back needs what is overwritten here
-        before = before.clone()
-    after = torch.addcmul(before * fade, write, spread(B))
-    state.detach().copy_(after.detach())
+    write, key = (dt * x.to(wide))[..., None], spread(B)  # [B, H, D, 1], [B, H, 1, N]
+    if state.dtype == wide and not torch.is_grad_enabled():
+        after = state.mul_(fade).addcmul_(write, key)  # no memory is made for it
+    else:
+        before = state.detach().to(wide)
+        if fade.requires_grad:  # the way back needs what is overwritten here
+            before = before.clone()
+        after = torch.addcmul(before * fade, write, key)
+        state.detach().copy_(after.detach())
     y = (after @ spread(C).mT)[..., 0]
     return y if D is None else y + x.to(wide) * D
 

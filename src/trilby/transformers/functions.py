@@ -14,7 +14,7 @@ from ..card import Mixer
 from ..functional import convolution, mamba2, update
 from ..functional import packed as packing
 from ..functional.mamba import Scan, scanned
-from ..functional.recurrent import Given, Result, computed
+from ..functional.recurrent import Given, Result, computed, moved
 from ..functional.steps import LIMIT
 from ..mixers.delta import MIXER as delta
 from ..mixers.kda import MIXER as kda
@@ -101,7 +101,11 @@ def _chunked(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
 
 
 def _recurrent(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
-    """The same, with the signature of one position after the other."""
+    """The same, with the signature of one position after the other.
+
+    A layer hands over the state of its cache and then copies into it what it gets. Without
+    gradients it is written where it stands, which spares both.
+    """
     chunked = _chunked(name, mixer)
 
     def recurrent(
@@ -115,6 +119,10 @@ def _recurrent(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
         use_qk_l2norm_in_kernel: bool = False,
         **kwargs: Any,
     ) -> Result:
+        streams = initial_state is not None and output_final_state and not torch.is_grad_enabled()
+        if streams and documents_of(name, kwargs, *value.shape[:2]) is None:
+            sequences, how = (query, key, value, g, beta), (True, use_qk_l2norm_in_kernel)
+            return moved(name, mixer, Given(*sequences, None, initial_state, *how)), initial_state
         given = (query, key, value, g, beta, 1, initial_state, output_final_state)
         return chunked(*given, use_qk_l2norm_in_kernel, **kwargs)
 
