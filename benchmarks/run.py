@@ -64,6 +64,8 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "hybrids-prefill": ("hybrids", "prefill"),
             "hybrids-training": ("hybrids", "training"),
             "hybrids-token": ("hybrids", "token"),
+            "hybrids-packed": ("training", "packed"),
+            "hybrids-memory": ("training", "memory"),
         },
     ),
     "kda": (
