@@ -117,6 +117,7 @@ _WITH_TORCH = (
     "first_calls",
     "kernels",
     "mixers",
+    "pooling",
     "shapes",
     "state",
     "torch_private",
