@@ -16,8 +16,8 @@ FLOORS = (  # bottom first; a module imports strictly lower floors, and its own 
     {"functional"},
     {"transformers"},
     {"verify"},
-    {"bench", "gallery", "audit", "testing"},
-    {"cli", "explorer"},
+    {"bench", "gallery", "audit", "testing", "explorer"},
+    {"cli"},
     {"__main__"},
     {"__init__"},
 )

@@ -28,7 +28,7 @@ def packed(tmp_path_factory):
 def test_it_has_all_that_make_test_needs(packed):
     names, _ = packed
     wanted = {"Makefile", "conftest.py", "hatch_build.py", "CONTRIBUTING.md", "LICENSE", ".ci/run"}
-    for folder in ("src", "tests", "docs", "benchmarks", "requirements"):
+    for folder in ("src", "tests", "docs", "benchmarks", "page", "requirements"):
         found = (p for p in (ROOT / folder).rglob("*") if p.is_file())
         wanted |= {str(p.relative_to(ROOT)) for p in found if not _made(p.relative_to(ROOT).parts)}
     assert sorted(wanted - names) == []
@@ -36,7 +36,8 @@ def test_it_has_all_that_make_test_needs(packed):
 
 def _made(parts):
     """Whether a file was made by a command, and is no source."""
-    return "_build" in parts or any(p.startswith("__pycache__") or p[:1] == "." for p in parts)
+    made = {"_build", "node_modules"} & {*parts}
+    return bool(made) or any(p.startswith("__pycache__") or p[:1] == "." for p in parts)
 
 
 def test_its_description_has_no_link_that_leads_nowhere(packed):
