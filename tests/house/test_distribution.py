@@ -44,6 +44,7 @@ def test_its_description_has_no_link_that_leads_nowhere(packed):
     _, about = packed
     assert "Trilby is a PyTorch library" in about
     assert RELATIVE.findall(about) == []
+    assert "<picture>" not in about
     assert RELATIVE.findall(README)
 
 
@@ -55,6 +56,9 @@ def test_a_link_becomes_absolute_or_the_name_of_a_file():
     assert described("[laws](docs/laws/index.md#x)", "https://example.org/files/") == (
         "[laws](https://example.org/files/docs/laws/index.md#x)"
     )
+    picture = '<picture><source srcset="a.svg"><img src="b.svg"></picture>\n\n'
+    assert described(picture + "text", None) == "text"
+    assert described(picture, "https://example.org").count('"https://example.org/') == 2
 
 
 @pytest.mark.parametrize(
