@@ -5,12 +5,13 @@
  * @typedef {{name: string, subject: number, size: number, full: boolean, measured: boolean,
  *   fact: string, ahead: number, diagonal: number[], sums: Span, lengths: Span,
  *   output: Span | null, explained: Span | null}} TriangleSaid
- * @typedef {{name: string, errors: Record<string, number | null>, code: string, cost: string,
- *   outputs: Span}} FormSaid
+ * @typedef {{name: string, errors: Record<string, Record<string, number | null>>, code: string,
+ *   cost: string, outputs: Span, apart: Span}} FormSaid
+ * @typedef {{name: string, counts: number[], numbers: Span}} HeldSaid
  * @typedef {{subject: string, name: string, sentence: string, position: number, reads: number,
  *   size: number, cells: number, reproducer: string}} LeakSaid
  * @typedef {{name: string, tried: string, linear: boolean | null, early: number | null, forms: FormSaid[],
- *   leaks: LeakSaid[]}} SubjectSaid
+ *   holds: HeldSaid[], leaks: LeakSaid[]}} SubjectSaid
  * @typedef {{text: string, mark: string, view: string}} Clause
  * @typedef {{T: number, ratio: number, bits: number, digits: number, precision: string,
  *   more: boolean, tokens: string[], named: boolean, python: string, t: number,

@@ -88,6 +88,30 @@ def centred(x):
     return x - x.mean(1, keepdim=True)
 
 
+class Backwards(torch.autograd.Function):
+    """Right values, and a gradient from each output to the next input as well."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy + dy.roll(1, 1)
+
+
+def backwards(x):
+    return Backwards.apply(x)
+
+
+def test_a_leak_of_the_gradient_alone_is_a_leak():
+    shown = trilby.explore([backwards], torch.randn(1, 8, 1))
+    (leak,) = shown.subjects[0].leaks
+    assert leak.subject == "backwards by gradient"
+    assert (leak.position, leak.reads) == (0, 1)
+    assert not shown.ok
+
+
 def squared(x):
     return x.cumsum(1) ** 2
 

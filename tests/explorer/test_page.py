@@ -230,9 +230,30 @@ def test_the_forms_stand_side_by_side(opened, several):
     rows = found.page.locator(".forms tbody tr").all_inner_texts()
     assert [row.split("\t")[0] for row in rows] == list(trilby.delta.forms)
     for row in rows:
-        _, fine, single, half, output, _ = row.split("\t")
+        _, fine, single, half, _, output = row.split("\t")
         assert number(fine) < 1e-14 < number(single) < 1e-5 < number(half) < 0.1
         assert number(output) == pytest.approx(float(several.triangles[3].output[5]), rel=1e-5)
+    found.page.get_by_role("button", name="T = 8").click()
+    first = found.page.locator(".forms tbody tr").all_inner_texts()
+    form = several.subjects[3].forms[1]
+    assert number(first[1].split("\t")[2]) == pytest.approx(form.errors["8"]["float32"], rel=0.05)
+
+
+def test_the_state_is_walked_through(opened):
+    x = torch.arange(1.0, 7.0).reshape(1, 6, 1)
+    found = opened(trilby.explore(["mean", "attention"], x), "view=forms&row=0")
+    assert "total: 1 number" in found.text(".holds")
+    assert found.page.locator(".holds dd").all_inner_texts() == ["1.000", "1.000"]
+    slider = found.page.get_by_label("position", exact=True)
+    slider.focus()
+    for _ in range(3):
+        found.page.keyboard.press("ArrowRight")
+    assert found.page.locator(".holds dd").all_inner_texts() == ["10.00", "4.000"]  # 1+2+3+4, of 4
+    assert "row=3" in found.page.evaluate("location.hash")
+    found.go("view=forms&show=1&row=2")
+    assert "values: 3 numbers, and grows" in found.text(".holds")
+    found.page.get_by_role("button", name="play").click()
+    found.page.get_by_text("what it holds after 5").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -61,9 +61,13 @@ def measured(given: Named, where: Positions) -> Subject:
     if found.gradient is not None:
         triangles.append(Triangle(f"{given.name} by gradient", found.gradient, True, GRADIENT))
     return Subject(
-        given.name, given.python, tuple(triangles), (), _leaks(given, x, triangles[0]),
-        f"Each of the {T} positions was rewritten in turn", linear,
-    )  # fmt: skip
+        given.name,
+        given.python,
+        tuple(triangles),
+        leaks=_leaks(given, x, triangles),
+        tried=f"Each of the {T} positions was rewritten in turn",
+        linear=linear,
+    )
 
 
 def _drawer(x: Tensor) -> Callable[[int, int, int], Tensor]:
@@ -105,9 +109,12 @@ def _linear(subject: Judged, setting: Setting) -> bool | None:
     return far <= LINEAR * max(float(each.abs().max()) for each in y)
 
 
-def _leaks(given: Named, x: Tensor, triangle: Triangle) -> tuple[Leak, ...]:
-    """What the verifier says where a cell above the diagonal is not zero."""
-    if not triangle.ahead:
+def _leaks(given: Named, x: Tensor, triangles: list[Triangle]) -> tuple[Leak, ...]:
+    """What the verifier says where a cell above the diagonal is not zero: by change, or only by
+    gradient.
+    """
+    triangle = next((each for each in triangles if each.ahead), None)
+    if triangle is None:
         return ()
     t, s = triangle.weights.triu(1).nonzero()[0].tolist()
     size = float(triangle.weights[t, s])

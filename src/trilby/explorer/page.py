@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .packing import WHOLE, Numbers, packed, precision
 from .tokens import visible
-from .triangle import Form, Subject, Triangle
+from .triangle import Form, Held, Subject, Triangle
 
 if TYPE_CHECKING:
     from .explored import Explored
@@ -112,10 +112,15 @@ def _subject(subject: Subject, numbers: Numbers) -> dict[str, Any]:
         "name": subject.name, "tried": subject.tried, "linear": subject.linear,
         "early": subject.early,
         "forms": [_form(form, numbers) for form in subject.forms],
+        "holds": [_held(part, numbers) for part in subject.holds],
         "leaks": [leak.__dict__ for leak in subject.leaks],
     }  # fmt: skip
 
 
 def _form(form: Form, numbers: Numbers) -> dict[str, Any]:
     known = {"name": form.name, "errors": form.errors, "code": form.code, "cost": form.cost}
-    return known | {"outputs": numbers.add(form.outputs)}
+    return known | {"outputs": numbers.add(form.outputs), "apart": numbers.add(form.apart)}
+
+
+def _held(part: Held, numbers: Numbers) -> dict[str, Any]:
+    return {"name": part.name, "counts": part.counts, "numbers": numbers.add(part.numbers)}

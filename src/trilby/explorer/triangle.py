@@ -97,18 +97,40 @@ class Form:
 
     Attributes:
         name: of the form.
-        errors: dtype -> the largest difference from the loop in float64, relative to the largest
-            output; None where the form cannot run.
+        errors: how many positions were run -> dtype -> the largest difference from the loop in
+            float64, relative to the largest output; None where the form cannot run.
         outputs: of the first channel in float64, one for each position that was run.
+        apart: in float32, the same difference for each position.
         code: the lines that define it.
         cost: as its docstring says.
     """
 
     name: str
-    errors: dict[str, float | None]
+    errors: dict[str, dict[str, float | None]]
     outputs: tuple[float, ...]
+    apart: tuple[float, ...]
     code: str
     cost: str
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """One tensor of a state, after each position.
+
+    Attributes:
+        name: of the tensor.
+        counts: how many numbers it holds after each position.
+        numbers: [n, 16] the first of them; NaN where there are fewer.
+    """
+
+    name: str
+    counts: tuple[int, ...]
+    numbers: Tensor
+
+    @property
+    def grows(self) -> bool:
+        """Whether it holds more from position to position."""
+        return len({*self.counts}) > 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +142,7 @@ class Subject:
         python: how it was given, as Python.
         triangles: one, or one for each head or channel, or by change and by gradient.
         forms: of a mixer, those that it has.
+        holds: of a mixer, what its state holds.
         leaks: what reads the future.
         tried: one sentence, how the future was looked for.
         linear: of a module, whether it is linear in its values; None where it is not known.
@@ -130,6 +153,7 @@ class Subject:
     python: str
     triangles: tuple[Triangle, ...]
     forms: tuple[Form, ...] = ()
+    holds: tuple[Held, ...] = ()
     leaks: tuple[Leak, ...] = ()
     tried: str = ""
     linear: bool | None = None

@@ -1,25 +1,19 @@
 """A mixer as exact triangles, and its forms side by side."""
 
-import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..card import Mixer
-from ..errors import CallError, FormError, KernelError
-from ..forms import cost
+from ..errors import CallError
 from .naming import Named
 from .positions import Positions
-from .triangle import Form, Subject, Triangle
+from .programs import forms, held, part
+from .triangle import Subject, Triangle
 
 INNER = 8  # size of an axis that sequences share and y does not have, such as that of the keys
 MOST = 64  # triangles of one mixer
-TRIED = 128  # positions that every form is run at
-DTYPES = (torch.float64, torch.float32, torch.bfloat16)
-AGREE = 2.0**-30  # right forms differ by some 2^-50 in float64, and a wrong one by far more
-
-Arguments = tuple[Any, ...]
 
 
 def unfolded(given: Named, where: Positions) -> Subject:
@@ -29,7 +23,7 @@ def unfolded(given: Named, where: Positions) -> Subject:
         CallError: it has too many triangles.
         NumberError: a weight that is not finite, or a parameter out of its range.
 
-    Cost: that of `weights`, and of every form at TRIED positions in three dtypes.
+    Cost: that of `weights`, and of every form at up to 128 positions in three dtypes.
     """
     assert isinstance(given.target, Mixer)
     mixer = given.target
@@ -44,7 +38,14 @@ def unfolded(given: Named, where: Positions) -> Subject:
     if early is not None:
         tried = f"Rewriting the positions from {early} on changes an earlier output"
     return Subject(
-        given.name, given.python, triangles, _forms(mixer, arguments), (), tried, True, early
+        given.name,
+        given.python,
+        triangles,
+        forms=forms(mixer, arguments),
+        holds=held(mixer, arguments),
+        tried=tried,
+        linear=True,
+        early=early,
     )
 
 
@@ -92,9 +93,7 @@ def _changed(
 def _few(mixer: "Mixer[..., Any]", arguments: dict[str, Any]) -> None:
     """A CallError where there would be too many triangles, before they are made."""
     contract = mixer.contract
-    short = {n: a[:, :1] if n in contract.sequences and isinstance(a, Tensor) else a
-             for n, a in arguments.items()}  # fmt: skip
-    wei = mixer.weights(**short).wei
+    wei = mixer.weights(**part(mixer, arguments, slice(1))).wei
     T = contract.length(arguments[contract.sequences[0]]) or 0
     count = wei.shape[1] if wei.ndim == 4 else 1
     if count > MOST:
@@ -127,38 +126,3 @@ def _triangles(
         Triangle(f"{name} {i}", wei[0, i], False, fact, y[:, i], explained[:, i])
         for i in range(count)
     )
-
-
-def _forms(mixer: "Mixer[..., Any]", arguments: dict[str, Any]) -> tuple[Form, ...]:
-    """Every form at no more than TRIED positions, beside the loop in float64."""
-    contract = mixer.contract
-    short = {n: a[:, :TRIED] if n in contract.sequences and isinstance(a, Tensor) else a
-             for n, a in arguments.items()}  # fmt: skip
-    truth = mixer.loop(**short)[0]
-    top = float(truth.abs().max()) or 1.0
-    found = []
-    for name, form in mixer.forms.items():
-        outputs: dict[str, Tensor | None] = {}
-        for dtype in DTYPES:
-            cast = {n: a.to(dtype) if isinstance(a, Tensor) else a for n, a in short.items()}
-            try:
-                outputs[str(dtype).removeprefix("torch.")] = form(**cast)[0].double()
-            except (FormError, KernelError):
-                outputs[str(dtype).removeprefix("torch.")] = None
-        errors = {d: None if y is None else float((y - truth).abs().max()) / top
-                  for d, y in outputs.items()}  # fmt: skip
-        y = outputs["float64"]
-        first = () if y is None else tuple(y[0].flatten(1)[:, 0].tolist())
-        found.append(Form(name, errors, first, _code(form), cost(form)))
-    return tuple(found)
-
-
-def _code(form: Any) -> str:
-    """The lines of a function without its docstring."""
-    source = inspect.getsource(inspect.unwrap(form)).rstrip()
-    text = inspect.getdoc(inspect.unwrap(form)) or ""
-    start = source.find('"""')
-    end = source.find('"""', start + 3) if text and start >= 0 else -1
-    if end < 0:
-        return source
-    return source[:start].rstrip() + source[end + 3 :]
