@@ -70,6 +70,9 @@ def test_numbers_channels_and_parameters():
     shown = trilby.explore(["ema:0.5", "attention:window=2", "linear:normalize=False", "conv"], x)
     assert shown.triangles[0].sums().tolist() == pytest.approx([1.0] * 12)
     assert "All 3 channels" in shown.triangles[0].fact
+    assert "Each row adds up to 1." in shown.triangles[0].fact
+    facts = trilby.explore("delta", "sonnets", T=9).triangles[0].fact
+    assert "A row need not add up to 1. Weights have either sign." in facts
     window = shown.row(7)["attention:window=2"]
     assert window.nonzero()[:, 0].tolist() == [6, 7]
     assert [one.name for one in shown.triangles][-3:] == ["conv 0", "conv 1", "conv 2"]
@@ -248,6 +251,10 @@ def test_a_png_has_the_colours_of_the_weights():
     assert tuple(image[5, 35]) == LIGHT.leak
     assert tuple(image[35, 5]) == LIGHT.paper
     assert tuple(image[15, 35]) == LIGHT.future
+    weights = torch.eye(8, dtype=torch.float64)
+    weights[2, 3] = 1e-2  # a small leak in a cell of the diagonal
+    red, green, blue = decoded(png([Triangle("mine", weights, False, "")], side=4))[1, 1].tolist()
+    assert green < min(red, blue)
 
 
 def worst(T: int) -> Triangle:

@@ -45,7 +45,9 @@ def number(text: str) -> float:
 
 
 def unit(text: str) -> float:
-    """One unit of the last digit that is shown."""
+    """One unit of the last digit that is shown; a 0 is exact."""
+    if number(text) == 0:
+        return 0.0
     mantissa, _, power = text.replace("−", "-").split(" ")[0].partition("e")
     digits = len(mantissa.partition(".")[2])
     return 10.0 ** (int(power or 0) - digits)
@@ -56,7 +58,7 @@ def test_a_hundred_cells_and_rows_have_the_numbers_of_the_tensors(opened, T):
     shown = trilby.explore(["ema:0.95", "attention", "delta"], "sonnets", T=T)
     found = opened(shown)
     rng = torch.Generator().manual_seed(T)
-    for _ in range(100):
+    for _ in range(100 if T == 400 else 20):
         k = int(torch.randint(3, (), generator=rng))
         t = int(torch.randint(T, (), generator=rng))
         s = int(torch.randint(t + 1, (), generator=rng))
@@ -129,7 +131,7 @@ def test_tokens_and_names_are_text(opened):
     def named(x):
         return 1 * x
 
-    named.__name__ = HOSTILE
+    named.__name__ = "\x1b[31m" + HOSTILE
     for each in (shown, trilby.explore([named], torch.ones(1, 8, 1), tokens=tokens)):
         found = opened(each, "row=7&column=0")
         assert found.page.locator("img").count() == 0
@@ -165,6 +167,7 @@ def test_one_leak_is_seen_in_a_pooled_picture(opened):
     )
     assert "one cell stands for 2 x 2" in found.text("#precision")
     assert found.pixel(500, 1800, 2048) == (192, 0, 168)
+    assert found.pixel(504, 1804, 2048) == (192, 0, 168)  # grown to a few pixels
     assert found.pixel(900, 1800, 2048) != (192, 0, 168)
     near = torch.eye(2048, dtype=torch.float64)
     near[1000, 1001] = 1e-6  # in a block of the diagonal, beside weights of 1

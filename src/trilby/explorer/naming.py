@@ -8,6 +8,9 @@ from ..card import Mixer
 from ..errors import CallError
 from ..mixers import MIXERS
 from ..shapes import what
+from .tokens import printable
+
+NAME = 80  # characters of the name of a module or a function
 
 
 class Named(NamedTuple):
@@ -52,7 +55,7 @@ def named(given: object) -> Named:
             f"explore: {what(given)} is given, expected the name of a mixer, a mixer, a module or "
             "a function"
         )
-    name = getattr(given, "__name__", type(given).__name__)
+    name = printable(getattr(given, "__name__", type(given).__name__), NAME)
     return Named(name, name, given, {})
 
 

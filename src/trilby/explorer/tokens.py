@@ -13,18 +13,20 @@ def visible(token: str, most: int = MOST) -> str:
     >>> visible("a b\n"), visible("\x1b[31m"), visible("\u202eabc"), visible("")
     ('a␣b\\n', '\\x1b[31m', '\\u202eabc', "''")
     """
-    shown = "".join(_one(character) for character in token[: most + 1])
-    if len(token) > most:
-        shown = shown[: most - 1] + "…"
-    return shown or "''"
+    return printable(token, most).replace(" ", "␣") or "''"
 
 
-def _one(character: str) -> str:
-    if character == " ":
-        return "␣"
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+def printable(text: str, most: int) -> str:
+    r"""The text of at most `most` characters, those that cannot be printed written out.
+
+    >>> printable("a\x1b[31m", 80), printable("abcd", 3)
+    ('a\\x1b[31m', 'ab…')
+    """
+    shown = "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text[: most + 1]
+    )
+    return shown if len(text) <= most else shown[: most - 1] + "…"
 
 
 def place(tokens: Sequence[str], t: int) -> str:

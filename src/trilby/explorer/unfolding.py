@@ -14,6 +14,7 @@ from .triangle import Subject, Triangle
 
 INNER = 8  # size of an axis that sequences share and y does not have, such as that of the keys
 MOST = 64  # triangles of one mixer
+ONE = 1e-9  # that the sum of a row may be away from 1, in float64
 
 
 def unfolded(given: Named, where: Positions) -> Subject:
@@ -32,7 +33,7 @@ def unfolded(given: Named, where: Positions) -> Subject:
     weights = mixer.weights(**arguments)
     explained = weights.on(arguments[mixer.contract.values])
     y, _ = mixer(**arguments)
-    triangles = _triangles(given.name, weights.wei, y, explained, _fact(mixer, where))
+    triangles = _triangles(given.name, weights.wei, y, explained, _fact(mixer, where, weights.wei))
     tried = f"The future was rewritten at {len(cuts(where))} cuts, and no earlier output changed"
     early = _changed(mixer, arguments, y, where)
     if early is not None:
@@ -104,11 +105,19 @@ def _few(mixer: "Mixer[..., Any]", arguments: dict[str, Any]) -> None:
         )
 
 
-def _fact(mixer: "Mixer[..., Any]", where: Positions) -> str:
-    drawn = "" if len(mixer.contract.needed) == 1 else (
-        f" Its other sequences are drawn for each {'level' if where.given else 'token'}, untrained."
-    )  # fmt: skip
-    return f"The exact weights of {mixer.name}, as they are: y = w x. Nothing is normalised.{drawn}"
+def _fact(mixer: "Mixer[..., Any]", where: Positions, wei: Tensor) -> str:
+    """What the numbers are, which sign they have, and what a row adds up to."""
+    sums = wei.sum(-1)
+    said = [f"The exact weights of {mixer.name}, y = w x, as it computes them."]
+    one = bool(((sums - 1).abs() < ONE).all())
+    said.append("Each row adds up to 1." if one else "A row need not add up to 1.")
+    if bool((wei < 0).any()):
+        said.append("Weights have either sign.")
+    said.append("The page normalises nothing.")
+    if len(mixer.contract.needed) > 1:
+        kind = "level" if where.given else "token"
+        said.append(f"What it takes beside x is drawn for each {kind}, untrained.")
+    return " ".join(said)
 
 
 def _triangles(
