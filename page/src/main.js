@@ -96,4 +96,7 @@ function tabs(views, state) {
   return list;
 }
 
-start();
+start().catch((error) => {
+  // What the page held before, the same as text, stays.
+  document.getElementById("app")?.prepend(make("p", {}, `This browser cannot show the page (${error}). As text:`));
+});

@@ -15,9 +15,10 @@ import torch
 import transformers
 
 import trilby
+from tests.house.tree import ROOT
 from trilby.cli import main
 from trilby.errors import CallError, FileError, NumberError
-from trilby.explorer.packing import SMALL, precision
+from trilby.explorer.packing import EXACT, SMALL, WHOLE, precision
 from trilby.explorer.page import page
 from trilby.explorer.patterns import pattern
 from trilby.explorer.pictures import png
@@ -334,3 +335,24 @@ def test_the_command(capsys, monkeypatch, tmp_path):
     assert main(["explore", "mean", "--open"]) == 2
     assert "add -o page.html" in capsys.readouterr().err
     assert main(["explore", "mean", "--data", "nile", "--channels", "2"]) == 2
+
+
+def test_the_page_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "explorer.md").read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(code, {})
+    assert (tmp_path / "page.html").stat().st_size < 200_000
+    assert "no output reads a later position" in capsys.readouterr().out
+    for number in (EXACT, WHOLE, SMALL):
+        assert f"{number:,}" in text
+
+
+def test_a_leak_that_float32_would_round_away_is_found():
+    def faint(x):
+        return x + 1e-12 * x.roll(-1, 1)
+
+    shown = trilby.explore(
+        [faint], torch.randn(1, 6, 1, generator=torch.Generator().manual_seed(0))
+    )
+    assert shown.triangles[0].ahead == 5

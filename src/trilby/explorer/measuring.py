@@ -33,6 +33,8 @@ GRADIENT = (
 def measured(given: Named, where: Positions) -> Subject:
     """Its influence by change and by gradient, its leaks, and whether it is linear.
 
+    In float64, where rounding hides no small influence; in its own dtype if it refuses that.
+
     Raises:
         CallError: it refuses the values, or it would take longer than SECONDS.
 
@@ -51,7 +53,8 @@ def measured(given: Named, where: Positions) -> Subject:
             ) from error
         try:
             subject = user.subject()
-            setting = Setting(T, 1, dtype=user.dtype)
+            wide = torch.float64 not in user.refused_dtypes
+            setting = Setting(T, 1, dtype=torch.float64 if wide else user.dtype)
             _quick(given.name, subject, setting)
             found = influence(subject, setting, 0, T)
             linear = _linear(subject, Setting(T, 1, dtype=torch.float64))

@@ -35,7 +35,7 @@ def page(explored: "Explored", most: int = WHOLE) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title><style>{style}</style></head><body>",
-        f'<noscript><pre>{escape(explored.said(80))}</pre></noscript><main id="app"></main>',
+        f'<main id="app"><pre>{escape(explored.said(80))}</pre></main>',
         f'<script type="application/json" id="about">{_json(about)}</script>',
         f'<script type="text/plain" id="numbers">{numbers}</script>',
     ]
