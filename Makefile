@@ -1,7 +1,7 @@
 # The commands of this project. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour test test-long test-oldest test-newest fast lint docs bench clean FORCE
+.PHONY: help tour test test-long test-oldest test-newest fast lint docs page browser bench clean FORCE
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -41,11 +41,20 @@ lint: $(READY) ## format, lint and types
 docs: $(READY) ## build the documentation; warnings are errors
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build/html
 
+page: page/node_modules/.package-lock.json ## build the page of trilby.explore from page/src (needs Node)
+	cd page && npm --silent run check && npm --silent run build
+
+browser: ## install what the tests of the page need: chromium by apt, axe-core and esbuild by npm
+	@sh requirements/browser.sh
+
+page/node_modules/.package-lock.json: page/package.json page/package-lock.json
+	cd page && npm ci --no-audit --no-fund --silent
+
 bench: $(READY) .venv/ready-bench ## time against other libraries (minutes; needs a quiet machine)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what make built, .venv included
-	rm -rf .venv .venv-oldest .venv-newest docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest page/node_modules docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted build is never taken for a finished one. It holds

@@ -21,6 +21,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "Show a mixer: definition, forms, costs and weight matrix.",
         lambda: import_module(".show", __package__).show,
     ),
+    "explore": (
+        "Draw what each position reads: in the terminal, or as a page.",
+        lambda: import_module(".explore", __package__).explore,
+    ),
     "same": (
         "Test whether two forms compute the same function.",
         lambda: import_module(".same", __package__).same,
