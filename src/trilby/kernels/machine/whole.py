@@ -1,7 +1,7 @@
 """How the functions of a kernel are compiled: apart as far as they must be, and then as one.
 
 numba optimises every function that it compiles together with all that the function calls, and makes
-machine code of it. Nobody calls the functions inside a kernel from outside, and a function that is
+machine code of it. Functions inside a kernel are not called from outside, and a function that is
 called through five others would be optimised six times. So machine code is made of the kernel
 alone, and only functions near the end of the calls are optimised before they come into it.
 """
