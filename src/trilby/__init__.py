@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .mixers.selective import MIXER as selective
     from .mixers.weighted import MIXER as weighted
     from .shapes import value_checks
+    from .sharding import sharded
     from .verify import Report, Verdict, check, same
 
 # What stands behind each public name. Loaded at first use: `trilby --help` must not wait for torch.
@@ -59,6 +60,7 @@ _BEHIND = {
     "same": ("verify", "same"),
     "scan": ("algebra", "scan"),
     "selective": ("mixers.selective", "MIXER"),
+    "sharded": ("sharding", "sharded"),
     "streaming": ("streaming", ""),
     "value_checks": ("shapes", "value_checks"),
     "weighted": ("mixers.weighted", "MIXER"),
@@ -88,6 +90,7 @@ __all__ = [
     "same",
     "scan",
     "selective",
+    "sharded",
     "streaming",
     "value_checks",
     "weighted",
@@ -116,12 +119,14 @@ def __dir__() -> list[str]:
 _WITH_TORCH = (
     "algebra",
     "card",
+    "comm",
     "contract",
     "first_calls",
     "kernels",
     "mixers",
     "pooling",
     "shapes",
+    "sharding",
     "state",
     "torch_private",
 )

@@ -23,6 +23,7 @@ from .contract import Contract
 from .errors import CallError, FormError
 from .forms import FORMS, cost
 from .pooling import coarse
+from .sharding import current
 from .shown import html
 from .shown.lines import Span, line, plain
 from .shown.triangle import MOST, draw, picture
@@ -200,10 +201,15 @@ class Mixer(Generic[P, R]):
     ) -> R:
         if form is None:
             self._fit(None, arguments, keywords)
-            return self.forms[self.best(*arguments, **keywords)](*arguments, **keywords)
+            name = "shard" if current() is not None else self.best(*arguments, **keywords)
+            return self.form(name)(*arguments, **keywords)
         way = self.form(form)
         self._fit(form, arguments, keywords)
         return way(*arguments, **keywords)
+
+    def local(self, *arguments: P.args, **keywords: P.kwargs) -> R:
+        """The plain call in this process, also inside `trilby.sharded`; `shard` is made of it."""
+        return self.forms[self.best(*arguments, **keywords)](*arguments, **keywords)
 
     def advance(self, *arguments: Any, state: Any) -> Tensor:
         """One call of a stream that keeps its state in one place: y, and `state` is overwritten.
@@ -226,7 +232,8 @@ class Mixer(Generic[P, R]):
         >>> state.item()
         0.875
         """
-        if self.inplace and (y := self.inplace(*arguments, state=state)) is not None:
+        inplace = self.inplace if current() is None else None
+        if inplace and (y := inplace(*arguments, state=state)) is not None:
             return y
         if self.contract.state.grows:
             raise CallError(

@@ -42,3 +42,7 @@ class KernelError(TrilbyError, RuntimeError):
 
 class FileError(TrilbyError, OSError):
     """A file that cannot be read as what it claims to be, or cannot be written."""
+
+
+class RankError(TrilbyError, RuntimeError):
+    """Processes that share a sequence and do not make the same call."""

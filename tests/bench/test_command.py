@@ -50,7 +50,7 @@ def test_a_refused_form_is_exit_code_1(capsys, monkeypatch):
     ("arguments", "sentence"),
     [
         (["--forms", "sacn"], "there is no form of mean called 'sacn'; did you mean 'scan'?"),
-        (["--forms", "shard"], "mean has no form 'shard': there is no transport"),
+        (["--forms", "zzz"], "there is no form of mean called 'zzz'"),
         (["--rounds", "0"], "0 is not in the range x>=1"),
     ],
 )

@@ -135,8 +135,8 @@ def test_the_dict_is_json_and_carries_the_machine():
 
 
 def test_a_form_that_is_not_there_is_named():
-    with pytest.raises(FormError, match="mean has no form 'shard': there is no transport"):
-        bench.mixer(trilby.mean, forms=["shard"], **SIZE)
+    with pytest.raises(FormError, match="conv has no form 'scan': a prefix of a conv"):
+        bench.mixer(trilby.conv, forms=["scan"], **SIZE)
     with pytest.raises(FormError, match="mean has no form 'sacn': take one of loop matrix"):
         bench.mixer(trilby.mean, forms=["sacn"], **SIZE)
 

@@ -65,12 +65,23 @@ def test_step_needs_a_terminal(capsys, monkeypatch):
 
 def test_list_and_show(capsys):
     listed = [line.split() for line in run(capsys, "list")[1].splitlines()]
-    assert ["mean", "loop", "matrix", "softmax", "scan", "chunk", "step", "-", "fused"] in listed
-    assert ["decay", "loop", "matrix", "-", "scan", "chunk", "step", "-", "fused"] in listed
+    assert [
+        "mean",
+        "loop",
+        "matrix",
+        "softmax",
+        "scan",
+        "chunk",
+        "step",
+        "shard",
+        "fused",
+    ] in listed
+    assert ["decay", "loop", "matrix", "-", "scan", "chunk", "step", "shard", "fused"] in listed
     _, out, _ = run(capsys, "show", "mean", "-T", "3")
     assert "y_t = (x_0 + ... + x_t) / (t + 1)" in out
     assert "    1  0.500  0.500      ·" in out
-    assert "shard    does not exist:" in out
+    _, out, _ = run(capsys, "show", "decay", "-T", "3")
+    assert "softmax  does not exist:" in out
 
 
 def test_gallery(capsys):
@@ -108,7 +119,7 @@ def test_same(capsys):
         (["tuor"], "there is no command 'tuor'; did you mean 'tour'?"),
         (["show", "maen"], "there is no mixer 'maen'; did you mean 'mean'?"),
         (["same", "mean.loop", "mean.sofmax"], "did you mean 'softmax'?"),
-        (["same", "mean.loop", "mean.shard"], "mean has no form 'shard': there is no transport"),
+        (["same", "conv.loop", "conv.scan"], "conv has no form 'scan': a prefix of a convolution"),
         (["same", "mean", "mean.loop"], "'mean' names no form; write e.g. mean.loop"),
         (
             ["gallery", "norm_over_tmie"],

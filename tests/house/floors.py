@@ -6,7 +6,7 @@ from collections.abc import Iterator
 FLOORS = (  # bottom first; a module imports strictly lower floors, and its own package
     {"errors", "env", "shown", "torch_private", "after_torch", "first_calls"},
     {"shapes", "forms", "pooling"},
-    {"streaming"},
+    {"streaming", "sharding"},
     {"state"},
     {"contract"},
     {"card"},

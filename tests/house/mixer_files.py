@@ -29,13 +29,20 @@ def missing(source: str) -> list[str]:
 
 
 def calls_between_forms(source: str) -> list[str]:
-    """`form -> form` for every form that reaches another one, helpers of the file included."""
+    """`form -> form` for every form that reaches another one, helpers of the file included.
+
+    `shard` is no way to compute: it shares a sequence among processes, and each of them makes the
+    plain call of its own piece. So it alone may use `MIXER`, and of it `MIXER.local` alone.
+    """
     pieces = dict(_pieces(source))
     found = []
     for form in (f for f in FORMS if f in pieces):
         reached = _reach(form, pieces)
         found += [f"{form} -> {other}" for other in FORMS if other in reached - {form}]
-        found += [f"{form} -> {way}" for way in ("MIXER", "MIXERS") if way in reached]
+        ways = {"MIXER", "MIXERS"} & reached
+        if form == "shard" and _only_local(pieces[form]):
+            ways -= {"MIXER"}
+        found += [f"{form} -> {way}" for way in sorted(ways)]
     return found
 
 
@@ -112,6 +119,12 @@ def _reach(start: str, pieces: Mapping[str, ast.AST]) -> set[str]:
             seen.add(name)
             todo += _names(pieces[name]) if name in pieces and name != "MIXER" else ()
     return seen
+
+
+def _only_local(form: ast.AST) -> bool:
+    """Whether a form uses `MIXER` itself, each time as `MIXER.local`."""
+    used = sum(isinstance(n, ast.Name) and n.id == "MIXER" for n in ast.walk(form))
+    return 0 < used == ast.unparse(form).count("MIXER.local(")
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -97,6 +97,17 @@ def test_a_form_that_calls_a_form_is_found(old, new, found):
     assert complaints == [["step -> loop"], ["loop -> MIXER", "step -> MIXER"]][found]
 
 
+def test_shard_alone_may_make_the_plain_call():
+    def complaints(name: str, call: str) -> list[str]:
+        form = f"def {name}(x, state=None):\n    return {call}(x, state)\n\ndef weights"
+        return mixer_files.calls_between_forms(SOURCE.replace("def weights", form))
+
+    assert complaints("shard", "MIXER.local") == []
+    assert complaints("shard", "MIXER") == ["shard -> MIXER"]
+    assert complaints("shard", "step") == ["shard -> step"]
+    assert complaints("fused", "MIXER.local") == ["fused -> MIXER"]
+
+
 @pytest.mark.parametrize("used", ["bind", "weights", "step"])
 def test_a_loop_that_leans_on_us_is_found(used):
     leaning = SOURCE.replace("    return _start", f"    {used}(x)\n    return _start", 1)

@@ -115,6 +115,15 @@ def seen(
     return (q, k, v), (place, low)
 
 
+def scaled(scale: float | None, q: Tensor) -> float:
+    """What q . k is multiplied by; None is 1 / sqrt(K).
+
+    >>> scaled(None, torch.ones(1, 1, 1, 4))
+    0.5
+    """
+    return max(q.shape[3], 1) ** -0.5 if scale is None else float(scale)
+
+
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a @ b for [B, G, R, m, n] and [B, G, R or 1, n, o]; one that is shared is not copied.
 
@@ -285,6 +294,13 @@ def unapart(x: Tensor) -> Tensor:
 
 def _cut(start: int, stop: int, size: int) -> list[slice]:
     return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
+
+
+def whole_softmax(look: Look) -> Tensor:
+    """[B, G, R, T, N]: the weights of all queries, those of keys of the past first."""
+    T, N = look.q.shape[3], look.k.shape[3]
+    every = slice(0, T)
+    return softmax(look, scores(look, every, slice(0, N)), every)[..., :N]
 
 
 def as_heads(y: Tensor, look: Look, like: Tensor) -> Tensor:

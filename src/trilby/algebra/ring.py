@@ -71,3 +71,58 @@ def _latest(sequence: Tensor, slots: int) -> Tensor:
     if slots == T:
         return sequence
     return torch.roll(sequence[:, T - slots :], T % slots if slots else 0, 1)
+
+
+def ordered(kept: Sequence[Tensor], count: Tensor) -> list[Tensor]:
+    """Rings of S slots in the order of time, the latest position last.
+
+    Args:
+        kept: [B, S, ...] each, position p in slot p mod S.
+        count: [B] how many positions there were.
+
+    >>> ordered([torch.tensor([[3, 1, 2]])], torch.tensor([4]))[0].tolist()  # 3 is the fourth
+    [[1, 2, 3]]
+    """
+    S = kept[0].shape[1]
+    slot = (count[:, None] + torch.arange(S, device=count.device)) % max(S, 1)
+    row = torch.arange(len(count), device=count.device)[:, None]
+    return [ring[row, slot] for ring in kept]
+
+
+def filled(latest: Sequence[Tensor], count: Tensor, slots: int) -> list[Tensor]:
+    """The inverse of `ordered`: rings of `slots` slots, zeros in those that hold nothing.
+
+    Args:
+        latest: [B, L, ...] each, the latest position last; L is at least `slots`.
+
+    >>> filled([torch.tensor([[1, 2, 3]])], torch.tensor([4]), 3)[0].tolist()
+    [[3, 1, 2]]
+    """
+    age = ages(count, slots)  # [B, slots]
+    row, empty = torch.arange(len(count), device=count.device)[:, None], age > count[:, None]
+    found = []
+    for one in latest:
+        taken = one[row, one.shape[1] - age]
+        found.append(taken.masked_fill(empty.view(*empty.shape, *[1] * (taken.ndim - 2)), 0))
+    return found
+
+
+def continued(
+    kept: Sequence[Tensor], count: Tensor, latest: Sequence[Tensor], after: Tensor, most: int | None
+) -> list[Tensor]:
+    """Rings of the positions of some rings and of others behind them.
+
+    Args:
+        kept: [B, S, ...] each, rings. count: [B] how many positions there were.
+        latest: [B, L, ...] each, positions behind them in the order of time; or the last `most`.
+        after: [B] how many positions count behind them, which may be fewer.
+        most: the slots that are enough, or None.
+
+    >>> one, none = torch.tensor([2]), torch.tensor([[3]])
+    >>> continued([torch.tensor([[1, 2]])], one, [none], one + 1, None)[0].tolist()
+    [[1, 2, 3]]
+    """
+    slots = kept[0].shape[1] + latest[0].shape[1]
+    slots = slots if most is None else min(slots, most)
+    every = [torch.cat(pair, 1) for pair in zip(ordered(kept, count), latest, strict=True)]
+    return filled(every, after, slots)

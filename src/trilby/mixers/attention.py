@@ -47,7 +47,7 @@ score is subtracted before exp, so no exp is of a positive number, and no finite
 A query whose every score is -inf has y = 0. Autocast has no effect. NaN and infinity reach the
 queries that see them, and in every form but `loop` also other positions of their row and head.
 
-Reading order: loop, matrix, softmax, chunk, step, fused, weights. Source: Vaswani et al.,
+Reading order: loop, matrix, softmax, chunk, step, shard, fused, weights. Source: Vaswani et al.,
 "Attention is all you need" (2017), arXiv:1706.03762; online softmax, Milakov and Gimelshein (2018),
 arXiv:1805.02867. Also known as MHA, GQA, MQA, sliding window attention, ALiBi.
 """
@@ -57,33 +57,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..algebra import attention as looks
 from ..algebra import firsts
-from ..algebra.attention import (
-    Look,
-    as_heads,
-    attended,
-    averaged,
-    looked,
-    product,
-    scores,
-    seen,
-    sunk,
-)
-from ..algebra.attention import softmax as weighed
-from ..algebra.ring import appended
+from ..algebra.ring import appended, continued
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import SAME, Contract
 from ..errors import FormError, NumberError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
+from ..sharding import Group
 from ..state import wide
 
 
 class State(NamedTuple):
-    """What a call knows of all earlier positions: keys, values, and how many there were.
-
-    Position p of a document is in slot p mod S; slots that hold nothing are zeros.
-    """
+    """What a call knows of earlier positions; position p of a document is in slot p mod S."""
 
     keys: Tensor  # [B, S, H, K], heads as k has them
     values: Tensor  # [B, S, H, V], heads as v has them
@@ -176,11 +164,11 @@ def matrix(
     sequences, how = (q, k, v), (scale, window, cap)
     look, after = _start("attention.matrix", sequences, (sinks, slopes), state, documents, how)
     if not q.shape[1]:
-        return as_heads(look.v[..., :0, :], look, v), after
+        return looks.as_heads(look.v[..., :0, :], look, v), after
     with unmixed(q):
         every = slice(0, q.shape[1]), slice(0, look.k.shape[3])
-        found = sunk(look, every[0], averaged(look, scores(look, *every), *every))
-    return as_heads(found.y, look, v), after
+        found = looks.sunk(look, every[0], looks.averaged(look, looks.scores(look, *every), *every))
+    return looks.as_heads(found.y, look, v), after
 
 
 def softmax(
@@ -195,8 +183,8 @@ def softmax(
     sequences, how = (q, k, v), (scale, window, cap)
     look, after = _start("attention.softmax", sequences, (sinks, slopes), state, documents, how)
     with unmixed(q):
-        y = product(_softmax(look), look.v)
-    return as_heads(y, look, v), after
+        y = looks.product(looks.whole_softmax(look), look.v)
+    return looks.as_heads(y, look, v), after
 
 
 def chunk(
@@ -216,8 +204,8 @@ def chunk(
     look, after = _start("attention.chunk", sequences, (sinks, slopes), state, documents, how)
     chunk_size("attention.chunk", size)
     with unmixed(q):
-        y = attended(look, size, window)
-    return as_heads(y, look, v), after
+        y = looks.attended(look, size, window)
+    return looks.as_heads(y, look, v), after
 
 
 def step(
@@ -238,15 +226,37 @@ def step(
         now = now if new is None else now._replace(count=now.count.masked_fill(new[:, t], 0))
         look = _look(one, (sinks, slopes), now, None, how)
         with unmixed(q):
-            y.append(as_heads(product(_softmax(look), look.v), look, v))
+            y.append(looks.as_heads(looks.product(looks.whole_softmax(look), look.v), look, v))
         now = _after(now, one[1], one[2], None, window)
     if not y:
-        look, now = (
-            _look(sequences, (sinks, slopes), now, None, how),
-            _after(now, k, v, None, window),
-        )
-        y = [as_heads(look.v[..., :0, :], look, v)]
+        look = _look(sequences, (sinks, slopes), now, None, how)
+        now = _after(now, k, v, None, window)
+        y = [looks.as_heads(look.v[..., :0, :], look, v)]
     return torch.cat(y, 1), State(now.keys.to(k.dtype), now.values.to(v.dtype), now.count)
+
+
+def shard(
+    q: Tensor, k: Tensor, v: Tensor, state: State | None = None, documents: Tensor | None = None, *,
+    scale: float | None = None, window: int | None = None, cap: float | None = None,
+    sinks: Tensor | None = None, slopes: Tensor | None = None, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time, and gets the keys and values before it from others.
+
+    Cost: that of the best form for the queries of a piece and all that they see; each rank sends
+    O(B T H (K + V)) numbers to every rank behind it, or with a window to those that see them.
+    """
+    given, how = (q, k, v, scale, window, cap, sinks, slopes), (scale, window, cap)
+    piece = Piece("attention.shard", CONTRACT, given, state, documents, group)
+    held, _ = _checked("attention.shard", (q, k, v), (sinks, slopes), state, None, how)
+    most, before = None if window is None else int(window) - 1, piece.before
+    near, count = piece.halo((k, v), most), before.reach + held.count * before.whole
+    keys, values = continued(held[:2], held.count, near, count, most)
+    past = None if state is None and piece.first else State(keys, values, count)
+    y, after = MIXER.local(
+        q, k, v, past, documents, scale=scale, window=window, cap=cap, sinks=sinks, slopes=slopes
+    )
+    slots = held.keys.shape[1] + sum(piece.lengths)
+    return piece.leaving(y, after, slots if most is None else min(slots, most))
 
 
 def fused(
@@ -267,9 +277,9 @@ def fused(
     after = _after(before, k, v, first, window, state is None)
     call: tuple[Tensor | None, ...] = (*sequences, None, None)
     if state is not None or new is not None:
-        every, where = seen(sequences, before, first, window, after)
+        every, where = looks.seen(sequences, before, first, window, after)
         call = *every, *where
-    numbers = _scaled(scale, q), float(cap or 0), int(window or 0)
+    numbers = looks.scaled(scale, q), float(cap or 0), int(window or 0)
     return ops.softmax_attention(*call, sinks, slopes, *numbers), after
 
 
@@ -302,23 +312,16 @@ def weights(
     look, _ = _start("attention.weights", sequences, (sinks, slopes), state, documents, how)
     S, (G, R) = look.k.shape[3] - q.shape[1], look.heads
     with unmixed(q):
-        whole = _softmax(look)
-        carried = product(whole[..., :S], look.v[..., :S, :])
+        whole = looks.whole_softmax(look)
+        carried = looks.product(whole[..., :S], look.v[..., :S, :])
     wei = whole[..., S:].expand(-1, G, R, -1, -1).flatten(1, 2)
-    return Weights(wei.to(v.dtype), as_heads(carried, look, v))
-
-
-def _softmax(look: Look) -> Tensor:
-    """[B, G, R, T, N]: the weights, those of keys of the state first."""
-    T, N = look.q.shape[3], look.k.shape[3]
-    every = slice(0, T)
-    return weighed(look, scores(look, every, slice(0, N)), every)[..., :N]
+    return Weights(wei.to(v.dtype), looks.as_heads(carried, look, v))
 
 
 def _start(
     where: str, sequences: tuple[Tensor, Tensor, Tensor], bias: Bias,
     state: State | None, documents: Tensor | None, how: How,
-) -> tuple[Look, State]:  # fmt: skip
+) -> tuple[looks.Look, State]:  # fmt: skip
     """Check the contract; return what the queries look at, and the state after the call."""
     before, new = _checked(where, sequences, bias, state, documents, how)
     first = None if new is None else firsts(new)
@@ -345,14 +348,10 @@ def _checked(
 def _look(
     sequences: tuple[Tensor, Tensor, Tensor], bias: Bias, before: State, first: Tensor | None,
     how: How,
-) -> Look:  # fmt: skip
+) -> looks.Look:  # fmt: skip
     """What the queries look at, in the dtype to compute in."""
-    every, where = seen(sequences, before, first, how[1])
-    return looked(every, bias, where, _scaled(how[0], sequences[0]), how[2])
-
-
-def _scaled(scale: float | None, q: Tensor) -> float:
-    return max(q.shape[3], 1) ** -0.5 if scale is None else float(scale)
+    every, where = looks.seen(sequences, before, first, how[1])
+    return looks.looked(every, bias, where, looks.scaled(how[0], sequences[0]), how[2])
 
 
 def _after(
@@ -387,10 +386,11 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, softmax=softmax, chunk=chunk, step=step, fused=fused),
+    forms=dict(
+        loop=loop, matrix=matrix, softmax=softmax, chunk=chunk, step=step, shard=shard, fused=fused
+    ),
     absent=dict(
         scan="every query weighs the past anew, so a prefix of sums serves no second position",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,

@@ -37,10 +37,10 @@ Everything is computed in float32, and in float64 for float64, and y is rounded 
 no effect. NaN and infinity in x reach their own position and the W - 1 after it, in their row,
 channel and document; in `matrix` they reach all positions and documents of their row and channel.
 
-Reading order: loop, matrix, chunk, step, fused, weights. Source: Dauphin et al., "Language modeling
-with gated convolutional networks" (2017), arXiv:1612.08083; in front of a scan, Gu and Dao, "Mamba"
-(2023), arXiv:2312.00752. Also known as causal-conv1d, short convolution; with heads of its own the
-shift of H3 and Hyena.
+Reading order: loop, matrix, chunk, step, shard, fused, weights. Source: Dauphin et al., "Language
+modeling with gated convolutional networks" (2017), arXiv:1612.08083; in front of a scan, Gu and
+Dao, "Mamba" (2023), arXiv:2312.00752. Also known as causal-conv1d, short convolution; with heads of
+its own the shift of H3 and Hyena.
 """
 
 import torch
@@ -49,10 +49,12 @@ from torch.nn.functional import silu as activated
 
 from ..algebra import firsts
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import SAME, Contract
 from ..errors import FormError, ShapeError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
+from ..sharding import Group
 from ..state import wide
 
 State = Tensor
@@ -185,6 +187,24 @@ def step(
     return torch.stack(y, 1) if y else x.clone(), after
 
 
+def shard(
+    x: Tensor, kernel: Tensor, bias: Tensor | None = None,
+    state: State | None = None, documents: Tensor | None = None, *,
+    silu: bool = False, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time, and gets the W - 1 inputs before it from others.
+
+    Cost: that of the best form for each piece; each rank sends O(B W C) numbers to its neighbour,
+    or to several where pieces are shorter than W - 1.
+    """
+    piece = Piece("conv.shard", CONTRACT, (x, kernel, bias, silu), state, documents, group)
+    window, *_ = _start("conv.shard", x, kernel, bias, state, None)
+    before = window.shape[1]
+    (window,) = piece.halo([x], before, [window])
+    window = window.masked_fill(~piece.before.seen(before)[..., None], 0)
+    return piece.leaving(*MIXER.local(x, kernel, bias, window, documents, silu=silu))
+
+
 def fused(
     x: Tensor, kernel: Tensor, bias: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None, *, silu: bool = False,
@@ -257,7 +277,7 @@ def _low(new: Tensor, W: int) -> Tensor:
     The last one is that of the next position, if it belongs to the last document.
     """
     first = firsts(new)
-    first = torch.cat([first, first[:, -1:]], 1) if new.shape[1] else new.new_zeros(len(new), 1)
+    first = torch.cat([first, first[:, -1:]], 1) if new.shape[1] else first.new_zeros(len(new), 1)
     apart = torch.arange(first.shape[1], device=new.device) - first
     return torch.where(first > 0, (W - 1 - apart).clamp(min=0), 0)
 
@@ -311,11 +331,10 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, chunk=chunk, step=step, fused=fused),
+    forms=dict(loop=loop, matrix=matrix, chunk=chunk, step=step, shard=shard, fused=fused),
     absent=dict(
         softmax="its weights have either sign and their rows add up to the sum of the kernel",
         scan="a prefix of a convolution is no smaller than its inputs; `chunk` is parallel already",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,

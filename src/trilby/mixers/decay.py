@@ -37,9 +37,9 @@ NaN and infinity reach every later position of their row and head. They also pas
 border of a document, because zero times NaN is NaN. In `matrix`, and in `chunk` inside one chunk,
 they reach earlier positions as well.
 
-Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: Dao and Gu, "Transformers
-are SSMs" (2024), arXiv:2405.21060. Also known as SSD, simple GLA, and with g constant as RetNet
-and Lightning attention; with g = 0 it is linear attention without its normaliser.
+Reading order: loop, matrix, scan, chunk, step, shard, fused, weights. Source: Dao and Gu,
+"Transformers are SSMs" (2024), arXiv:2405.21060. Also known as SSD, simple GLA, and with g constant
+as RetNet and Lightning attention; with g = 0 it is linear attention without its normaliser.
 """
 
 from functools import partial
@@ -50,11 +50,14 @@ from torch import Tensor
 
 from ..algebra import fade, faded
 from ..algebra import scan as prefixes
+from ..algebra.segments import faded_sums, fading
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
+from ..sharding import Group
 
 State = Tensor
 """The memory after a position: [B, H, K, V], float64 for float64 sequences, else float32."""
@@ -205,6 +208,22 @@ def step(
     return _gathered(y, v, h)
 
 
+def shard(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor,
+    state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time; the ranks join what their pieces do to the memory.
+
+    Cost: that of the best form for each piece, and time O(T H K V) for its decay and sum; each rank
+    sends O(B H K V log(ranks)) numbers.
+    """
+    piece = Piece("decay.shard", CONTRACT, (q, k, v, g), state, documents, group)
+    new, (held,) = piece.new, piece.held
+    gates = g if new is None else g.masked_fill(new[..., None], -torch.inf)
+    (h,) = piece.entering(faded_sums, piece.held, lambda: fading(held, k, v, gates))
+    return piece.leaving(*MIXER.local(q, k, v, g, h, documents))
+
+
 def fused(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor,
     state: State | None = None, documents: Tensor | None = None,
@@ -316,10 +335,11 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
+    forms=dict(
+        loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, shard=shard, fused=fused
+    ),
     absent=dict(
         softmax="its weights are signed and their rows add up to no constant, as a softmax must",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,

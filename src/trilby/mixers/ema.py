@@ -40,8 +40,8 @@ reach every later position of their row and channel. In `matrix`, and in `chunk`
 they reach earlier positions as well. In these forms and in `scan` they reach other documents too;
 in `loop` and `step` they do not.
 
-Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: Roberts, "Control chart
-tests based on geometric moving averages" (1959); `adjust` after pandas' `ewm`.
+Reading order: loop, matrix, scan, chunk, step, shard, fused, weights. Source: Roberts, "Control
+chart tests based on geometric moving averages" (1959); `adjust` after pandas' `ewm`.
 """
 
 from typing import NamedTuple
@@ -50,11 +50,14 @@ import torch
 from torch import Tensor
 
 from ..algebra import scan as prefixes
+from ..algebra.segments import averaging, faded_sums
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import FINE, Contract
 from ..errors import FormError, NumberError, StateError
 from ..kernels import ops
 from ..shapes import chunk_size, readable
+from ..sharding import Group
 
 
 class State(NamedTuple):
@@ -200,6 +203,25 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
 
 
+def shard(
+    x: Tensor, a: Tensor | float,
+    state: State | None = None, documents: Tensor | None = None, *,
+    adjust: bool = False, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time; the ranks join what is left of their pieces.
+
+    Cost: that of the best form for each piece, and time O(B T C) for its sums; each rank sends
+    O(B C log(ranks)) numbers.
+    """
+    piece = Piece("ema.shard", CONTRACT, (x, a, adjust), state, documents, group)
+    held, rate, _ = _start("ema.shard", x, a, state, None, adjust)
+    known = held if piece.first else State(held.total, torch.ones_like(held.weight))
+    gain = _gains(x, rate, known, piece.new, adjust)
+    given = x.to(gain.dtype)
+    sums = piece.entering(faded_sums, held, lambda: averaging(given, gain, rate, piece.new))
+    return piece.leaving(*MIXER.local(x, a, State(*sums), documents, adjust=adjust))
+
+
 def fused(
     x: Tensor, a: Tensor | float,
     state: State | None = None, documents: Tensor | None = None, *, adjust: bool = False,
@@ -331,10 +353,11 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
+    forms=dict(
+        loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, shard=shard, fused=fused
+    ),
     absent=dict(
         softmax="its scores would be logarithms of a, and `matrix` says the same without them",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,

@@ -39,9 +39,9 @@ NaN and infinity reach every later position of their row and head. They also pas
 border of a document, because zero times NaN is NaN. In `matrix`, and in `chunk` inside one chunk,
 they reach earlier positions as well.
 
-Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: the Kimi team, "Kimi Linear:
-an expressive, efficient attention architecture" (2025), arXiv:2510.26692. Also known as Kimi delta
-attention, KDA.
+Reading order: loop, matrix, scan, chunk, step, shard, fused, weights. Source: the Kimi team, "Kimi
+Linear: an expressive, efficient attention architecture" (2025), arXiv:2510.26692. Also known as
+Kimi delta attention, KDA.
 """
 
 from functools import partial
@@ -52,11 +52,14 @@ from torch import Tensor
 
 from ..algebra.delta import chunked, prefixed, seen_by_channel, stepped, weighed
 from ..algebra.groups import grouped, ungrouped
+from ..algebra.segments import turned_sums, turning
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
+from ..sharding import Group
 
 State = Tensor
 """The memory after a position: [B, H, K, V], float64 for float64 sequences, else float32."""
@@ -185,6 +188,25 @@ def step(
     return ungrouped(y, v, h)
 
 
+def shard(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor,
+    state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time; the ranks join what their pieces do to the memory.
+
+    Cost: that of the best form for each piece, with values of V, and before with K + V; each rank
+    sends O(B H K (K + V) log(ranks)) numbers.
+    """
+    piece = Piece("kda.shard", CONTRACT, (q, k, v, g, beta), state, documents, group)
+
+    def after(written: Tensor, h: Tensor) -> Tensor:
+        return MIXER.local(q, k, written, g, beta, h, documents)[1]
+
+    held, new = piece.held, piece.new
+    (h,) = piece.entering(turned_sums, held, lambda: turning(held[0], v, new, after))
+    return piece.leaving(*MIXER.local(q, k, v, g, beta, h, documents))
+
+
 def fused(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor,
     state: State | None = None, documents: Tensor | None = None,
@@ -291,10 +313,11 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
+    forms=dict(
+        loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, shard=shard, fused=fused
+    ),
     absent=dict(
         softmax="its weights are signed and their rows add up to no constant, as a softmax must",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,

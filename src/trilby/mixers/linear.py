@@ -47,8 +47,9 @@ NaN and infinity reach every later position of their row and head, in q its own 
 the border of a document in `loop` and `step`; in the other forms they pass it, because zero times
 NaN is NaN, and in `matrix`, and in `chunk` inside one chunk, they reach earlier positions as well.
 
-Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: Katharopoulos and others,
-"Transformers are RNNs" (2020), arXiv:2006.16236. With normalize=False it is `decay` with g = 0.
+Reading order: loop, matrix, scan, chunk, step, shard, fused, weights. Source: Katharopoulos and
+others, "Transformers are RNNs" (2020), arXiv:2006.16236. With normalize=False it is `decay` with g
+= 0.
 """
 
 from typing import NamedTuple
@@ -58,11 +59,14 @@ from torch import Tensor
 
 from ..algebra import scan as prefixes
 from ..algebra.groups import grouped, ungrouped
+from ..algebra.segments import adding, restarted_sums
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import FINE, Contract
 from ..errors import FormError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
+from ..sharding import Group
 
 
 class State(NamedTuple):
@@ -226,6 +230,22 @@ def step(
     return _gathered([torch.stack(y, 3)] if y else [], v, h, z)
 
 
+def shard(
+    q: Tensor, k: Tensor, v: Tensor,
+    state: State | None = None, documents: Tensor | None = None, *,
+    normalize: bool = True, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time; the ranks join the sums over their pieces.
+
+    Cost: that of the best form for each piece, and time O(T H K V) for its sums; each rank sends
+    O(B H K V log(ranks)) numbers.
+    """
+    piece = Piece("linear.shard", CONTRACT, (q, k, v, normalize), state, documents, group)
+    memory = piece.held[0]
+    sums = piece.entering(restarted_sums, piece.held, lambda: adding(memory, k, v, piece.new))
+    return piece.leaving(*MIXER.local(q, k, v, State(*sums), documents, normalize=normalize))
+
+
 def fused(
     q: Tensor, k: Tensor, v: Tensor,
     state: State | None = None, documents: Tensor | None = None, *, normalize: bool = True,
@@ -361,10 +381,11 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
+    forms=dict(
+        loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, shard=shard, fused=fused
+    ),
     absent=dict(
         softmax="its weights are products of features and no exponentials of scores",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,

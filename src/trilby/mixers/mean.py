@@ -25,8 +25,8 @@ NaN and infinity in x reach every later position. They reach *earlier* ones in `
 other documents too. `loop`, `scan`, `step` and `fused` read neither later positions nor other
 documents.
 
-Reading order: loop, matrix, softmax, scan, chunk, step, fused, weights. Source: Karpathy, "Let's
-build GPT" (2023), the mathematical trick in self-attention.
+Reading order: loop, matrix, softmax, scan, chunk, step, shard, fused, weights. Source: Karpathy,
+"Let's build GPT" (2023), the mathematical trick in self-attention.
 """
 
 from typing import NamedTuple
@@ -36,11 +36,14 @@ from torch import Tensor
 
 from ..algebra import firsts
 from ..algebra import scan as prefixes
+from ..algebra.segments import kept, restarted_sums
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import FINE, Contract
 from ..errors import FormError, StateError
 from ..kernels import ops
 from ..shapes import chunk_size, readable
+from ..sharding import Group
 
 
 class State(NamedTuple):
@@ -201,6 +204,26 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, count)
 
 
+def shard(
+    x: Tensor, state: State | None = None, documents: Tensor | None = None, *,
+    group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time; the ranks join the sums and counts of their pieces.
+
+    Cost: that of the best form for each piece, and time O(B T C) for its sum; each rank sends
+    O(B C log(ranks)) numbers.
+    """
+    piece = Piece("mean.shard", CONTRACT, (x,), state, documents, group)
+    held, _ = _start("mean.shard", x, state, None)
+    first = None if piece.new is None else firsts(piece.new)
+
+    def segment() -> tuple[Tensor, Tensor, Tensor]:
+        return kept(piece.new, x), *_after(x, State(*map(torch.zeros_like, held)), first)
+
+    sums = piece.entering(restarted_sums, held, segment)
+    return piece.leaving(*MIXER.local(x, State(*sums), documents))
+
+
 def fused(
     x: Tensor, state: State | None = None, documents: Tensor | None = None
 ) -> tuple[Tensor, State]:
@@ -341,9 +364,10 @@ MIXER = Mixer(
         scan=scan,
         chunk=chunk,
         step=step,
+        shard=shard,
         fused=fused,
     ),
-    absent=dict(shard="there is no transport between processes yet"),
+    absent={},
     best=_best,
     weights=weights,
     draw=draw,

@@ -40,8 +40,8 @@ They stop at the border of a document in `loop`, `step` and `fused`; in `scan`, 
 `matrix` they pass it, because zero times NaN is NaN, and in `matrix` and, inside one chunk, `chunk`
 they reach earlier positions as well.
 
-Reading order: loop, matrix, scan, chunk, step, fused, weights. Source: Gu and Dao, "Mamba" (2023),
-arXiv:2312.00752. Also known as S6, selective_scan; with fixed dt, B and C it is S4D.
+Reading order: loop, matrix, scan, chunk, step, shard, fused, weights. Source: Gu and Dao, "Mamba"
+(2023), arXiv:2312.00752. Also known as S6, selective_scan; with fixed dt, B and C it is S4D.
 """
 
 from typing import NamedTuple
@@ -51,11 +51,14 @@ from torch import Tensor
 
 from ..algebra import fade, faded
 from ..algebra import scan as prefixes
+from ..algebra.segments import faded_sums, kept
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
 from ..shapes import chunk_size, unmixed
+from ..sharding import Group
 
 State = Tensor
 """The memories after a position: [B, C, N], float64 for float64 sequences, else float32."""
@@ -199,6 +202,27 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), h
 
 
+def shard(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None,
+    state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time; the ranks join what pieces do to the memories.
+
+    Cost: twice that of the best form for each piece; each rank sends O(B C N log(ranks)) numbers.
+    """
+    piece = Piece("selective.shard", CONTRACT, (x, dt, A, B, C, D), state, documents, group)
+    (held,) = piece.held
+
+    def segment() -> tuple[Tensor, Tensor]:
+        length = dt.to(held.dtype).sum(1)[..., None]  # [B, C, 1]
+        left = (length * A.to(held.dtype)).exp() if x.shape[1] else torch.ones_like(held)
+        _, sums = MIXER.local(x, dt, A, B, C, None, torch.zeros_like(held), documents)
+        return left.masked_fill(~kept(piece.new, x)[:, None, None], 0), sums
+
+    (h,) = piece.entering(faded_sums, piece.held, segment)
+    return piece.leaving(*MIXER.local(x, dt, A, B, C, D, h, documents))
+
+
 def fused(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None,
@@ -319,10 +343,11 @@ def draw(
 
 MIXER = Mixer(
     contract=CONTRACT,
-    forms=dict(loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, fused=fused),
+    forms=dict(
+        loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, shard=shard, fused=fused
+    ),
     absent=dict(
         softmax="its weights are signed and their rows add up to no constant, as a softmax must",
-        shard="there is no transport between processes yet",
     ),
     best=_best,
     weights=weights,

@@ -40,8 +40,8 @@ every later position of its row and channel, and in x also with a weight of 0. I
 `softmax`, and in `chunk` inside one chunk, NaN in x reaches earlier positions and other documents
 as well; in `loop`, `scan`, `step` and `fused` it does not.
 
-Reading order: loop, matrix, softmax, scan, chunk, step, fused, weights. Source: the running maximum
-is that of Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018),
+Reading order: loop, matrix, softmax, scan, chunk, step, shard, fused, weights. Source: the running
+maximum is that of Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018),
 arXiv:1805.02867. Also known as AFT-simple (Zhai and others, "An attention free transformer", 2021,
 arXiv:2105.14103) before its gate, and as the WKV of RWKV-4 without decay and bonus.
 """
@@ -52,11 +52,14 @@ import torch
 from torch import Tensor
 
 from ..algebra import scan as prefixes
+from ..algebra.peaks import exponentials, finite, joined_peaks, mean, peaking
 from ..card import Mixer, Weights
+from ..comm import Piece
 from ..contract import FINE, Contract
 from ..errors import FormError, StateError
 from ..kernels import ops
 from ..shapes import chunk_size, readable
+from ..sharding import Group
 
 
 class State(NamedTuple):
@@ -180,20 +183,11 @@ def scan(
     goes_on = torch.ones_like(peaks[..., :1], dtype=torch.bool)
     if new is not None:
         goes_on = torch.cat([goes_on[:, :1], ~new[..., None]], 1)
-    _, peaks, totals, weights = prefixes(_join, (goes_on, peaks, totals, weights))
+    _, peaks, totals, weights = prefixes(joined_peaks, (goes_on, peaks, totals, weights))
     if not x.shape[1]:
         return given.to(x.dtype), held
-    after = State(_finite(peaks[:, -1]), totals[:, -1], weights[:, -1])
-    return _mean(totals[:, 1:], weights[:, 1:]).to(x.dtype), after
-
-
-def _join(f: tuple[Tensor, ...], then: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    (on, old, before, some), (goes, now, total, weight) = f, then
-    old, before = old.masked_fill(~goes, -torch.inf), before.masked_fill(~goes, 0)
-    peak = torch.where(now > old, now, old)
-    kept, new = (old - _finite(peak)).exp(), (now - _finite(peak)).exp()
-    some = some.masked_fill(~goes, 0)
-    return on & goes, peak, kept * before + new * total, kept * some + new * weight
+    after = State(finite(peaks[:, -1]), totals[:, -1], weights[:, -1])
+    return mean(totals[:, 1:], weights[:, 1:]).to(x.dtype), after
 
 
 def chunk(
@@ -230,7 +224,7 @@ def step(
             total = total.masked_fill(new[:, t, None], 0)
             weight = weight.masked_fill(new[:, t, None], 0)
         old = _peak(State(peak, total, weight))
-        peak = _finite(torch.where(s_t > old, s_t, old))
+        peak = finite(torch.where(s_t > old, s_t, old))
         kept, now = (old - peak).exp(), (s_t - peak).exp()
         total, weight = torch.addcmul(now * x_t, kept, total), torch.addcmul(now, kept, weight)
         totals.append(total)
@@ -238,7 +232,23 @@ def step(
     after = State(peak, total, weight)
     if not totals:
         return given.to(x.dtype), after
-    return _mean(torch.stack(totals, 1), torch.stack(weights, 1)).to(x.dtype), after
+    return mean(torch.stack(totals, 1), torch.stack(weights, 1)).to(x.dtype), after
+
+
+def shard(
+    x: Tensor, s: Tensor, state: State | None = None, documents: Tensor | None = None, *,
+    group: Group | None = None,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """Each rank of a group has a piece of time; the ranks join peaks and sums of their pieces.
+
+    Cost: that of the best form for each piece, and time O(B T C) for its sums; each rank sends
+    O(B C log(ranks)) numbers.
+    """
+    piece = Piece("weighted.shard", CONTRACT, (x, s), state, documents, group)
+    given, scores, held, _ = _start("weighted.shard", x, s, state, None)
+    past, new = (_peak(held), held.total, held.weight), piece.new
+    peak, *sums = piece.entering(joined_peaks, past, lambda: peaking(given, scores, new))
+    return piece.leaving(*MIXER.local(x, s, State(finite(peak), *sums), documents))
 
 
 def fused(
@@ -285,10 +295,10 @@ def weights(
     if not x.shape[1]:
         return Weights(x.new_zeros(*held.peak.shape, 0, 0), given.to(x.dtype))
     seen, old = _seen(scores, held, new)
-    now, kept, _ = _exponentials(seen, old)
+    now, kept, _ = exponentials(seen, old)
     weight = now.sum(-1) + kept * held.weight[..., None]  # [B, C, T]
-    wei = _mean(now, weight[..., None])
-    carried = _mean(kept * held.total[..., None], weight).mT
+    wei = mean(now, weight[..., None])
+    carried = mean(kept * held.total[..., None], weight).mT
     return Weights(wei.to(x.dtype), carried.to(x.dtype))
 
 
@@ -308,18 +318,11 @@ def _seen(scores: Tensor, held: State, new: Tensor | None) -> tuple[Tensor, Tens
     return every.masked_fill(hidden[:, None], -torch.inf), old
 
 
-def _exponentials(seen: Tensor, old: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """exp(score - peak) of what each row reads and of the state, and the peaks of the rows."""
-    every = torch.cat([old[..., None], seen], -1)
-    peak = _finite(every.max(-1).values)  # of equal scores `max` takes the first
-    return (seen - peak[..., None]).exp(), (old - peak).exp(), peak
-
-
 def _summed(
     given: Tensor, held: State, seen: Tensor, old: Tensor
 ) -> tuple[tuple[Tensor, Tensor], State]:
     """Totals and weights [B, n, C] of some rows of the triangle, and the last as a state."""
-    now, kept, peak = _exponentials(seen, old)
+    now, kept, peak = exponentials(seen, old)
     total = torch.einsum("bcts,bsc->btc", now, given) + (kept * held.total[..., None]).mT
     weight = (now.sum(-1) + kept * held.weight[..., None]).mT
     return (total, weight), State(peak[..., -1], total[:, -1], weight[:, -1])
@@ -328,23 +331,12 @@ def _summed(
 def _block(given: Tensor, scores: Tensor, held: State, new: Tensor | None) -> tuple[Tensor, State]:
     """y of some positions by their triangle, and the state after them."""
     sums, after = _summed(given, held, *_seen(scores, held, new))
-    return _mean(*sums), after
+    return mean(*sums), after
 
 
 def _peak(held: State) -> Tensor:
     """The largest score so far, -inf where nothing has counted."""
     return held.peak.masked_fill(held.weight == 0, -torch.inf)
-
-
-def _finite(peak: Tensor) -> Tensor:
-    """A peak that may be taken off a score of -inf."""
-    return peak.masked_fill(peak == -torch.inf, 0)
-
-
-def _mean(total: Tensor, weight: Tensor) -> Tensor:
-    """total / weight, and 0 where nothing has counted."""
-    nothing = weight == 0
-    return (total / weight.masked_fill(nothing, 1)).masked_fill(nothing, 0)
 
 
 def _start(
@@ -388,9 +380,16 @@ def draw(
 MIXER = Mixer(
     contract=CONTRACT,
     forms=dict(
-        loop=loop, matrix=matrix, softmax=softmax, scan=scan, chunk=chunk, step=step, fused=fused
+        loop=loop,
+        matrix=matrix,
+        softmax=softmax,
+        scan=scan,
+        chunk=chunk,
+        step=step,
+        shard=shard,
+        fused=fused,
     ),
-    absent=dict(shard="there is no transport between processes yet"),
+    absent={},
     best=_best,
     weights=weights,
     draw=draw,

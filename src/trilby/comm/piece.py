@@ -1,0 +1,215 @@
+"""One call of a mixer on a rank's piece of a sequence."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..contract import Contract
+from ..errors import TrilbyError
+from .agreement import agree, description
+from .borders import borders, without_documents
+from .exchange import Route, exchange, leave
+from .ranks import Ranks, Shape
+
+Segment = tuple[Tensor, ...]
+"""What the positions of a segment do to a state: how much of it they keep, and what they add."""
+
+
+class Piece:
+    """One call of a mixer on this rank's piece of a sequence.
+
+    Args:
+        where: the call as the user knows it, e.g. "decay.shard".
+        contract: of the mixer.
+        given: its arguments in order; those with an axis T are pieces.
+        state: of an earlier call, the same on every rank; None is none.
+        documents: [B, T] ids of this piece, or None.
+        group: the ranks; see `Ranks`.
+
+    Attributes:
+        first: whether nothing lies before this piece, so that the state enters here.
+        held: the tensors of the state that the sequence starts from.
+        new: [B, T] bool, where documents begin, the first position included; None without ids.
+        before: what lies before this piece.
+        lengths: T of every rank.
+
+    Raises:
+        As a call of the mixer; and on every rank, if one of them cannot make the call or makes
+        another one.
+    """
+
+    def __init__(
+        self, where: str, contract: Contract, given: tuple[Any, ...], state: Any,
+        documents: Tensor | None, group: Any,
+    ) -> None:  # fmt: skip
+        self.ranks, self.contract = Ranks(where, group), contract
+        try:
+            held, new, size = contract.start(where, given, state, documents)
+        except TrilbyError as error:
+            self._excuse(where, given, error)
+            raise
+        leaves = contract.state.leaves(held)
+        assert leaves is not None
+        self.held, self.new = tuple(leaves), new
+        self._device = leaves[0].device
+        self._anchors: list[Tensor] = []
+        self._nodes: list[Tensor] = []
+        self.lengths = [size["T"]]
+        self.before = without_documents(size["B"], 0, self._device)
+        if self.ranks.size > 1:
+            self._meet(where, given, state, documents)
+        self.first = not any(self.lengths[: self.ranks.rank])
+
+    def _excuse(self, where: str, given: tuple[Any, ...], error: TrilbyError) -> None:
+        """Tell the others that this rank cannot make the call."""
+        device = next((x.device for x in given if isinstance(x, Tensor)), torch.device("cpu"))
+        if self.ranks.size > 1:
+            own = {"T": 0, "trains": False, "fault": str(error)[:500]}
+            agree(where, self.ranks, {}, own, device)
+
+    def _meet(
+        self, where: str, given: tuple[Any, ...], state: Any, documents: Tensor | None
+    ) -> None:
+        """Agree with the other ranks, and find out what lies before this piece."""
+        packed, B = documents is not None, len(self.before.fresh)
+        tensors = [x for x in (*given, *self.held) if isinstance(x, Tensor) and x.requires_grad]
+        said = description(self.contract, given, state, packed)
+        own = {"T": self.lengths[0], "fault": ""}
+        own["trains"] = bool(tensors) and torch.is_grad_enabled()
+        self.lengths, trains = agree(where, self.ranks, said, own, self._device)
+        # The first anchor wants a gradient if any rank does, so that all ranks have the same nodes.
+        self._anchors = [torch.zeros(0, device=self._device, requires_grad=trains), *tensors]
+        if documents is None or self.new is None:
+            self.before = without_documents(B, sum(self.lengths[: self.ranks.rank]), self._device)
+            return
+        self.before = borders(where, self.ranks, documents, self.new, self.lengths)
+        first = self.before.fresh[:, None][:, : self.new.shape[1]]
+        self.new = torch.cat([first, self.new[:, 1:]], 1)
+
+    def entering(
+        self,
+        join: Callable[[Segment, Segment], Segment],
+        held: Sequence[Tensor],
+        segment: Callable[[], Segment],
+    ) -> tuple[Tensor, ...]:
+        """The tensors of the state at the beginning of this piece.
+
+        The ranks join what their pieces do to a state: log2 steps and one more, however many there
+        are. The last piece is not asked, as no piece is behind it.
+
+        Args:
+            join: `join(earlier, later)`, associative: what two neighbouring segments do. The first
+                tensor of a segment is what it keeps, the others are what a state would be if
+                nothing had been before.
+            held: the state at the beginning of the sequence, as these others.
+            segment: makes that of this piece; a document that begins in it keeps nothing.
+
+        Returns:
+            As held; zeros in rows where the piece begins with a new document.
+        """
+        rank, others = self.ranks.rank, self.ranks.size - 1  # the last one takes no part
+        held = tuple(held)
+        done: Segment = ()
+        if not others:
+            return held
+        if rank < others:
+            done = segment()
+            done = done if rank else join((torch.zeros_like(done[0]), *held), done)
+        far = 1
+        while far < others and rank < others:
+            came, done = self._exchanged(far, others, done, _shapes(done))
+            done = join(came, done) if rank >= far else done
+            far *= 2
+        came, _ = self._exchanged(1, others + 1, done[1:], _shapes(held))
+        return tuple(map(self._blanked, came if rank else held))
+
+    def halo(
+        self, tensors: Sequence[Tensor], n: int | None = None, past: Sequence[Tensor] = ()
+    ) -> list[Tensor]:
+        """The last positions before this piece, of as many ranks as that takes.
+
+        Args:
+            tensors: [B, T, ...] each, sequences of this piece.
+            n: how many positions; None is all that there are.
+            past: [B, P, ...] each, what lies before the first piece.
+
+        Returns:
+            [B, m, ...] each; m is n, or fewer where there are no more.
+        """
+        rank, lengths = self.ranks.rank, list(self.lengths)
+        if past and not rank:
+            tensors = [torch.cat(pair, 1) for pair in zip(past, tensors, strict=True)]
+        lengths[0] += past[0].shape[1] if past else 0
+        most = sum(lengths) if n is None else n
+        found = [[] if rank else [x[:, max(0, x.shape[1] - most) :] for x in past]]
+        for far in range(1, self.ranks.size):
+            taken = [_taken(lengths, r, far, most) for r in range(self.ranks.size)]
+            if not any(taken):
+                continue
+            given = taken[rank + far] if rank + far < self.ranks.size else 0
+            sent = [x[:, x.shape[1] - given :] for x in tensors]
+            shapes = [((len(x), taken[rank], *x.shape[2:]), x.dtype) for x in tensors]
+            came, _ = self._exchanged(far, self.ranks.size, sent, shapes)
+            found.insert(0, list(came))
+        found = [one for one in found if one] or [[x[:, :0] for x in tensors]]
+        return [torch.cat(parts, 1) for parts in zip(*found, strict=True)]
+
+    def leaving(self, y: Tensor, state: Any, slots: int | None = None) -> tuple[Tensor, Any]:
+        """y of this piece, and the state after the last piece on every rank.
+
+        Args:
+            y: of this piece.
+            state: after this piece.
+            slots: how long what grows in the state is after the last piece.
+        """
+        parts = self.contract.state
+        leaves = parts.leaves(state)
+        assert leaves is not None
+        if self.ranks.size == 1:
+            return y, state
+        shapes = _shapes(leaves)
+        if slots is not None:
+            grown = [
+                axes.index(parts.grows) if parts.grows in axes else None for _, axes, _ in parts
+            ]
+            shapes = [
+                (s if at is None else (*s[:at], slots, *s[at + 1 :]), dtype)
+                for (s, dtype), at in zip(shapes, grown, strict=True)
+            ]
+        ties = [self._anchors[0], *self._nodes]
+        y, after = leave(self.ranks, y, leaves, shapes, self.held, ties)
+        return y, parts.filled(dict(zip((p.path for p in parts), after, strict=True)))
+
+    def _exchanged(
+        self, far: int, ranks: int, sent: Sequence[Tensor], shapes: Sequence[Shape]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Among the first `ranks` ranks each sends to the one that is `far` behind it."""
+        rank = self.ranks.rank
+        to = rank + far if rank + far < ranks else None
+        source = rank - far if rank >= far else None
+        found = exchange(Route(self.ranks, to, source), sent, shapes, self._anchors)
+        self._nodes += [x for part in found for x in part if x.is_floating_point()]
+        return found
+
+    def _blanked(self, leaf: Tensor) -> Tensor:
+        if self.new is None or not self.new.shape[1]:
+            return leaf
+        return leaf.masked_fill(self.before.fresh.view(-1, *[1] * (leaf.ndim - 1)), 0)
+
+
+def _taken(lengths: Sequence[int], rank: int, far: int, n: int) -> int:
+    """How many of the n positions before a rank's piece are those of the rank that is `far` before.
+
+    >>> [_taken([4, 1, 2], 2, far, 3) for far in (1, 2)]
+    [1, 2]
+    """
+    if rank < far:
+        return 0
+    between = sum(lengths[rank - far + 1 : rank])
+    return max(0, min(lengths[rank - far], n - between))
+
+
+def _shapes(tensors: Sequence[Tensor]) -> list[Shape]:
+    return [(tuple(x.shape), x.dtype) for x in tensors]
