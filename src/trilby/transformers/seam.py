@@ -2,7 +2,8 @@
 
 Since 5.16 a module of a model decorates each function that a package may replace with
 `use_kernel_func_from_hub_with_fallback(name, package)`. The decorated function stays a global of
-that module, which its layers look up at each call.
+that module, which its layers look up at each call: ours takes its name. Where the package `kernels`
+is installed the global is an object of that package, and `kernels` puts ours into it.
 """
 
 import inspect
@@ -14,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import CallError
+from . import hub
 
 FIRST = (5, 16)
 """The first release with the decorator."""
@@ -37,6 +39,7 @@ def checked() -> None:
 
 def decorated(value: object) -> str | None:
     """The name under which a function can be replaced, or None where it cannot be."""
+    value = hub.behind(value)
     code = getattr(value, "__code__", None)
     cells = getattr(value, "__closure__", None)
     if not isinstance(code, CodeType) or cells is None or "torch_function" not in code.co_freevars:
@@ -96,11 +99,17 @@ def originals(module: ModuleType) -> dict[str, str]:
 def put(module: ModuleType, functions: dict[str, Callable[..., Any]]) -> None:
     """Ours, in the places of a module; done twice it is as done once."""
     for place, function in functions.items():
-        _replaced.setdefault(module, {}).setdefault(place, getattr(module, place))
-        setattr(module, place, function)
+        original = _replaced.setdefault(module, {}).setdefault(place, getattr(module, place))
+        if hub.takes(original):
+            hub.put(original, function)
+        else:
+            setattr(module, place, function)
 
 
 def put_back(module: ModuleType) -> None:
     """What stood there before."""
     for place, function in _replaced.pop(module, {}).items():
-        setattr(module, place, function)
+        if hub.takes(function):
+            hub.put_back(function)
+        else:
+            setattr(module, place, function)
