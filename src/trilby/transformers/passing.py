@@ -60,7 +60,7 @@ def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     if not packing:
         packing = known().packing
         _heard(module, bool(packing))
-    cache = next((x for x in (*args, *kwargs.values()) if hasattr(x, "get_recurrent_state")), None)
+    cache = next((x for x in (*args, *kwargs.values()) if hasattr(x, "update_recurrent_state")), None)
     found = Known(packing, limit=getattr(module, "time_step_limit", None))
     if cache is not None and hasattr(module, "layer_idx"):
         found.states = _states(module, cache)
@@ -80,7 +80,11 @@ def leave(*_: Any) -> None:
 
 def _states(layer: Any, cache: Any) -> Iterator[Tensor]:
     """The state of the cache, or those of the heads where a layer scans head by head."""
-    state = cache.get_recurrent_state(layer.layer_idx)
+    i = layer.layer_idx
+    if hasattr(cache, "get_recurrent_state"):
+        state = cache.get_recurrent_state(i)
+    else:  # before 5.21
+        state = cache.layers[i].recurrent_states[0] if cache.has_previous_state(i) else None
     if state is None:
         return iter(())
     return iter([state] if state.ndim == 3 else state.unbind(1))

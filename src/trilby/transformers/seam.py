@@ -6,7 +6,9 @@ that module, which its layers look up at each call: ours takes its name. Where t
 is installed the global is an object of that package, and `kernels` puts ours into it.
 """
 
+import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -27,7 +29,8 @@ def checked() -> None:
         import transformers
     except ImportError as error:
         raise CallError(
-            "trilby.transformers: transformers is not installed; pip install 'transformers>=5.16'"
+            f"trilby.transformers: transformers cannot be imported ({error}); "
+            "pip install 'transformers>=5.16'"
         ) from error
     release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     if release < FIRST:
@@ -44,9 +47,22 @@ def decorated(value: object) -> str | None:
     cells = getattr(value, "__closure__", None)
     if not isinstance(code, CodeType) or cells is None or "torch_function" not in code.co_freevars:
         return None
-    found = dict(zip(code.co_freevars, cells, strict=True)).get("func_name")
-    name = None if found is None else found.cell_contents
+    found = dict(zip(code.co_freevars, cells, strict=True))
+    if "func_name" not in found:
+        return _written(found["torch_function"].cell_contents)
+    name = found["func_name"].cell_contents
     return name if isinstance(name, str) else None
+
+
+@functools.cache
+def _written(function: Callable[..., Any]) -> str | None:
+    """The name in the line of the decorator; 5.16 keeps it nowhere else."""
+    try:
+        source = inspect.getsource(function)
+    except OSError:
+        return None
+    name = re.search(r'^@use_kernel_func_from_hub_with_fallback\(\s*"(\w+)"', source, re.M)
+    return None if name is None else name[1]
 
 
 def places(module: ModuleType) -> dict[str, str]:
