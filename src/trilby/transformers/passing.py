@@ -60,7 +60,9 @@ def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     if not packing:
         packing = known().packing
         _heard(module, bool(packing))
-    cache = next((x for x in (*args, *kwargs.values()) if hasattr(x, "update_recurrent_state")), None)
+    cache = next(
+        (x for x in (*args, *kwargs.values()) if hasattr(x, "update_recurrent_state")), None
+    )
     found = Known(packing, limit=getattr(module, "time_step_limit", None))
     if cache is not None and hasattr(module, "layer_idx"):
         found.states = _states(module, cache)
