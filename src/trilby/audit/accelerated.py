@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..transformers import accelerate
 from ..verify import Verdict
@@ -35,8 +34,8 @@ class Accelerated(Transformers):
         return replace(built, limit=_packing_holds(built.limit), ways=ways, facts=facts)
 
 
-def _fast(make_one: Callable[[], Any]) -> nn.Module:
-    made: nn.Module = make_one()
+def _fast(make_one: Callable[[], Any]) -> Any:
+    made = make_one()
     accelerate(made.model)
     return made
 
