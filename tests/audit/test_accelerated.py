@@ -5,6 +5,7 @@ import torch
 
 pytest.importorskip("transformers")
 
+from tests.acceleration.models import FEW, MORE, NARROW
 from tests.cli.refusing import refused
 from trilby.audit import NotBuilt, adapter_of
 from trilby.audit.accelerated import ADAPTER
@@ -51,3 +52,22 @@ def test_it_is_an_audit_of_its_own(capsys):
     assert adapter_of("transformers, accelerated") is ADAPTER
     told = refused(capsys, main, ["audit", "x-transformers", "--accelerated"])
     assert "--accelerated is for transformers, not for x-transformers" in told
+
+
+NOT_OURS = {("granitemoehybrid", "documents"), ("bamba", "resumes")}  # `test_texts` shows it
+LAWS = ["causal", "isolated", "padding", "documents", "resumes"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", sorted({*FEW, *MORE} - NARROW))
+def test_laws_hold_for_every_type(kind):
+    built = ADAPTER.build(kind, torch.float64)
+    broken = set()
+    for law in LAWS:
+        spared = {"resumes": ()}.get(law, ("carry",)) + (("padding",) if law == "documents" else ())
+        how = {k: v for k, v in built.how.items() if k not in spared}
+        (found,) = check(built.module, built.example, laws=[law], effort="quick", **how)
+        broken |= {(kind, law)} if found.outcome == "broken" else set()
+    restore(built.module.model)
+    assert broken <= NOT_OURS
