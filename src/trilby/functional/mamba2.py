@@ -160,17 +160,13 @@ def mamba_split_conv1d_scan_combined(
 
     Cost: `trilby.conv`, `trilby.decay` and, with a projection, a matrix product.
     """
-    where, H, channels = (
-        "mamba_split_conv1d_scan_combined",
-        dt_bias.shape[0],
-        conv1d_weight.shape[0],
-    )
+    where, H, full = "mamba_split_conv1d_scan_combined", dt_bias.shape[0], conv1d_weight.shape[0]
     silu(where, activation)
-    inner, P = _inner(where, zxbcdt, channels, (H, headdim, ngroups))
-    z, xBC, dt = zxbcdt.split([inner, channels, H], -1)
+    inner, P = _inner(where, zxbcdt, full, (H, headdim, ngroups))
+    z, xBC, dt = zxbcdt.split([inner, full, H], -1)
     mixed = causal_conv1d_fn(xBC.mT, conv1d_weight, conv1d_bias, seq_idx, activation=activation)
     assert isinstance(mixed, Tensor)
-    x, B, C = mixed.mT.split([inner, *[(channels - inner) // 2] * 2], -1)
+    x, B, C = mixed.mT.split([inner, *[(full - inner) // 2] * 2], -1)
     heads, groups = lambda t: t.unflatten(-1, (-1, P)), lambda t: t.unflatten(-1, (ngroups, -1))
     D, gate = (D if len(D) == H else heads(D)), (None if rmsnorm_weight is not None else heads(z))
     result = mamba_chunk_scan_combined(
