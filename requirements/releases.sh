@@ -13,7 +13,7 @@ for release in $(grep -v '^#' requirements/transformers.txt); do
         touch "$folder/ready"
     fi
     echo "trilby: tests/acceleration with transformers $release" >&2
-    PYTHONPATH=$folder "$venv/bin/python" -m pytest -n 2 -q tests/acceleration || failed="$failed $release"
+    PYTHONPATH=$folder${PYTHONPATH:+:$PYTHONPATH} "$venv/bin/python" -m pytest -n 2 -q tests/acceleration || failed="$failed $release"
 done
 if [ -n "$failed" ]; then
     echo "trilby: tests/acceleration failed with transformers$failed" >&2
