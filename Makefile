@@ -26,12 +26,13 @@ test-long: $(READY) ## what `make test` checks on a few cases, on all of them (b
 	$(BIN)/python -m pytest -n 2 -m long $(ARGS)
 
 test-oldest: ## fast tests of the mixers on the oldest versions that are supported (minutes)
-test-newest: ## fast tests of the mixers on the newest version of every dependency (minutes)
+test-newest: ## the same on the newest versions, and accelerated models on each release of transformers since 5.15
 
 # Each has an environment of its own. It is brought up to date first, which takes seconds where nothing is missing.
 test-oldest test-newest: test-%: FORCE
 	@VENV=.venv-$* PYTHON="$(PYTHON)" sh requirements/build.sh requirements/$*.txt
 	.venv-$*/bin/python -m pytest -n 2 -m "not slow and not long" $(ELSEWHERE) $(ARGS)
+	@if [ $* = newest ]; then sh requirements/releases.sh .venv-newest; fi
 
 lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff format --check .

@@ -45,6 +45,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "Verify every causal language model type of a library.",
         lambda: import_module(".audit", __package__).audit,
     ),
+    "accelerate": (
+        "Run a checkpoint of transformers as it is and with trilby's functions.",
+        lambda: import_module(".accelerate", __package__).accelerate,
+    ),
     "mix": (
         "Run a mixer over a file of any length.",
         lambda: import_module(".mix", __package__).mix,

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..errors import CallError, ShapeError
 from ..mixers.conv import MIXER as conv
+from ..state import wide
 from . import packed
 from .refuse import refuse
 from .sizes import fit
@@ -117,9 +118,9 @@ def causal_conv1d_update(
 
 def _one(last: Tensor, weight: Tensor, bias: Tensor | None, bent: bool) -> Tensor:
     """[B, D, 1] from the last W inputs [B, D, W]; a kernel's launch would cost more."""
-    wide = torch.promote_types(last.dtype, torch.float32)
-    z = (last.to(wide) * weight.to(wide)).sum(-1, keepdim=True)
-    z = z if bias is None else z + bias.to(wide)[:, None]
+    dtype = wide(last.dtype)
+    z = (last.to(dtype) * weight.to(dtype)).sum(-1, keepdim=True)
+    z = z if bias is None else z + bias.to(dtype)[:, None]
     return (F.silu(z) if bent else z).to(last.dtype)
 
 

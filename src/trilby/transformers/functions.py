@@ -15,9 +15,10 @@ from ..functional import convolution, mamba2, update
 from ..functional import packed as packing
 from ..functional.mamba import Scan, scanned
 from ..functional.recurrent import Given, Result, computed, moved
-from ..functional.steps import LIMIT
+from ..functional.steps import LIMIT, fine
 from ..mixers.delta import MIXER as delta
 from ..mixers.kda import MIXER as kda
+from ..state import wide
 from .passing import known
 
 BORDERS = ("cu_seqlens", "cu_seq_lens_q")  # names of [N + 1]; `seq_idx` is [B, T]
@@ -146,7 +147,7 @@ def selective_scan_fn(
     where, state = "selective_scan_fn", known().state()
     documents = documents_of(where, kwargs, hidden_states.shape[0], hidden_states.shape[2])
     if state is not None:
-        state = state.to(torch.promote_types(hidden_states.dtype, torch.float32))
+        state = state.to(wide(hidden_states.dtype))
     step = (delta_bias, delta_softplus)
     y, last = scanned(where, Scan(hidden_states, dt, A, B, C, D, z, step, state, documents))
     return (y, last) if return_last_state else y
@@ -171,10 +172,9 @@ def mamba_chunk_scan_combined(
     """[B, T, H, P] with B and C [B, T, G, N]; float32 for halves, as the reference returns it."""
     rows, T = hidden_states.shape[:2]
     index = documents_of("mamba_chunk_scan_combined", kwargs, rows, T)
-    wide = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
     return mamba2.mamba_chunk_scan_combined(
-        wide, dt, A, B, C, chunk_size, D, z, dt_bias, initial_states, index, None, dt_softplus,
-        dt_limit, return_final_states,
+        fine(hidden_states), dt, A, B, C, chunk_size, D, z, dt_bias, initial_states, index, None,
+        dt_softplus, dt_limit, return_final_states,
     )  # fmt: skip
 
 
