@@ -1,7 +1,7 @@
 # The commands of this project. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour test test-long test-oldest test-newest fast lint docs bench clean FORCE
+.PHONY: help tour test test-long test-oldest test-newest fast lint docs page browser bench clean FORCE
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -26,12 +26,13 @@ test-long: $(READY) ## what `make test` checks on a few cases, on all of them (b
 	$(BIN)/python -m pytest -n 2 -m long $(ARGS)
 
 test-oldest: ## fast tests of the mixers on the oldest versions that are supported (minutes)
-test-newest: ## fast tests of the mixers on the newest version of every dependency (minutes)
+test-newest: ## the same on the newest versions, and accelerated models on each release of transformers since 5.15
 
 # Each has an environment of its own. It is brought up to date first, which takes seconds where nothing is missing.
 test-oldest test-newest: test-%: FORCE
 	@VENV=.venv-$* PYTHON="$(PYTHON)" sh requirements/build.sh requirements/$*.txt
 	.venv-$*/bin/python -m pytest -n 2 -m "not slow and not long" $(ELSEWHERE) $(ARGS)
+	@if [ $* = newest ]; then sh requirements/releases.sh .venv-newest; fi
 
 lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff format --check .
@@ -41,11 +42,20 @@ lint: $(READY) ## format, lint and types
 docs: $(READY) ## build the documentation; warnings are errors
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs docs/_build/html
 
+page: page/node_modules/.package-lock.json ## build the page of trilby.explore from page/src (needs Node)
+	cd page && npm --silent run check && npm --silent run build
+
+browser: ## install what the tests of the page need: chromium by apt, axe-core and esbuild by npm
+	@sh requirements/browser.sh
+
+page/node_modules/.package-lock.json: page/package.json page/package-lock.json
+	cd page && npm ci --no-audit --no-fund --silent
+
 bench: $(READY) .venv/ready-bench ## time against other libraries (minutes; needs a quiet machine)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what make built, .venv included
-	rm -rf .venv .venv-oldest .venv-newest docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest page/node_modules docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted build is never taken for a finished one. It holds

@@ -2,7 +2,7 @@
 
 A package index shows the README without the files beside it, so a relative link leads nowhere.
 Where `[project.urls]` has the address of the files, each becomes an absolute link. Without an
-address it becomes the name of the file, which the source distribution has.
+address it becomes the name of the file, which the source distribution has; a picture is left out.
 """
 
 import re
@@ -12,6 +12,8 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 RELATIVE = re.compile(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)]+)\)")
+PICTURE = re.compile(r"<picture>.*?</picture>\n*", re.S)
+FILE = re.compile(r'(src|srcset)="(?!https?:)([^"]+)"')
 
 
 def described(text: str, source: str | None) -> str:
@@ -22,7 +24,9 @@ def described(text: str, source: str | None) -> str:
         source: the address of the files, ending before the path of one; None: there is none.
     """
     if source:
+        text = FILE.sub(lambda found: f'{found[1]}="{source.rstrip("/")}/{found[2]}"', text)
         return RELATIVE.sub(lambda link: f"[{link[1]}]({source.rstrip('/')}/{link[2]})", text)
+    text = PICTURE.sub("", text)
     return RELATIVE.sub(lambda link: _named(link[1], link[2]), text)
 
 

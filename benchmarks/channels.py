@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from beside import halves
+from beside import growth, halves
 from table import Table, at_least, proven, rows
 from torch import Tensor
 from torch.nn.functional import conv1d, silu
@@ -41,6 +41,10 @@ def convolution_brain(quick: bool) -> Table:
     shape = (2, 64, 32) if quick else SIZES["[8, 4096, 512]"]
     drawn = partial(_drawn, shape, "channels last")
     return halves("Convolution with silu, in halves", ACTIVATED, drawn, quick)
+
+
+def convolution_growth(quick: bool) -> Table:
+    return growth("Convolution, growth with T", trilby.conv, dict(C=64), quick)
 
 
 def _convolution(title: str, least: float, quick: bool, *, backward: bool) -> Table:
@@ -131,6 +135,10 @@ def selective_brain(quick: bool) -> Table:
     sizes = dict(B=1, T=32 if quick else 1024, C=1536, N=16)
     drawn = lambda dtype: trilby.selective.draw(**sizes, dtype=dtype)
     return halves("Selective scan in halves", trilby.selective, drawn, quick)
+
+
+def selective_growth(quick: bool) -> Table:
+    return growth("Selective scan, growth with T", trilby.selective, dict(C=64, N=16), quick)
 
 
 def by_transformers(

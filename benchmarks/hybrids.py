@@ -95,13 +95,17 @@ def token(quick: bool) -> Table:
     return table(quick, "token")
 
 
-def built(family: str, quick: bool) -> nn.Module:
-    """A model with random weights."""
+def built(family: str, quick: bool, layers: int = 4) -> nn.Module:
+    """A model with random weights; `quick`: of few layers."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     kind, sizes = FAMILIES[family]
-    if quick and family != "kda":
-        sizes = sizes | dict(num_hidden_layers=4)
+    if quick:
+        sizes = sizes | dict(num_hidden_layers=layers)
+    if quick and family == "kda":
+        which = dict(kda_layers=[1, 2, 3], full_attn_layers=[4])
+        told = sizes["linear_attn_config"] | which
+        sizes = sizes | dict(linear_attn_config=told, mlp_layer_types=["dense"] * layers)
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes)).float().eval()
 

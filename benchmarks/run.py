@@ -1,8 +1,8 @@
-"""Take the figures: `python benchmarks/run.py [--quick] [--only NAME] [--out FOLDER]`.
+"""Take the figures: `python benchmarks/run.py [--quick] [--only NAME] [--out FOLDER] [--avx2]`.
 
 Writes `MIXER-DATE.json` and `MIXER.md` for each mixer. With `--only`, the other tables stay as they
 were taken last. `--quick` tries everything out on small sizes and writes only where `--out` says
-so.
+so. `--avx2` takes them as on a machine without AVX-512, into a folder of its own.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from limits import rates, shorten
 from table import markdown
 
 from trilby.env import machine
@@ -63,6 +64,8 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "hybrids-prefill": ("hybrids", "prefill"),
             "hybrids-training": ("hybrids", "training"),
             "hybrids-token": ("hybrids", "token"),
+            "hybrids-packed": ("training", "packed"),
+            "hybrids-memory": ("training", "memory"),
         },
     ),
     "kda": (
@@ -117,6 +120,7 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "conv": ("channels", "convolution"),
             "conv-backward": ("channels", "convolution_backward"),
             "conv-halves": ("channels", "convolution_brain"),
+            "conv-growth": ("channels", "convolution_growth"),
         },
     ),
     "selective": (
@@ -125,6 +129,7 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "selective": ("channels", "selective"),
             "selective-backward": ("channels", "selective_backward"),
             "selective-halves": ("channels", "selective_brain"),
+            "selective-growth": ("channels", "selective_growth"),
         },
     ),
 }
@@ -136,8 +141,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
     parser.add_argument("--only", action="append", choices=list(TABLES), help="may be repeated")
     parser.add_argument("--out", type=Path, help="folder for the results [benchmarks/results]")
+    parser.add_argument("--avx2", action="store_true", help="as without AVX-512 [results/avx2]")
     given = parser.parse_args()
-    folder = given.out or (None if given.quick else RESULTS)
+    if given.avx2:
+        shorten()
+    folder = given.out or (None if given.quick else RESULTS / "avx2" if given.avx2 else RESULTS)
     for mixer, (title, tables) in MIXERS.items():
         wanted = [name for name in tables if not given.only or name in given.only]
         found = latest(folder, mixer) if folder else {}
@@ -158,6 +166,7 @@ def taken(name: str, quick: bool) -> dict[str, Any]:
     here = machine()
     del here["cache"]  # a path, and of no use to a reader
     here["versions"] |= {name: _version(name) for name in PEERS}
+    here["rates"] = rates()
     load = [before, os.getloadavg()[0]]
     moment = now.isoformat(timespec="minutes")
     return made | {"quick": quick, "taken": moment, "load": load, "machine": here}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from limits import sentence
 from torch import Tensor
 
 import trilby
@@ -105,6 +106,8 @@ def markdown(name: str, table: Mapping[str, Any]) -> str:
     lines += [
         f"- table `{name}`, taken {table['taken']}, load of the machine before and after: {load}"
     ]
+    if "rates" in table["machine"]:  # a table that was taken earlier has none
+        lines.append(f"- {sentence(table['machine']['rates'])}")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .algebra import scan
     from .card import Mixer, Weights
     from .contract import Contract
+    from .explorer import explore
     from .forms import FORMS
     from .kernels.machine.memory import memory
     from .kernels.machine.memory import release as release_memory
@@ -50,6 +51,7 @@ _BEHIND = {
     "decay": ("mixers.decay", "MIXER"),
     "delta": ("mixers.delta", "MIXER"),
     "ema": ("mixers.ema", "MIXER"),
+    "explore": ("explorer", "explore"),
     "kda": ("mixers.kda", "MIXER"),
     "linear": ("mixers.linear", "MIXER"),
     "mean": ("mixers.mean", "MIXER"),
@@ -79,6 +81,7 @@ __all__ = [
     "decay",
     "delta",
     "ema",
+    "explore",
     "kda",
     "linear",
     "mean",
@@ -121,6 +124,7 @@ _WITH_TORCH = (
     "first_calls",
     "kernels",
     "mixers",
+    "pooling",
     "shapes",
     "sharding",
     "state",

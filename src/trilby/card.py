@@ -22,6 +22,7 @@ from torch import Tensor
 from .contract import Contract
 from .errors import CallError, FormError
 from .forms import FORMS, cost
+from .pooling import coarse
 from .sharding import current
 from .shown import html
 from .shown.lines import Span, line, plain
@@ -356,24 +357,6 @@ class Mixer(Generic[P, R]):
         hint = f"did you mean {near[0]!r}?" if near else "take one of"
         known = " ".join(self.forms)
         return FormError(f"{self.name}: form is {form!r}, which does not exist; {hint} ({known})")
-
-
-def coarse(wei: Tensor, most: int) -> tuple[list[list[float]], list[int] | None]:
-    """Rows of at most `most` weights: of several the largest; and which position begins each row.
-
-    >>> coarse(torch.eye(2), 2), coarse(torch.eye(3), 2)
-    (([[1.0, 0.0], [0.0, 1.0]], None), ([[1.0, 0.0], [0.0, 1.0]], [0, 2]))
-    """
-    T = wei.shape[-1]
-    if most >= T:
-        return wei.double().tolist(), None
-    each = -(-T // most)
-    first = list(range(0, T, each))
-    padded = wei.new_zeros(len(first) * each, len(first) * each)
-    padded[:T, :T] = wei
-    blocks = padded.reshape(len(first), each, len(first), each).permute(0, 2, 1, 3).flatten(2)
-    largest = blocks.abs().argmax(2, keepdim=True)
-    return blocks.gather(2, largest)[..., 0].double().tolist(), first
 
 
 def _counts(parameters: Iterable[inspect.Parameter]) -> tuple[int, int]:

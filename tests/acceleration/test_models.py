@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from tests.acceleration.models import FEW, MORE, T, in_pieces, logits, model_of, tokens
+from tests.acceleration.models import FEW, MORE, NARROW, T, in_pieces, logits, model_of, tokens
 from trilby.transformers import accelerate, accelerated
 
 KINDS = [*FEW, *(pytest.param(kind, marks=pytest.mark.long) for kind in MORE)]
 NOT_APART = {"granitemoehybrid"}  # its attention reads across, as it does without us
-BY_POSITION = {"bamba"}  # its attention counts from 0 in every cached call without position_ids
+BY_POSITION = {"bamba"}  # its attention counts from 0 in each cached call without position_ids
 
 pytestmark = [
     pytest.mark.slow,
@@ -58,13 +58,13 @@ def test_packed_sequences_are_kept_apart(kind):
 @torch.no_grad()
 @pytest.mark.parametrize("pieces", [(1,) * T, (1, 5, 6, 1, 8), (9, 2, 10)], ids=len)
 def test_a_stream_from_the_cache_is_one_call(kind, pieces):
-    if kind in BY_POSITION:
-        pytest.skip("its attention needs position_ids for that, without us as well")
     model, ids = model_of(kind), tokens()
     accelerate(model)
     whole = logits(model, ids)
     limit = 1e-6 * float(whole.abs().max())  # some layers keep their state in float32
-    torch.testing.assert_close(in_pieces(model, ids, pieces), whole, rtol=0, atol=limit)
+    torch.testing.assert_close(
+        in_pieces(model, ids, pieces, kind in BY_POSITION), whole, rtol=0, atol=limit
+    )
 
 
 @torch.no_grad()
@@ -81,6 +81,8 @@ def test_padding_on_the_left_changes_nothing(kind):
 
 @torch.no_grad()
 def test_halves_are_as_near_as_those_of_the_original(kind):
+    if kind in NARROW:
+        pytest.skip("its parts in float32 cannot be rounded to bfloat16")
     ids = tokens(B=2)
     exact = logits(model_of(kind), ids)
     half = model_of(kind).to(torch.bfloat16)

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
+from tests.cli.checkpoints import checkpoint
 
 from trilby.cli import main
 
@@ -16,6 +17,7 @@ CALLS = {
     "check": ["mean", "--form", "step", "--law", "repeats"],
     "gallery": [],
     "audit": ["tests.audit.toys:ADAPTER", "--only", "sum", "--jobs", "1"],
+    "accelerate": ["model", "--tokens", "5,6,7", "--new", "2", "--rounds", "1"],
     "bench": ["mean", "--shape", "1,8,2", "--rounds", "1"],
     "env": [],
 }
@@ -34,6 +36,10 @@ def test_there_is_a_schema_for_each_command_and_no_other():
 @pytest.mark.parametrize("name", CALLS)
 def test_the_output_is_of_its_schema(capsys, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)  # the audit keeps a file
+    if name == "accelerate":
+        pytest.importorskip("transformers")
+        checkpoint("mamba", tmp_path / "model")
+        capsys.readouterr()
     assert main([name, *CALLS[name], "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == f"trilby.{name}/1"

@@ -28,7 +28,7 @@ def packed(tmp_path_factory):
 def test_it_has_all_that_make_test_needs(packed):
     names, _ = packed
     wanted = {"Makefile", "conftest.py", "hatch_build.py", "CONTRIBUTING.md", "LICENSE", ".ci/run"}
-    for folder in ("src", "tests", "docs", "benchmarks", "requirements"):
+    for folder in ("src", "tests", "docs", "benchmarks", "page", "requirements"):
         found = (p for p in (ROOT / folder).rglob("*") if p.is_file())
         wanted |= {str(p.relative_to(ROOT)) for p in found if not _made(p.relative_to(ROOT).parts)}
     assert sorted(wanted - names) == []
@@ -36,13 +36,15 @@ def test_it_has_all_that_make_test_needs(packed):
 
 def _made(parts):
     """Whether a file was made by a command, and is no source."""
-    return "_build" in parts or any(p.startswith("__pycache__") or p[:1] == "." for p in parts)
+    made = {"_build", "node_modules"} & {*parts}
+    return bool(made) or any(p.startswith("__pycache__") or p[:1] == "." for p in parts)
 
 
 def test_its_description_has_no_link_that_leads_nowhere(packed):
     _, about = packed
     assert "Trilby is a PyTorch library" in about
     assert RELATIVE.findall(about) == []
+    assert "<picture>" not in about
     assert RELATIVE.findall(README)
 
 
@@ -54,6 +56,9 @@ def test_a_link_becomes_absolute_or_the_name_of_a_file():
     assert described("[laws](docs/laws/index.md#x)", "https://example.org/files/") == (
         "[laws](https://example.org/files/docs/laws/index.md#x)"
     )
+    picture = '<picture><source srcset="a.svg"><img src="b.svg"></picture>\n\n'
+    assert described(picture + "text", None) == "text"
+    assert described(picture, "https://example.org").count('"https://example.org/') == 2
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ pytest.importorskip("numba")
 
 import numba
 
-from trilby.kernels.machine import compiler, fork, notice
+from trilby.kernels.machine import compiler, fork, notice, whole
 
 PACKAGE = {
     "__init__": "",
@@ -242,3 +242,50 @@ def test_without_a_private_name_a_fork_waits_until_the_compilation_has_ended(pac
     run = [sys.executable, "-W", "ignore", "-c", LACKS, str(folder.parent)]
     found = subprocess.run(run, capture_output=True, text=True, timeout=90, check=False)
     assert (found.stdout.split(), found.stderr) == (["None", "True", "0"], "")
+
+
+def test_only_the_kernel_becomes_machine_code(monkeypatch):
+    """And a function that is called through three others is optimised with the kernel alone."""
+    from numba.core.codegen import JITCodeLibrary
+
+    @compiler.inner()
+    def one(x):
+        return x + 1
+
+    @compiler.inner()
+    def two(x):
+        return one(x) * 2
+
+    @compiler.inner()
+    def three(x):
+        return two(x) - 3
+
+    def four(line):
+        line[0] = three(line[0])
+
+    made, optimised = [], []
+    add, run = JITCodeLibrary._finalize_specific, JITCodeLibrary._optimize_final_module
+    monkeypatch.setattr(
+        JITCodeLibrary, "_finalize_specific", lambda self: made.append(self.name) or add(self)
+    )
+    monkeypatch.setattr(
+        JITCodeLibrary,
+        "_optimize_final_module",
+        lambda self: optimised.append(self.name) or run(self),
+    )
+    line = numba.types.CPointer(numba.float64)
+    program = numba.cfunc(numba.void(line), **compiler._OPTIONS)(four)
+    x = np.full(1, 5.0)
+    program.ctypes(x.ctypes.data_as(ctypes.POINTER(ctypes.c_double)))
+    assert x.item() == 9
+    assert [name.rpartition(".")[2] for name in made] == ["four"]
+    assert [name.rpartition(".")[2] for name in optimised] == ["one", "two", "four"]
+
+
+@pytest.mark.parametrize(
+    "name", ["_dynfunc.make_function", "core.codegen.CPUCodeLibrary._finalize_final_module"]
+)
+def test_without_a_private_name_numba_compiles_in_its_own_way(name, monkeypatch):
+    assert whole.pipeline() is not numba.core.compiler.Compiler
+    monkeypatch.delattr(f"numba.{name}")
+    assert whole.pipeline.__wrapped__() is numba.core.compiler.Compiler

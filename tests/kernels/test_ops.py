@@ -190,11 +190,24 @@ def samples(operator, dtype, grad=False):
 @pytest.mark.parametrize("dtype", DTYPES)
 @EVERY
 def test_opcheck(operator, dtype):
-    """The trace with symbols, which takes seconds, is made in float64: shapes alone enter it."""
+    """The trace with symbols is made in float64: shapes alone enter it.
+
+    Of a gradient it takes seconds, since it goes through the gradient of the gradient in torch. So
+    it is made of the last call here, and below of all.
+    """
     traced = dtype == torch.float64
-    for given in samples(operator, dtype, grad=traced):
-        quick = {} if traced else {"test_utils": QUICK}
-        torch.library.opcheck(operator.plain, given, **quick)
+    *others, last = samples(operator, dtype, grad=traced)
+    for given in others:
+        whole = traced and not operator.schema.name.endswith("_backward")
+        torch.library.opcheck(operator.plain, given, **({} if whole else {"test_utils": QUICK}))
+    torch.library.opcheck(operator.plain, last, **({} if traced else {"test_utils": QUICK}))
+
+
+@pytest.mark.long
+@EVERY
+def test_opcheck_of_every_call(operator):
+    for given in samples(operator, torch.float64, grad=True):
+        torch.library.opcheck(operator.plain, given)
 
 
 def test_every_operator_is_in_the_list():

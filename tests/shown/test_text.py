@@ -1,7 +1,14 @@
 """Lines for people: folded without broken words, brief, and the triangle in marks."""
 
-import pytest
+import re
 
+import pytest
+import torch
+
+from trilby.cli import main
+from trilby.pooling import coarse
+from trilby.shown.ansi import coloured
+from trilby.shown.halves import halves
 from trilby.shown.lines import Span, brief, columns, folded, line, plain
 from trilby.shown.triangle import draw, picture
 
@@ -51,3 +58,37 @@ def test_a_weight_in_the_future_is_marked_in_text_and_html():
 
 def test_not_a_number_is_drawn():
     assert "██" in plain(draw([[float("nan")] * 9 for _ in range(9)])[8])
+
+
+def test_a_leak_beside_the_diagonal_is_not_lost_in_a_cell_of_several():
+    wei = torch.eye(12)
+    wei[4, 5] = 1e-6  # in one cell with two weights of 1
+    rows, first, leaks = coarse(wei, 6)
+    assert leaks == {2}
+    assert "!!" in plain(draw(rows, first, leaks)[2])
+    assert "!" in picture(rows, first, leaks)
+    assert draw(rows, first, leaks, ascii=True)[0][1].text == "##"
+    (colour,) = {span.mark[1:7] for span in halves(rows, first, leaks)[2] if span.text == "▀"
+                 and span.mark.startswith("#")} - {"16181d", "22252c"}  # fmt: skip
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (0, 2, 4))
+    assert green < min(red, blue)  # magenta
+
+
+def test_halves_have_two_rows_in_a_line_and_ticks():
+    wei = [[float(s <= t) for s in range(24)] for t in range(24)]
+    lines = [plain(row) for row in halves(wei, range(0, 48, 2))]
+    assert len(lines) == 13
+    assert lines[0].split() == ["0", "20", "40"]
+    assert lines[0].index("20") == 6 + 10
+    assert lines[1].startswith("    0 ▀")
+    shown = coloured(halves(wei, range(24)), 24)
+    assert "38;2;122;184;255" in shown  # the largest weight
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", row)) for row in shown.splitlines()) == 30
+
+
+def test_show_draws_half_blocks_where_there_are_colours(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["show", "mean", "-T", "20", "--color", "always"]) == 0
+    assert "▀" in capsys.readouterr().out
+    assert main(["show", "mean", "-T", "20", "--color", "never"]) == 0
+    assert "█" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from tests.verify.test_module import Block, empty, x
 import trilby
 from trilby.streaming import by_cache
 from trilby.verify.copies import restore
+from trilby.verify.laws import LAWS
 from trilby.verify.subjects import user_module
 
 
@@ -55,5 +56,6 @@ def test_what_is_left_out_for_size_is_said():
     ("bug", "law"), [("one ahead", "causal"), ("documents", "documents"), ("mask alone", "causal")]
 )
 def test_faults_are_found_all_the_same(bug, law):
-    report = trilby.check(Block(bug), x(), effort="quick", **HOW)
+    laws = [*LAWS][: [*LAWS].index(law) + 1]  # the first that breaks names the fault
+    report = trilby.check(Block(bug), x(), laws=laws, effort="quick", **HOW)
     assert report.first()[0].law == law

@@ -80,3 +80,26 @@ def test_the_smallest_case_and_the_triangle_are_around_the_leak():
     assert [row.split()[0] for row in rows] == [str(t) for t in range(33, 41)]
     assert "!" in rows[39 - 33]
     assert 41 in [s.T for s in smaller(Setting(66), 41)]
+
+
+class Distant(nn.Module):
+    """The output at 20 reads the input at 100, beyond every position that is cut by itself."""
+
+    def __init__(self, detached):
+        super().__init__()
+        self.detached = detached
+
+    def forward(self, x):
+        y = 1 * x
+        if x.shape[1] > 100:
+            ahead = x[:, 100:101].detach() if self.detached else x[:, 100:101]
+            y = torch.cat([y[:, :20], y[:, 20:21] + 0.01 * ahead, y[:, 21:]], 1)
+        return y
+
+
+@pytest.mark.parametrize(("detached", "kind"), [(False, "leak"), (True, "leak without gradient")])
+def test_the_gradient_is_that_of_the_output_that_changes(detached, kind):
+    report = trilby.check(Distant(detached), torch.randn(1, 130, 1), laws=["causal"])
+    (verdict,) = report.verdicts
+    assert verdict.kind == kind
+    assert verdict.witness.position == 20

@@ -50,6 +50,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "granitemoehybrid": dict(config=dict(layer_types=[_LINEAR, _FULL])),
     "hrm_text": dict(config=dict(num_layers_per_stack=2, num_hidden_layers=16)),
     "jamba": dict(config=dict(attn_layer_period=2, attn_layer_offset=1, use_mamba_kernels=False)),
+    "lfm2": dict(config=dict(num_hidden_layers=2, layer_types=["conv", _FULL])),
     "lfm2_moe": dict(config=dict(layer_types=["conv", _FULL])),
     "mamba2": dict(config=dict(num_heads=8)),
     "musicgen": dict(part="decoder", config=dict(decoder=dict(num_codebooks=1))),

@@ -39,11 +39,11 @@ def attention(built: Built) -> Verdict:
         except Exception as reason:
             refused = f"{name} is refused ({_short(reason)})"
     if len(ways) < 2:
-        return _not_run(built, "attention", refused or "there is only one implementation")
+        return not_run(built, "attention", refused or "there is only one implementation")
     (first, one), *others = ways.items()
-    plain = _logits(one, ids)
-    allowed = noise(one, lambda: _logits(one, ids))
-    found = [_judged(built, "attention", _logits(m, ids), plain, allowed) for _, m in others]
+    plain = logits(one, ids)
+    allowed = noise(one, lambda: logits(one, ids))
+    found = [judged(built, "attention", logits(m, ids), plain, allowed) for _, m in others]
     names = [f"{first} and {name}" for name, _ in others]
     return _worst(found, names, "implementations differ")
 
@@ -56,18 +56,18 @@ def generates(built: Built) -> Verdict:
     for pads in (0, PADS):
         mask = torch.ones(2, 9 + pads, dtype=torch.long)
         mask[:, :pads] = 0
-        prompt = torch.nn.functional.pad(ids, (pads, 0), value=_filler(model))
+        prompt = torch.nn.functional.pad(ids, (pads, 0), value=filler(model))
         with _quiet(), widened(model):
             wrote = model.generate(
                 prompt, attention_mask=mask, max_new_tokens=6, min_new_tokens=6, do_sample=False,
-                output_logits=True, return_dict_in_generate=True, pad_token_id=_filler(model),
+                output_logits=True, return_dict_in_generate=True, pad_token_id=filler(model),
             )  # fmt: skip
         whole = wrote.sequences[:, pads:]
         plain = _after(built.module, whole)
         steps = torch.stack(list(wrote.logits), 1)[..., : plain.shape[-1]]
         allowed = noise(built.module, partial(_after, built.module, whole))
-        judged = _judged(built, "generates", steps.to(plain.dtype), plain, allowed)
-        found.append(replace(judged, witness=PADDED if pads else NOWHERE))
+        verdict = judged(built, "generates", steps.to(plain.dtype), plain, allowed)
+        found.append(replace(verdict, witness=PADDED if pads else NOWHERE))
         names.append("after left padding" if pads else "without padding")
     return _worst(found, names, "generate differs")
 
@@ -75,11 +75,11 @@ def generates(built: Built) -> Verdict:
 def continues(built: Built) -> Verdict:
     """Several tokens at once, after a prompt with left padding in one of two rows."""
     if "carry" not in built.how or "padding" not in built.how:
-        return _not_run(built, "continues", "it takes no mask, or has no cache")
+        return not_run(built, "continues", "it takes no mask, or has no cache")
     length = FIRST + sum(MORE)
     ids = built.example(2, length, 3)["input_ids"]
-    plain = _logits(built.module, ids)
-    allowed = noise(built.module, lambda: _logits(built.module, ids))
+    plain = logits(built.module, ids)
+    allowed = noise(built.module, lambda: logits(built.module, ids))
     found: list[Verdict] = []
     for later in ("the whole mask", "no mask"):
         try:
@@ -91,7 +91,7 @@ def continues(built: Built) -> Verdict:
                 Verdict(built.kind, "continues", "broken", "raises", sentence=why, witness=raised)
             )
             continue
-        verdict = replace(_judged(built, "continues", got, plain, allowed), witness=PADDED)
+        verdict = replace(judged(built, "continues", got, plain, allowed), witness=PADDED)
         if verdict:
             return _worst([verdict], [f"the next calls given {later}"], "padding")
         found.append(verdict)
@@ -122,7 +122,7 @@ def _resumed(built: Built, ids: Tensor, later: str) -> Tensor:
     length = ids.shape[1]
     mask = torch.ones(2, PADS + length, dtype=torch.long)
     mask[0, :PADS] = 0
-    rows = torch.full_like(mask, _filler(built.module.model))
+    rows = torch.full_like(mask, filler(built.module.model))
     rows[0, PADS:], rows[1, :length] = ids[0], ids[1]
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     past, at, parts = None, 0, []
@@ -140,7 +140,7 @@ def _resumed(built: Built, ids: Tensor, later: str) -> Tensor:
     return torch.stack([got[0, PADS:], got[1, :length]])
 
 
-def _filler(model: nn.Module) -> int:
+def filler(model: nn.Module) -> int:
     """The padding token."""
     pad = getattr(model.config, "pad_token_id", None)
     return pad if isinstance(pad, int) and pad >= 0 else 0
@@ -151,17 +151,17 @@ def logits_of(went: Any) -> Tensor:
     return went if isinstance(went, Tensor) else went.logits
 
 
-def _logits(module: nn.Module, ids: Tensor) -> Tensor:
+def logits(module: nn.Module, ids: Tensor) -> Tensor:
     with torch.no_grad():
         return logits_of(module(ids))
 
 
 def _after(module: nn.Module, ids: Tensor) -> Tensor:
     """The logits for the tokens after the ninth one."""
-    return _logits(module, ids)[:, 8:-1]
+    return logits(module, ids)[:, 8:-1]
 
 
-def _judged(built: Built, law: str, got: Tensor, want: Tensor, noise: float) -> Verdict:
+def judged(built: Built, law: str, got: Tensor, want: Tensor, noise: float) -> Verdict:
     """Whether two results are equal up to rounding."""
     size = float(want.abs().max())
     allowed = FACTOR * (noise + size * torch.finfo(torch.float32).eps)
@@ -186,7 +186,7 @@ def _worst(found: list[Verdict], names: list[str], kind: str) -> Verdict:
     return replace(verdict, kind=shown, sentence=told)
 
 
-def _not_run(built: Built, law: str, why: str) -> Verdict:
+def not_run(built: Built, law: str, why: str) -> Verdict:
     return Verdict(built.kind, law, "not run", sentence=why)
 
 

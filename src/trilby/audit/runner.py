@@ -21,6 +21,7 @@ from .ledger import Row
 GRACE = 5.0  # seconds past the limit before a process is ended
 ADAPTERS: dict[str, Callable[[], Any]] = {
     "transformers": lambda: import_module(".transformers", __package__),
+    "transformers, accelerated": lambda: import_module(".accelerated", __package__),
     "x-transformers": lambda: import_module(".x_transformers", __package__),
 }
 """The libraries with an adapter in trilby; any other is given as `module:adapter`."""

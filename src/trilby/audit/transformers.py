@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..streaming import by_past
 from .adapter import Built, NoLibrary, NotBuilt, Probe, redraw, tokens
 from .causal_lm import CausalLM, Uncounted
+from .continued import pads, pieces
 from .hints import HINTS
 from .known import limits
 from .probes import attention, continues, generates
@@ -46,12 +47,14 @@ class Transformers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = make(kind, dtype)
-            return _called(kind, model)
+            return called(kind, model)
 
     def probes(self) -> Iterator[Probe]:
         yield "attention", attention
         yield "generates", generates
         yield "continues", continues
+        yield "pieces", pieces
+        yield "pads", pads
 
 
 def make(kind: str, dtype: torch.dtype, attention: str | None = None) -> nn.Module:
@@ -119,7 +122,7 @@ def _maker(kind: str, hints: Mapping[str, Any]) -> tuple[Any, Any]:
     return config, build
 
 
-def _called(kind: str, model: nn.Module) -> Built:
+def called(kind: str, model: nn.Module) -> Built:
     """The model with the common signature, and what a first call tells about it."""
     pad = getattr(model.config, "pad_token_id", None)
     example = tokens(DRAWN, int(pad == 0))  # the embedding of padding has no gradient

@@ -16,6 +16,8 @@ from .words import unknown
 @click.command()
 @click.argument("library")
 @click.option("--only", help="Only these types, e.g. llama,mamba.")
+@click.option("--accelerated", is_flag=True,
+              help="Of transformers: models whose layers call trilby's functions.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True,
               help="Number of processes, one thread each.")  # fmt: skip
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True,
@@ -30,7 +32,7 @@ from .words import unknown
 @click.pass_context
 def audit(
     ctx: click.Context, library: str, only: str | None, results: Path | None, fresh: bool,
-    as_json: bool, markdown: bool, **how: Any,
+    as_json: bool, markdown: bool, accelerated: bool, **how: Any,
 ) -> None:  # fmt: skip
     """Verify every model type of LIBRARY: transformers, x-transformers, or MODULE:ADAPTER.
 
@@ -41,10 +43,14 @@ def audit(
     """
     from ..audit import Audit, Ledger, adapter_of, audited
 
+    if accelerated:
+        if library != "transformers":
+            raise click.UsageError(f"--accelerated is for transformers, not for {library}")
+        library = f"{library}, accelerated"
     adapter = adapter_of(library)
     kinds = _chosen(adapter.kinds(), only)
     header = _header(library, adapter.version(), how)
-    path = results or Path(f"audit-{library.replace(':', '-')}-{header['version']}.json")
+    path = results or Path(f"audit-{_file(library)}-{header['version']}.json")
     if fresh:
         path.unlink(missing_ok=True)
     ledger = Ledger(path, header)
@@ -79,6 +85,10 @@ def _chosen(kinds: list[str], only: str | None) -> list[str]:
     if not named:
         raise click.UsageError("--only names no type; give e.g. --only llama,mamba")
     return list(dict.fromkeys(named))
+
+
+def _file(library: str) -> str:
+    return library.replace(":", "-").replace(", ", "-")
 
 
 def _header(library: str, version: str, how: dict[str, Any]) -> dict[str, Any]:

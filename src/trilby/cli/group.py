@@ -21,6 +21,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         "Show a mixer: definition, forms, costs and weight matrix.",
         lambda: import_module(".show", __package__).show,
     ),
+    "explore": (
+        "Draw what each position reads: in the terminal, or as a page.",
+        lambda: import_module(".explore", __package__).explore,
+    ),
     "same": (
         "Test whether two forms compute the same function.",
         lambda: import_module(".same", __package__).same,
@@ -40,6 +44,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
     "audit": (
         "Verify every causal language model type of a library.",
         lambda: import_module(".audit", __package__).audit,
+    ),
+    "accelerate": (
+        "Run a checkpoint of transformers as it is and with trilby's functions.",
+        lambda: import_module(".accelerate", __package__).accelerate,
     ),
     "mix": (
         "Run a mixer over a file of any length.",

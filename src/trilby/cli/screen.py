@@ -89,7 +89,7 @@ class Screen:
 
     def picture(self, spans: Line) -> None:
         """Print a line of marked parts as it is."""
-        self.raw(Text.assemble(*((text, STYLES.get(mark, "")) for text, mark in spans)))
+        self.raw(Text.assemble(*((text, _style(mark)) for text, mark in spans)))
 
     def wrapped(self, text: str, indent: str = "", more: str = "") -> None:
         """Print a paragraph as wide as the terminal; `more` indents every line but the first."""
@@ -100,6 +100,11 @@ class Screen:
         text = "\n".join(line.rstrip(" ") for line in text.split("\n"))
         sys.stdout.write(letters(text) if self.ascii else text)
         sys.stdout.flush()
+
+
+def _style(mark: str) -> str:
+    """The style of a mark; "#rrggbb/#rrggbb" are the colours of letters and background."""
+    return mark.replace("/", " on ") if mark[:1] == "#" else STYLES.get(mark, "")
 
 
 def letters(text: str) -> str:

@@ -8,7 +8,7 @@ import click
 
 from ..forms import cost
 from ..shown.lines import Span, line
-from ..shown.triangle import LABELS, draw
+from ..shown.triangle import LABELS, NUMBERS, draw
 from .manual import pages
 from .names import MixerOrForm
 from .screen import Screen, print_json
@@ -53,15 +53,20 @@ def show(mixer: "tuple[Mixer[..., Any], str | None]", T: int, as_json: bool) -> 
 
 def _triangle(screen: Screen, wei: "Tensor") -> None:
     """The triangle; where it is wider than the terminal, one cell stands for several positions."""
-    from ..card import coarse
+    from ..pooling import coarse
+    from ..shown.halves import halves
 
     cells = len(wei) if screen.fit is None else max(screen.fit - LABELS, 8)
-    rows, first = coarse(wei, cells)
+    rows, first, leaks = coarse(wei, cells)
     if first is not None:
         text = f"Each cell stands for {first[1]} positions and shows the largest weight of these."
         screen.said(line(text), "")
     screen.line()
-    for row in draw(rows, first, ascii=screen.ascii, width=screen.fit):
+    if screen.color and not screen.ascii and len(rows) > NUMBERS:
+        for row in halves(rows, first or range(len(rows)), leaks):
+            screen.picture(row)
+        return
+    for row in draw(rows, first, leaks, ascii=screen.ascii, width=screen.fit):
         screen.picture(row)
 
 

@@ -30,7 +30,7 @@ def loaded(target: str) -> Any:
     """
     place, colon, name = target.rpartition(":")
     if place == "hf":
-        return _checkpoint(Path(name))
+        return checkpoint(Path(name))
     if not colon or not name or not place:
         raise click.UsageError(
             f"{target!r} is no target; write a mixer, gallery:NAME, package.module:name, "
@@ -79,7 +79,8 @@ def _file(path: Path) -> Any:
     return module
 
 
-def _checkpoint(folder: Path) -> Any:
+def checkpoint(folder: Path) -> Any:
+    """The model of a checkpoint on disk, read without pickle."""
     if not folder.is_dir():
         raise FileError(
             f"{_command()}: {folder} is not a folder; give that of a checkpoint on disk"

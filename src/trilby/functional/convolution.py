@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..errors import CallError, ShapeError
 from ..mixers.conv import MIXER as conv
+from ..state import wide
 from . import packed
 from .refuse import refuse
 from .sizes import fit
@@ -105,21 +106,21 @@ def causal_conv1d_update(
             f"{few + 1}; it needs the last {few} inputs"
         )
     state = conv_state.detach()
-    past = state[..., state.shape[-1] - few :].to(x.dtype, copy=True)  # for the way back
+    both = torch.cat([state, given], -1)  # the way back needs what is overwritten
     if given.shape[2] == 1:
-        y = _one(torch.cat([past, given], -1), weight, bias, bent)
+        y = _one(both[..., -few - 1 :].to(x.dtype), weight, bias, bent)
     else:
+        past = both[..., state.shape[-1] - few : state.shape[-1]].to(x.dtype)
         y = conv(given.mT, _wide(weight, x), _bias(bias, x), past.mT, silu=bent)[0].mT
-    both = torch.cat([state, given.detach().to(state.dtype)], -1)
-    state.copy_(both[..., -state.shape[-1] :])
+    state.copy_(both.detach()[..., -state.shape[-1] :])
     return y[..., 0] if x.ndim == 2 else y
 
 
 def _one(last: Tensor, weight: Tensor, bias: Tensor | None, bent: bool) -> Tensor:
     """[B, D, 1] from the last W inputs [B, D, W]; a kernel's launch would cost more."""
-    wide = torch.promote_types(last.dtype, torch.float32)
-    z = (last.to(wide) * weight.to(wide)).sum(-1, keepdim=True)
-    z = z if bias is None else z + bias.to(wide)[:, None]
+    dtype = wide(last.dtype)
+    z = (last.to(dtype) * weight.to(dtype)).sum(-1, keepdim=True)
+    z = z if bias is None else z + bias.to(dtype)[:, None]
     return (F.silu(z) if bent else z).to(last.dtype)
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..errors import CallError
 from ..mixers.delta import MIXER as delta
 from ..mixers.kda import MIXER as kda
-from .recurrent import Given, Result, channel_gate, computed, gate, wide
+from .recurrent import Given, Result, channel_gate, computed, gate
 from .refuse import refuse, renamed, unknown
+from .steps import fine
 
 
 def chunk_gated_delta_rule(
@@ -72,11 +73,7 @@ def chunk_gated_delta_rule(
     kwargs.pop("chunk_size", None)
     g = gate(where, g, kwargs)
     unknown(where, kwargs)
-    given = Given(
-        q, k, v, g, beta, scale, initial_state, output_final_state, use_qk_l2norm_in_kernel,
-        use_beta_sigmoid_in_kernel, allow_neg_eigval, state_v_first, cu_seqlens,
-    )  # fmt: skip
-    return computed(where, delta, given)
+    return computed(where, delta, Given.of(locals()))
 
 
 def fused_recurrent_gated_delta_rule(
@@ -121,12 +118,8 @@ def fused_recurrent_gated_delta_rule(
     unknown(where, kwargs)
     beta = torch.ones_like(v[..., 0]) if beta is None else beta
     if gk is not None:
-        g = gk if g is None else wide(gk) + wide(g)[..., None]
-    given = Given(
-        q, k, v, g, beta, scale, initial_state, output_final_state, use_qk_l2norm_in_kernel,
-        use_beta_sigmoid_in_kernel, allow_neg_eigval, state_v_first, cu_seqlens,
-    )  # fmt: skip
-    return computed(where, delta if gk is None else kda, given)
+        g = gk if g is None else fine(gk) + fine(g)[..., None]
+    return computed(where, delta if gk is None else kda, Given.of(locals()))
 
 
 def chunk_kda(
@@ -182,11 +175,7 @@ def chunk_kda(
     kwargs["use_gate_in_kernel"] = use_gate_in_kernel
     g = channel_gate(where, g, lower_bound, kwargs)
     unknown(where, kwargs)
-    given = Given(
-        q, k, v, g, beta, scale, initial_state, output_final_state, use_qk_l2norm_in_kernel,
-        use_beta_sigmoid_in_kernel, allow_neg_eigval, state_v_first, cu_seqlens,
-    )  # fmt: skip
-    return computed(where, kda, given)
+    return computed(where, kda, Given.of(locals()))
 
 
 def fused_recurrent_kda(
@@ -221,8 +210,4 @@ def fused_recurrent_kda(
     unknown(where, kwargs)
     raw = dict(use_gate_in_kernel=use_gate_in_kernel, A_log=A_log, dt_bias=dt_bias)
     g = channel_gate(where, g, lower_bound, raw)
-    given = Given(
-        q, k, v, g, beta, scale, initial_state, output_final_state, use_qk_l2norm_in_kernel,
-        use_beta_sigmoid_in_kernel, allow_neg_eigval, state_v_first, cu_seqlens,
-    )  # fmt: skip
-    return computed(where, kda, given)
+    return computed(where, kda, Given.of(locals()))

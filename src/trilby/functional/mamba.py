@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import CallError
 from ..mixers.selective import MIXER as selective
+from ..state import wide
 from .convolution import causal_conv1d_fn
 from .refuse import shown
 from .sizes import fit, share
@@ -80,8 +81,12 @@ def scanned(where: str, given: Scan) -> tuple[Tensor, Tensor]:
         B=(writes, "B G N T"), C=(reads, "B G N T"), D=(D, "D"), z=(z, "B D T"),
         delta_bias=(step[0], "D"))  # fmt: skip
     share(where, "G", "D", known)
-    wide = torch.promote_types(u.dtype, torch.float32)
-    dt, A, D = steps(given.delta.mT, *step).to(wide), A.to(wide), None if D is None else D.to(wide)
+    dtype = wide(u.dtype)
+    dt, A, D = (
+        steps(given.delta.mT, *step).to(dtype),
+        A.to(dtype),
+        None if D is None else D.to(dtype),
+    )
     groups = writes.shape[1]
     each = u.shape[1] // max(groups, 1)
     parts = [slice(i * each, (i + 1) * each) for i in range(groups)]

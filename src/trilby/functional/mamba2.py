@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ..errors import CallError, ShapeError
 from ..mixers.decay import MIXER as decay
+from ..state import wide
 from . import packed
 from .convolution import causal_conv1d_fn, silu
 from .refuse import shown
 from .sizes import fit, share
-from .steps import LIMIT, gated, steps
+from .steps import LIMIT, fine, gated, steps
 
 
 def mamba_chunk_scan_combined(
@@ -61,21 +62,21 @@ def mamba_chunk_scan_combined(
     where = "mamba_chunk_scan_combined"
     given = dict(x=x, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias, state=initial_states)
     _fit(where, given)
-    T, documents = x.shape[1], _documents(where, x, seq_idx, cu_seqlens, return_varlen_states)
-    wide = torch.promote_types(x.dtype, torch.float32)
-    dt = steps(dt.to(wide), dt_bias, dt_softplus, dt_limit)
-    q, k, v, g = C.to(wide), B.to(wide), x.to(wide) * dt[..., None], dt * A.to(wide)
-    state = None if initial_states is None else initial_states.mT.to(wide).contiguous()
+    documents = _documents(where, x, seq_idx, cu_seqlens, return_varlen_states)
+    dtype = wide(x.dtype)
+    dt = steps(dt.to(dtype), dt_bias, dt_softplus, dt_limit)
+    q, k, v, g = C.to(dtype), B.to(dtype), x.to(dtype) * dt[..., None], dt * A.to(dtype)
+    state = None if initial_states is None else initial_states.mT.to(dtype).contiguous()
     y, after = decay(q, k, v, g, state, documents)
     if D is not None:
-        y = y + x.to(wide) * (D if D.ndim == 2 else D[:, None])
+        y = y + x.to(dtype) * (D if D.ndim == 2 else D[:, None])
     y = gated(y, z).to(x.dtype)
     states = [after.mT.contiguous()] if return_final_states else []
     if return_varlen_states and cu_seqlens is not None:
         ends = lambda part, i: decay(
             q[:, part], k[:, part], v[:, part], g[:, part], state if i == 0 else None
         )
-        states.append(packed.one_by_one(where, cu_seqlens, T, ends)[1].mT.contiguous())
+        states.append(packed.one_by_one(cu_seqlens.tolist(), ends)[1].mT.contiguous())
     return (y, *states) if states else y
 
 
@@ -159,13 +160,13 @@ def mamba_split_conv1d_scan_combined(
 
     Cost: `trilby.conv`, `trilby.decay` and, with a projection, a matrix product.
     """
-    where, H, wide = "mamba_split_conv1d_scan_combined", dt_bias.shape[0], conv1d_weight.shape[0]
+    where, H, full = "mamba_split_conv1d_scan_combined", dt_bias.shape[0], conv1d_weight.shape[0]
     silu(where, activation)
-    inner, P = _inner(where, zxbcdt, wide, (H, headdim, ngroups))
-    z, xBC, dt = zxbcdt.split([inner, wide, H], -1)
+    inner, P = _inner(where, zxbcdt, full, (H, headdim, ngroups))
+    z, xBC, dt = zxbcdt.split([inner, full, H], -1)
     mixed = causal_conv1d_fn(xBC.mT, conv1d_weight, conv1d_bias, seq_idx, activation=activation)
     assert isinstance(mixed, Tensor)
-    x, B, C = mixed.mT.split([inner, *[(wide - inner) // 2] * 2], -1)
+    x, B, C = mixed.mT.split([inner, *[(full - inner) // 2] * 2], -1)
     heads, groups = lambda t: t.unflatten(-1, (-1, P)), lambda t: t.unflatten(-1, (ngroups, -1))
     D, gate = (D if len(D) == H else heads(D)), (None if rmsnorm_weight is not None else heads(z))
     result = mamba_chunk_scan_combined(
@@ -180,15 +181,15 @@ def mamba_split_conv1d_scan_combined(
 
 
 def _inner(
-    where: str, zxbcdt: Tensor, wide: int, sizes: tuple[int, int | None, int]
+    where: str, zxbcdt: Tensor, channels: int, sizes: tuple[int, int | None, int]
 ) -> tuple[int, int]:
     """H P and P; an error unless the channels are as many as these sizes need."""
     H, P, groups = sizes
-    inner = zxbcdt.shape[-1] - wide - H
+    inner = zxbcdt.shape[-1] - channels - H
     P = inner // H if P is None else P
-    if inner != H * P or (wide - inner) % (2 * groups) or wide < inner:
+    if inner != H * P or (channels - inner) % (2 * groups) or channels < inner:
         raise ShapeError(
-            f"{where}: zxbcdt is {list(zxbcdt.shape)} and the kernel has {wide} channels, with "
+            f"{where}: zxbcdt is {list(zxbcdt.shape)} and the kernel has {channels} channels, with "
             f"{H} heads of {P} and {groups} groups; expected 2 H P + 2 G N + H channels, of which "
             "H P + 2 G N are convolved"
         )
@@ -203,7 +204,7 @@ def _projected(where: str, y: Tensor, weight: Tensor | None, bias: Tensor | None
 
 def _normed(y: Tensor, z: Tensor, weight: Tensor, eps: float, groups: int, before: bool) -> Tensor:
     """The root mean square norm of each group of channels, before or after the gate silu(z)."""
-    wide = y.to(torch.promote_types(y.dtype, torch.float32))
-    grouped = (wide if before else gated(wide, z)).unflatten(-1, (groups, -1))
+    raised = fine(y)
+    grouped = (raised if before else gated(raised, z)).unflatten(-1, (groups, -1))
     normed = F.rms_norm(grouped, grouped.shape[-1:], None, eps).flatten(-2) * weight
     return gated(normed, z if before else None).to(y.dtype)

@@ -16,9 +16,13 @@ def of_lengths(where: str, cu_seqlens: Tensor, T: int) -> Tensor:
     >>> of_lengths("f", torch.tensor([0, 2, 5]), 5).tolist()
     [[0, 0, 1, 1, 1]]
     """
-    checked(where, cu_seqlens, T)
-    places = torch.arange(T, device=cu_seqlens.device)
-    return torch.bucketize(places, cu_seqlens[1:].to(places.dtype), right=True)[None]
+    return of_borders(checked(where, cu_seqlens, T), cu_seqlens.device)
+
+
+def of_borders(borders: list[int], device: torch.device) -> Tensor:
+    """The same from borders that were checked."""
+    lengths = torch.tensor(borders, device=device).diff()
+    return torch.arange(len(lengths), device=device).repeat_interleave(lengths)[None]
 
 
 def of_index(where: str, seq_idx: Tensor, B: int, T: int) -> Tensor:
@@ -59,14 +63,13 @@ def checked(where: str, cu_seqlens: Tensor, T: int) -> list[int]:
 
 
 def one_by_one(
-    where: str, cu_seqlens: Tensor, T: int, call: Callable[[slice, int], tuple[Tensor, Tensor]]
+    borders: list[int], call: Callable[[slice, int], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """The outputs of each sequence, joined on axis 1, and their states, joined on axis 0.
 
     `call` takes where a sequence lies and its number. It is for packed calls that have a state for
     each sequence; without states one call with documents does the same in one pass.
     """
-    borders = checked(where, cu_seqlens, T)
     results = [call(slice(a, b), i) for i, (a, b) in enumerate(pairwise(borders))]
     return torch.cat([y for y, _ in results], 1), torch.cat([state for _, state in results])
 

@@ -12,9 +12,15 @@ from ..mixers.delta import MIXER as delta
 from . import packed
 from .refuse import shown
 from .sizes import fit, share
+from .steps import fine
 
 Result = tuple[Tensor, Tensor | None]
 EPSILON = 1e-6  # under the root of the length of q and k
+NAMES = (
+    "q", "k", "v", "g", "beta", "scale", "initial_state", "output_final_state",
+    "use_qk_l2norm_in_kernel", "use_beta_sigmoid_in_kernel", "allow_neg_eigval", "state_v_first",
+    "cu_seqlens",
+)  # fmt: skip
 HALVES = (torch.bfloat16, torch.float16)
 
 
@@ -36,16 +42,20 @@ class Given(NamedTuple):
     cu_seqlens: Tensor | None = None
     documents: Tensor | None = None  # [B, T], in place of cu_seqlens: one state for each row
 
+    @classmethod
+    def of(cls, call: dict[str, Any]) -> "Given":
+        """What a function was called with, by the names that the packages give its arguments."""
+        return cls(*(call[name] for name in NAMES))
+
 
 def computed(where: str, mixer: Mixer[Any, Any], given: Given) -> Result:
     """The output and the last states, in the form that the packages give them."""
-    _fit(where, mixer, given)
+    borders = _fit(where, mixer, given)
     q, k, v, g, beta, state = _ready(where, mixer, given)
-    T, borders = v.shape[1], given.cu_seqlens
     if borders is None:
         y, after = mixer(q, k, v, beta=beta, g=g, state=state, documents=given.documents)
     elif state is None and not given.wanted:
-        documents = packed.of_lengths(where, borders, T)
+        documents = packed.of_borders(borders, v.device)
         y, after = mixer(q, k, v, beta=beta, g=g, documents=documents)
     else:
         sequences = {"q": q, "k": k, "v": v, "beta": beta, "g": g}
@@ -55,29 +65,42 @@ def computed(where: str, mixer: Mixer[Any, Any], given: Given) -> Result:
             y, after = mixer(**own, state=None if state is None else state[i : i + 1])
             return y, after
 
-        y, after = packed.one_by_one(where, borders, T, one)
+        y, after = packed.one_by_one(borders, one)
     y = y.to(given.v.dtype)
     if not given.wanted:
         return y, None
     return y, after.mT.contiguous() if given.v_first else after
 
 
-def _fit(where: str, mixer: Mixer[Any, Any], given: Given) -> None:
-    """An error unless all sizes fit each other."""
+def moved(where: str, mixer: Mixer[Any, Any], given: Given) -> Tensor:
+    """The output alone, without packing; the state is moved on in place, as a decoder keeps it."""
+    _fit(where, mixer, given)
+    q, k, v, g, beta, state = _ready(where, mixer, given)
+    gates = (beta, g) if mixer is delta else (g, beta)
+    y = mixer.advance(q, k, v, *gates, state=state)
+    if given.state is not None and state is not given.state:  # it was of another dtype
+        given.state.copy_(state)
+    return y.to(given.v.dtype)
+
+
+def _fit(where: str, mixer: Mixer[Any, Any], given: Given) -> list[int] | None:
+    """An error unless all sizes fit each other; the borders of packed sequences, if there are."""
     known: dict[str, int] = {}
     gate, state = "B T HV" if mixer is delta else "B T HV K", "N HV V K"
     fit(where, known, q=(given.q, "B T H K"), k=(given.k, "B T H K"), v=(given.v, "B T HV V"),
         g=(given.g, gate), beta=(given.beta, "B T HV"))  # fmt: skip
     share(where, "H", "HV", known)
-    known["N"] = known["B"]
+    known["N"], borders = known["B"], None
     if given.cu_seqlens is not None:
-        known["N"] = len(packed.checked(where, given.cu_seqlens, known["T"])) - 1
+        borders = packed.checked(where, given.cu_seqlens, known["T"])
+        known["N"] = len(borders) - 1
         if known["B"] != 1:
             raise CallError(
                 f"{where}: cu_seqlens is for one row of packed sequences, and there are "
                 f"{known['B']} rows; join them on axis 1"
             )
     fit(where, known, initial_state=(given.state, state if given.v_first else "N HV K V"))
+    return borders
 
 
 def _ready(where: str, mixer: Mixer[Any, Any], given: Given) -> tuple[Any, ...]:
@@ -94,7 +117,7 @@ def _ready(where: str, mixer: Mixer[Any, Any], given: Given) -> tuple[Any, ...]:
         q, k = (_by_root(x) if mixer is delta else _by_division(x) for x in (q, k))
     state = given.state
     if state is not None:
-        state = (state.mT if given.v_first else state).to(wide(v).dtype)
+        state = (state.mT if given.v_first else state).to(fine(v).dtype)
     g = given.g if given.g is None or v.dtype in HALVES else given.g.to(v.dtype)
     beta = _beta(where, given.beta, given.sigmoid, given.twice)
     beta = beta if v.dtype in HALVES else beta.to(v.dtype)
@@ -119,12 +142,7 @@ def _beta(where: str, beta: Tensor, sigmoid: bool, twice: bool) -> Tensor:
         )
     if not sigmoid:
         return beta
-    return wide(beta).sigmoid() * (2 if twice else 1)
-
-
-def wide(x: Tensor) -> Tensor:
-    """In float32 at least."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return fine(beta).sigmoid() * (2 if twice else 1)
 
 
 def gate(where: str, g: Tensor | None, raw: dict[str, Any]) -> Tensor | None:
@@ -135,7 +153,7 @@ def gate(where: str, g: Tensor | None, raw: dict[str, Any]) -> Tensor | None:
     if g is None:
         raise CallError(f"{where}: use_gate_in_kernel needs g, the gate before its softplus")
     fit(where, {"HV": g.shape[-1]}, A_log=(rate, "HV"), dt_bias=(bias, "HV"))
-    return -wide(rate).exp() * F.softplus(wide(g) if bias is None else wide(g) + wide(bias))
+    return -fine(rate).exp() * F.softplus(fine(g) if bias is None else fine(g) + fine(bias))
 
 
 def channel_gate(where: str, g: Tensor, lower_bound: float | None, raw: dict[str, Any]) -> Tensor:
@@ -152,8 +170,8 @@ def channel_gate(where: str, g: Tensor, lower_bound: float | None, raw: dict[str
     rate, bias = (None if x is None else x.flatten() for x in (rate, bias))
     known = {"HV": g.shape[-2], "HV*K": g.shape[-2] * g.shape[-1]}
     fit(where, known, A_log=(rate, "HV"), dt_bias=(bias, "HV*K"))
-    raised = wide(g) if bias is None else wide(g) + wide(bias).view(g.shape[-2:])
-    grown = 1.0 if rate is None else wide(rate).exp().view(-1, 1)
+    raised = fine(g) if bias is None else fine(g) + fine(bias).view(g.shape[-2:])
+    grown = 1.0 if rate is None else fine(rate).exp().view(-1, 1)
     if lower_bound is not None:
         return lower_bound * torch.sigmoid(grown * raised)
     return -grown * F.softplus(raised)

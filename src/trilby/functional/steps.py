@@ -1,10 +1,16 @@
 """What Mamba's functions do before and after the recurrence: time steps, and the gate z."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..state import wide
+
 LIMIT = (0.0, float("inf"))  # between which steps are kept unless a layer says otherwise
+
+
+def fine(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x.to(wide(x.dtype))
 
 
 def steps(
@@ -19,7 +25,7 @@ def steps(
     [0.0, 3.5]
     """
     if bias is not None or softplus:
-        dt = dt.to(torch.promote_types(dt.dtype, torch.float32))
+        dt = fine(dt)
     dt = dt if bias is None else dt + bias
     dt = F.softplus(dt) if softplus else dt
     if limit is None:
@@ -34,5 +40,5 @@ def gated(y: Tensor, z: Tensor | None) -> Tensor:
     """y silu(z) in the dtype of y, or y where there is no gate."""
     if z is None:
         return y
-    wide = torch.promote_types(y.dtype, torch.float32)
-    return (y.to(wide) * F.silu(z.to(wide))).to(y.dtype)
+    dtype = wide(y.dtype)
+    return (y.to(dtype) * F.silu(z.to(dtype))).to(y.dtype)

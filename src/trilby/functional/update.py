@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
+from ..state import wide
 from .refuse import refuse
 from .sizes import fit, share
 from .steps import gated, steps
@@ -100,21 +101,24 @@ def _moved(
             f"{where}: state is {list(state.shape)} and B {list(B.shape)}, expected [B, D, N] and "
             "[B, N], or [B, H, D, N] and [B, G, N] where G divides H"
         )
-    wide = torch.promote_types(x.dtype, torch.float32)
+    dtype = wide(x.dtype)
     if _one_for_each_head(A, dt, bias):
         dt, A = dt[..., :1], A[:, :1, :1]  # [B, H, 1], [H, 1, 1]
         bias = None if bias is None else bias[:, :1]
-    dt = steps(dt.to(wide), bias, softplus, limit)
-    spread = lambda t: t.to(wide).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
-    fade = torch.exp(dt[..., None] * A.to(wide))
-    write = (dt * x.to(wide))[..., None]  # [B, H, D, 1]
-    before = state.detach().to(wide)
-    if fade.requires_grad:  # the way back needs what is overwritten here
-        before = before.clone()
-    after = torch.addcmul(before * fade, write, spread(B))
-    state.detach().copy_(after.detach())
+    dt = steps(dt.to(dtype), bias, softplus, limit)
+    spread = lambda t: t.to(dtype).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
+    fade = torch.exp(dt[..., None] * A.to(dtype))
+    write, key = (dt * x.to(dtype))[..., None], spread(B)  # [B, H, D, 1], [B, H, 1, N]
+    if state.dtype == dtype and not torch.is_grad_enabled():
+        after = state.mul_(fade).addcmul_(write, key)  # no memory is made for it
+    else:
+        before = state.detach().to(dtype)
+        if fade.requires_grad:  # the way back needs what is overwritten here
+            before = before.clone()
+        after = torch.addcmul(before * fade, write, key)
+        state.detach().copy_(after.detach())
     y = (after @ spread(C).mT)[..., 0]
-    return y if D is None else y + x.to(wide) * D
+    return y if D is None else y + x.to(dtype) * D
 
 
 def _one_for_each_head(A: Tensor, dt: Tensor, bias: Tensor | None) -> bool:

@@ -1,6 +1,6 @@
 """A lower-triangular matrix: row = position that reads, column = position read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .html import numbers, text
 from .lines import Line, Span, line
@@ -18,6 +18,7 @@ Matrix = Sequence[Sequence[float]]
 def draw(
     wei: Matrix,
     first: Sequence[int] | None = None,
+    leaks: Collection[int] = (),
     *,
     ascii: bool = False,
     numbered: bool = True,
@@ -29,6 +30,7 @@ def draw(
         wei: T rows of T weights. Columns after the diagonal are the future and are shown as dots;
             a weight there that is not zero is marked, because it is a leak.
         first: the position of each row where a row stands for several.
+        leaks: cells of the diagonal that stand for several weights and have one of the future.
         ascii: use ASCII characters for the shades.
         numbered: whether few positions are shown as numbers.
         width: of the terminal; where it is too narrow, the cells are.
@@ -47,21 +49,21 @@ def draw(
     top = max((abs(w) for row in wei for w in row if w == w), default=0.0) or 1.0
     shades = PLAIN if ascii else SHADES
     each = 2 if width is None or width >= LABELS + 2 * T else 1
-    rows = [_shades(t, row, top, shades, each) for t, row in enumerate(wei)]
+    rows = [_shades(t, row, top, shades, each, t in leaks) for t, row in enumerate(wei)]
     if first is None:
         return rows
     return [(Span(f"{t:5d} ", "dim"), *row[1:]) for t, row in zip(first, rows, strict=True)]
 
 
-def picture(wei: Matrix, first: Sequence[int] | None = None) -> str:
+def picture(wei: Matrix, first: Sequence[int] | None = None, leaks: Collection[int] = ()) -> str:
     """The same as HTML: a table of numbers for few positions, shades for many.
 
     Args:
-        first: the position of each row where a row stands for several.
+        first, leaks: as for `draw`.
     """
     if len(wei) <= NUMBERS and first is None:
         return numbers(wei, _mark)
-    return text(draw(wei, first, numbered=False), True)
+    return text(draw(wei, first, leaks, numbered=False), True)
 
 
 def _mark(t: int, s: int, weight: float) -> str:
@@ -79,17 +81,23 @@ def _numbers(t: int, row: Sequence[float], each: int) -> Line:
     return tuple(parts)
 
 
-def _shades(t: int, row: Sequence[float], top: float, shades: str, each: int) -> Line:
+def _shades(t: int, row: Sequence[float], top: float, shades: str, each: int, leaks: bool) -> Line:
     """A cell that is two columns wide is as wide as it is high."""
     parts = [Span(f"{t:5d} ", "dim")]
     for s, weight in enumerate(row):
         share = abs(weight) / top if weight == weight else 1.0
         level = round((len(shades) - 1) * min(1.0, share) ** 0.5)
-        sign = shades[max(level, 1)] if s <= t else "!" if weight else FUTURE
-        cell = f"{sign:{each}}" if sign == FUTURE else sign * each
-        mark = _mark(t, s, weight)
+        leak = (s > t and weight != 0) or (s == t and leaks)
+        sign = "!" if leak else shades[max(level, 1)] if s <= t else _future(shades)
+        cell = f"{sign:{each}}" if sign == _future(shades) else sign * each
+        mark = "leak" if leak else _mark(t, s, weight)
         if parts[-1].mark == mark and len(parts) > 1:
             parts[-1] = Span(parts[-1].text + cell, mark)
         else:
             parts.append(Span(cell, mark))
     return tuple(parts)
+
+
+def _future(shades: str) -> str:
+    """What stands for the future; in ASCII a dot is a weight, so nothing does."""
+    return " " if shades == PLAIN else FUTURE

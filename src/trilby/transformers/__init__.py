@@ -13,7 +13,10 @@ Nothing of the model itself is changed: its parameters, its configuration and wh
 writes are as before. It needs transformers 5.16 or newer.
 """
 
+from . import attention
 from .acceleration import accelerate, accelerated, restore
 from .report import Layer, Report
+
+attention.register()
 
 __all__ = ["Layer", "Report", "accelerate", "accelerated", "restore"]

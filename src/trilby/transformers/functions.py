@@ -14,10 +14,11 @@ from ..card import Mixer
 from ..functional import convolution, mamba2, update
 from ..functional import packed as packing
 from ..functional.mamba import Scan, scanned
-from ..functional.recurrent import Given, Result, computed
-from ..functional.steps import LIMIT
+from ..functional.recurrent import Given, Result, computed, moved
+from ..functional.steps import LIMIT, fine
 from ..mixers.delta import MIXER as delta
 from ..mixers.kda import MIXER as kda
+from ..state import wide
 from .passing import known
 
 BORDERS = ("cu_seqlens", "cu_seq_lens_q")  # names of [N + 1]; `seq_idx` is [B, T]
@@ -101,7 +102,11 @@ def _chunked(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
 
 
 def _recurrent(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
-    """The same, with the signature of one position after the other."""
+    """The same, with the signature of one position after the other.
+
+    A layer hands over the state of its cache and then copies into it what it gets. Without
+    gradients it is written where it stands, which spares both.
+    """
     chunked = _chunked(name, mixer)
 
     def recurrent(
@@ -115,6 +120,10 @@ def _recurrent(name: str, mixer: Mixer[Any, Any]) -> Callable[..., Result]:
         use_qk_l2norm_in_kernel: bool = False,
         **kwargs: Any,
     ) -> Result:
+        streams = initial_state is not None and output_final_state and not torch.is_grad_enabled()
+        if streams and documents_of(name, kwargs, *value.shape[:2]) is None:
+            sequences, how = (query, key, value, g, beta), (True, use_qk_l2norm_in_kernel)
+            return moved(name, mixer, Given(*sequences, None, initial_state, *how)), initial_state
         given = (query, key, value, g, beta, 1, initial_state, output_final_state)
         return chunked(*given, use_qk_l2norm_in_kernel, **kwargs)
 
@@ -138,7 +147,7 @@ def selective_scan_fn(
     where, state = "selective_scan_fn", known().state()
     documents = documents_of(where, kwargs, hidden_states.shape[0], hidden_states.shape[2])
     if state is not None:
-        state = state.to(torch.promote_types(hidden_states.dtype, torch.float32))
+        state = state.to(wide(hidden_states.dtype))
     step = (delta_bias, delta_softplus)
     y, last = scanned(where, Scan(hidden_states, dt, A, B, C, D, z, step, state, documents))
     return (y, last) if return_last_state else y
@@ -163,10 +172,9 @@ def mamba_chunk_scan_combined(
     """[B, T, H, P] with B and C [B, T, G, N]; float32 for halves, as the reference returns it."""
     rows, T = hidden_states.shape[:2]
     index = documents_of("mamba_chunk_scan_combined", kwargs, rows, T)
-    wide = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
     return mamba2.mamba_chunk_scan_combined(
-        wide, dt, A, B, C, chunk_size, D, z, dt_bias, initial_states, index, None, dt_softplus,
-        dt_limit, return_final_states,
+        fine(hidden_states), dt, A, B, C, chunk_size, D, z, dt_bias, initial_states, index, None,
+        dt_softplus, dt_limit, return_final_states,
     )  # fmt: skip
 
 

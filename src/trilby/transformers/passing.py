@@ -5,12 +5,15 @@ calls its scan without the state of its cache, and no layer tells the step the l
 Hooks on an accelerated model keep all three while a layer runs, and our functions read them.
 """
 
+import functools
 import inspect
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import CallError
@@ -51,21 +54,24 @@ def known() -> Known:
     return _running.known[-1] if _running.known else Known()
 
 
-def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A forward pre-hook: takes packing from the keywords, the positions or the module around."""
+def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Take packing from the keywords, the positions or the module around."""
     packing = of_call(kwargs)
-    if not packing and (packing := known().packing) and _runs_again(module):
-        raise CallError(
-            f"{type(module).__name__}: packed sequences with gradient checkpointing do not work "
-            "here, since the model does not hand their borders to its blocks; turn one of them off"
-        )
-    cache = next((x for x in (*args, *kwargs.values()) if hasattr(x, "get_recurrent_state")), None)
+    if not packing:
+        packing = known().packing
+        _heard(module, bool(packing))
+    cache = next(
+        (x for x in (*args, *kwargs.values()) if hasattr(x, "update_recurrent_state")), None
+    )
     found = Known(packing, limit=getattr(module, "time_step_limit", None))
     if cache is not None and hasattr(module, "layer_idx"):
         found.states = _states(module, cache)
+    if not _running.known and module.training:
+        _borders_again(module)
     _running.known.append(found)
     more = {name: t for name, t in packing.items() if name not in kwargs}
-    return (args, kwargs | more) if more and _takes_any(module) else None
+    kind: Any = type(module)  # for mypy, to which a class of modules has no hash
+    return (args, kwargs | more) if more and _takes_any(kind) else None
 
 
 def leave(*_: Any) -> None:
@@ -76,48 +82,80 @@ def leave(*_: Any) -> None:
 
 def _states(layer: Any, cache: Any) -> Iterator[Tensor]:
     """The state of the cache, or those of the heads where a layer scans head by head."""
-    state = cache.get_recurrent_state(layer.layer_idx)
+    i = layer.layer_idx
+    if hasattr(cache, "get_recurrent_state"):
+        state = cache.get_recurrent_state(i)
+    else:  # before 5.21
+        state = cache.layers[i].recurrent_states[0] if cache.has_previous_state(i) else None
     if state is None:
         return iter(())
     return iter([state] if state.ndim == 3 else state.unbind(1))
 
 
-def _runs_again(module: Any) -> bool:
-    """Whether the forward is called again on the way back, without the modules around it."""
-    checkpoints = any(
-        kind.__name__ == "GradientCheckpointingLayer" for kind in type(module).__mro__
-    )
-    return checkpoints and module.training and bool(module.gradient_checkpointing)
+CHECKPOINT = "_gradient_checkpointing_func"  # where transformers keeps what it checkpoints with
 
 
-def _takes_any(module: nn.Module) -> bool:
-    """Whether the forward takes keywords that it does not name."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+@dataclass
+class Bordered:
+    """A checkpoint of transformers whose second computation knows what the first one knew.
+
+    On the way back a block runs again without the modules around it, so their hooks do not run.
+    """
+
+    checkpoint: Any
+
+    def __call__(self, function: Any, *args: Any, **how: Any) -> Any:
+        """As the checkpoint itself."""
+        packing = known().packing
+
+        def again(*given: Any) -> Any:
+            _running.known.append(Known(packing))
+            try:
+                return function(*given)
+            finally:
+                _running.known.pop()
+
+        return self.checkpoint(again, *args, **how)
 
 
-def around(model: nn.Module, paths: list[str]) -> None:
-    """Put the hooks on layers, and on all modules around them; twice is as once."""
-    outer = {path[:i] for path in paths for i, sign in enumerate(path) if sign == "."}
-    for path in ("", *outer, *paths):
-        module = model.get_submodule(path)
-        if isinstance(module, nn.ModuleList) or enter in module._forward_pre_hooks.values():
-            continue
-        module.register_forward_pre_hook(enter, with_kwargs=True)
-        module.register_forward_hook(leave, always_call=True)
-
-
-def there(model: nn.Module) -> bool:
-    """Whether a model has the hooks; a deep copy has them too."""
-    return enter in model._forward_pre_hooks.values()
-
-
-def away(model: nn.Module) -> None:
-    """Take the hooks off."""
+def _borders_again(model: nn.Module) -> None:
+    """Have each block that is checkpointed keep the borders for its second computation."""
     for module in model.modules():
-        for key in [k for k, hook in module._forward_pre_hooks.items() if hook is enter]:
-            del module._forward_pre_hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
-        for key in [k for k, hook in module._forward_hooks.items() if hook is leave]:
-            del module._forward_hooks[key]
-            module._forward_hooks_always_called.pop(key, None)
+        checkpoint = vars(module).get(CHECKPOINT)
+        if checkpoint is not None and not isinstance(checkpoint, Bordered):
+            setattr(module, CHECKPOINT, Bordered(checkpoint))
+
+
+def forget(module: nn.Module) -> None:
+    """Leave a module as it was before."""
+    checkpoint = vars(module).get(CHECKPOINT)
+    if isinstance(checkpoint, Bordered):
+        setattr(module, CHECKPOINT, checkpoint.checkpoint)
+    _told.discard(module)
+
+
+_told: WeakSet[nn.Module] = WeakSet()  # modules whose last forward had borders from around them
+
+
+def _heard(module: nn.Module, packed: bool) -> None:
+    """Keep whether the modules around told this one borders; an error where it needs them again.
+
+    A checkpoint that is not transformers' own runs a module on the way back, alone.
+    """
+    if packed:
+        _told.add(module)
+    elif _running.known:
+        _told.discard(module)
+    elif module in _told and torch._C._current_graph_task_id() != -1:  # in a backward pass
+        raise CallError(
+            f"{type(module).__name__}: packed sequences were computed again without their borders; "
+            "checkpoint with model.gradient_checkpointing_enable(), or wrap the blocks before "
+            "accelerate(model)"
+        )
+
+
+@functools.cache
+def _takes_any(kind: type[nn.Module]) -> bool:
+    """Whether the forward takes keywords that it does not name."""
+    parameters = inspect.signature(kind.forward).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)

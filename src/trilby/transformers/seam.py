@@ -2,10 +2,13 @@
 
 Since 5.16 a module of a model decorates each function that a package may replace with
 `use_kernel_func_from_hub_with_fallback(name, package)`. The decorated function stays a global of
-that module, which its layers look up at each call.
+that module, which its layers look up at each call: ours takes its name. Where the package `kernels`
+is installed the global is an object of that package, and `kernels` puts ours into it.
 """
 
+import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -14,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import CallError
+from . import hub
 
 FIRST = (5, 16)
 """The first release with the decorator."""
@@ -25,7 +29,8 @@ def checked() -> None:
         import transformers
     except ImportError as error:
         raise CallError(
-            "trilby.transformers: transformers is not installed; pip install 'transformers>=5.16'"
+            f"trilby.transformers: transformers cannot be imported ({error}); "
+            "pip install 'transformers>=5.16'"
         ) from error
     release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     if release < FIRST:
@@ -37,13 +42,27 @@ def checked() -> None:
 
 def decorated(value: object) -> str | None:
     """The name under which a function can be replaced, or None where it cannot be."""
+    value = hub.behind(value)
     code = getattr(value, "__code__", None)
     cells = getattr(value, "__closure__", None)
     if not isinstance(code, CodeType) or cells is None or "torch_function" not in code.co_freevars:
         return None
-    found = dict(zip(code.co_freevars, cells, strict=True)).get("func_name")
-    name = None if found is None else found.cell_contents
+    found = dict(zip(code.co_freevars, cells, strict=True))
+    if "func_name" not in found:
+        return _written(found["torch_function"].cell_contents)
+    name = found["func_name"].cell_contents
     return name if isinstance(name, str) else None
+
+
+@functools.cache
+def _written(function: Callable[..., Any]) -> str | None:
+    """The name in the line of the decorator; 5.16 keeps it nowhere else."""
+    try:
+        source = inspect.getsource(function)
+    except OSError:
+        return None
+    name = re.search(r'^@use_kernel_func_from_hub_with_fallback\(\s*"(\w+)"', source, re.M)
+    return None if name is None else name[1]
 
 
 def places(module: ModuleType) -> dict[str, str]:
@@ -96,11 +115,17 @@ def originals(module: ModuleType) -> dict[str, str]:
 def put(module: ModuleType, functions: dict[str, Callable[..., Any]]) -> None:
     """Ours, in the places of a module; done twice it is as done once."""
     for place, function in functions.items():
-        _replaced.setdefault(module, {}).setdefault(place, getattr(module, place))
-        setattr(module, place, function)
+        original = _replaced.setdefault(module, {}).setdefault(place, getattr(module, place))
+        if hub.takes(original):
+            hub.put(original, function)
+        else:
+            setattr(module, place, function)
 
 
 def put_back(module: ModuleType) -> None:
     """What stood there before."""
     for place, function in _replaced.pop(module, {}).items():
-        setattr(module, place, function)
+        if hub.takes(function):
+            hub.put_back(function)
+        else:
+            setattr(module, place, function)

@@ -18,22 +18,24 @@ from numba.core.errors import NumbaError
 from ...errors import KernelError
 from . import fork
 from .notice import notice
+from .whole import pipeline
 
 _MACHINE = Path(__file__).parent  # nothing here is compiled into a kernel
 _PACKAGE = Path(__file__).parents[2]
 _IMPORT = re.compile(r"^ *from (\.+|trilby\.)([\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 """Import lines. Parsing the files instead would make the first call up to 50 ms longer."""
 
-inner = partial(
-    numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False
-)
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+"""Of functions that C calls: they cannot raise, and have no counted references."""
+
+INNER: dict[str, Any] = dict(_OPTIONS, pipeline_class=pipeline())
+"""Of functions that only kernels call, `overload` included."""
+
+inner = partial(numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, **INNER)
 """Decorator of functions that only kernels call: no entry from Python, no counted references.
 
 Without these a kernel of many small functions takes a fifth longer to compile.
 """
-
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
-"""Of functions that C calls: they cannot raise, and have no counted references."""
 
 _log = logging.getLogger("trilby")
 
@@ -111,10 +113,10 @@ class Kernel:
 def fingerprint(path: Path) -> int:
     """A number that changes whenever a file that a kernel is compiled from does.
 
-    These are `files(path)` and this file, which says how they are compiled.
+    These are `files(path)`, and this file and `whole.py`, which say how they are compiled.
     """
     found = 0
-    for file in sorted({*files(path), Path(__file__)}):
+    for file in sorted({*files(path), Path(__file__), _MACHINE / "whole.py"}):
         found = zlib.crc32(file.read_bytes(), found) if file.is_file() else found
     return found
 

@@ -2,19 +2,23 @@
 
 numba knows neither bfloat16 nor float16 on a CPU, so both travel as their bits: bfloat16 as
 uint16, float16 as int16, and the type picks the conversion when a kernel is compiled. The
-conversions have no branches: the same instructions do one number, or a vector of them.
+conversions have no branches: the same instructions do one number, or a vector of them. Of float16
+the processor converts itself where it can (F16C, and so do all with AVX2).
 """
 
+from functools import cache
+
+import llvmlite.binding as llvm
 import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from torch import Tensor
 
-F64, F32 = ir.DoubleType(), ir.FloatType()
+F64, F32, F16 = ir.DoubleType(), ir.FloatType(), ir.HalfType()
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 ELEMENT = {
@@ -26,6 +30,15 @@ ELEMENT = {
 """torch dtype -> the numba type of its elements in a flat array."""
 
 _BITS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
+
+
+@cache
+def features() -> frozenset[str]:
+    """What the processor can that numba compiles for, in the words of LLVM."""
+    said = config.CPU_FEATURES
+    if said is not None:
+        return frozenset(word[1:] for word in said.split(",") if word.startswith("+"))
+    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
 
 
 def flat(tensor: Tensor) -> np.ndarray:
@@ -96,6 +109,9 @@ def decoded(build, element, raw):
     if element == types.uint16:  # bfloat16 is the upper half of float32
         bits = build.shl(bits, filled(raw, I32, 16))
         return build.fpext(build.bitcast(bits, alike(raw, F32)), alike(raw, F64))
+    if "f16c" in features():
+        half = build.bitcast(raw, alike(raw, F16))
+        return build.fpext(build.fpext(half, alike(raw, F32)), alike(raw, F64))
     return _of_half(build, raw, bits)
 
 
@@ -106,6 +122,8 @@ def encoded(build, element, value):
     single = build.fptrunc(value, alike(value, F32))
     if element == types.float32:
         return single
+    if element == types.int16 and "f16c" in features():
+        return build.bitcast(build.fptrunc(single, alike(value, F16)), alike(value, I16))
     bits = build.bitcast(single, alike(value, I32))
     if element == types.int16:
         return build.trunc(_to_half(build, bits), alike(value, I16))

@@ -11,27 +11,21 @@ The instructions carry the flag "contract", so the compiler makes one fused inst
 
 import operator
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import config
 from numba.core.datamodel import PrimitiveModel
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, register_model
 
-from .elements import F32, F64, I32, beginning
+from .elements import F32, F64, I32, beginning, features
 
 _KINDS = {types.float32: F32, types.float64: F64}
 
 
 def _register_bytes() -> int:
     """How wide a register is on the machine that numba compiles for."""
-    said = config.CPU_FEATURES
-    on = set(said.replace("+", "").split(",")) if said is not None else {
-        name for name, there in llvm.get_host_cpu_features().items() if there
-    }  # fmt: skip
-    return 64 if "avx512f" in on else 32 if "avx" in on else 16
+    return 64 if "avx512f" in features() else 32 if "avx" in features() else 16
 
 
 REGISTER = _register_bytes()

@@ -58,10 +58,13 @@ def _cell(grid: Tensor, t: int, s: int, ahead: int) -> str:
     return next(sign for level, sign in LEVELS if value <= level * top) if value else "."
 
 
-def influence(subject: Subject, setting: Setting, start: int = 0) -> Influence:
-    """Measure it at SHOWN positions from `start` on, in all rows."""
+def influence(subject: Subject, setting: Setting, start: int = 0, most: int = SHOWN) -> Influence:
+    """Measure it at `most` positions from `start` on, in all rows.
+
+    Cost: for each position one call, and one backward pass where there are gradients.
+    """
     subject = subject.at(setting)
-    places = range(start, min(setting.T, start + SHOWN))
+    places = range(start, min(setting.T, start + most))
     N, here = len(places), slice(places.start, places.stop)
     y = subject.run(subject.draw(setting))[0]
     value = torch.zeros(N, N, dtype=torch.float64)

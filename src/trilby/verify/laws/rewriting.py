@@ -52,7 +52,7 @@ class Rewrite:
         spots = future
         while half := self._half(spots, t, y, floor):
             spots, known = half
-        return self._leak(known, t, spots, floor)
+        return self._leak(known, spots, floor)
 
     def _half(self, spots: range, t: int, y: Tensor, floor: float) -> tuple[range, Change] | None:
         """The half of the positions that changes anything, if there is one."""
@@ -64,12 +64,13 @@ class Rewrite:
                     return part, less
         return None
 
-    def _leak(self, known: Change, t: int, spots: range, floor: float) -> Finding:
-        """The finding that positions before t changed with those of `spots`."""
-        kind, names = self._kind(t, spots), self.subject.names
+    def _leak(self, known: Change, spots: range, floor: float) -> Finding:
+        """The finding that an earlier position changed with those of `spots`."""
+        position = known.index[1] if len(known.index) > 1 else 0
+        kind, names = self._kind(position, spots), self.subject.names
         witness = Witness(
             row=known.row,
-            position=known.index[1] if len(known.index) > 1 else 0,
+            position=position,
             reads=(spots[0], spots[-1] + 1),
             sequence=names[0] if len(names) == 1 else f"({', '.join(names)})",
         )
@@ -84,12 +85,13 @@ class Rewrite:
         after = self.after(spots)
         return change(after, y, after[:, :t], y[:, :t], self.size)
 
-    def _kind(self, t: int, spots: range) -> str:
-        """Whether a gradient shows the leak too, and whether it hid behind the parameters."""
+    def _kind(self, position: int, spots: range) -> str:
+        """Whether a gradient of that output shows the leak too, and whether parameters hid it."""
         if self.setting.mode == "redrawn":
             return "hidden leak"
         try:
-            grads = [*gradients(self.subject, self.setting, self.state is not None, [t])]
+            past = self.state is not None
+            grads = [*gradients(self.subject, self.setting, past, [position + 1])]
         except Exception:
             return "leak"  # its backward raises, so the gradient is not known
         known = [g[:, spots.start : spots.stop] for _, _, _, g in grads]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numba.extending import register_jitable
 
-from ...machine.compiler import Kernel, inner
+from ...machine.compiler import INNER, Kernel, inner
 from ...simd.places import laid, read, skip
 from ...simd.vector import load, store, sum_lanes, zeros
 from ..recurrence.record import (
@@ -104,7 +104,7 @@ class Back(NamedTuple):
     state: blocks()
 
 
-@register_jitable
+@register_jitable(**INNER)
 def span_of(T):
     """How many positions a chunk has."""
     return min(CHUNK, (T + QUAD - 1) // QUAD * QUAD)

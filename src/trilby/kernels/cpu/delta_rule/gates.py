@@ -9,7 +9,7 @@ compiler picks the function by the record of the program, so neither way costs t
 from numba import types
 from numba.extending import overload
 
-from ...machine.compiler import inner
+from ...machine.compiler import INNER, inner
 from ...simd.exponential import exp
 from ...simd.places import skip
 from ...simd.vector import load, store, sum_lanes
@@ -18,7 +18,6 @@ from ..recurrence.sequences import fetch_gates, fetch_rows, pack_rows
 
 CHUNK = 64  # positions that are unpacked at a time, and between kept states on the way back
 QUAD = 4  # positions in one walk down the rows; what follows has them written out
-OPTIONS = dict(error_model="numpy", _nrt=False)
 
 WHOLE = scratch(lambda span, size, shape: span // QUAD * shape.height)  # of a chunk
 
@@ -39,7 +38,7 @@ def fetch_decays(place, part, chunk, half):
     """The decays of a chunk; 1 where there is no position."""
 
 
-@overload(fetch_decays, jit_options=OPTIONS)
+@overload(fetch_decays, jit_options=INNER)
 def _fetch_decays(place, part, chunk, half):
     def one(place, part, chunk, half):
         fetch_gates(place.g, place.a, part, chunk, False)
@@ -56,7 +55,7 @@ def decays(place, i, j, width, registers):
     """The decays of four positions from number i on: numbers, or vectors from channel j on."""
 
 
-@overload(decays, jit_options=OPTIONS, prefer_literal=True)
+@overload(decays, jit_options=INNER, prefer_literal=True)
 def _decays(place, i, j, width, registers):
     def one(place, i, j, width, registers):
         return place.a[i], place.a[i + 1], place.a[i + 2], place.a[i + 3]
@@ -79,7 +78,7 @@ def keep(place, i, j, height, whole):
     """Note what four positions from number i on leave of some rows from j on."""
 
 
-@overload(keep, jit_options=OPTIONS)
+@overload(keep, jit_options=INNER)
 def _keep(place, i, j, height, whole):
     def one(place, i, j, height, whole):
         pass
@@ -94,7 +93,7 @@ def left(place, i, height):
     """What four positions from number i on leave of the rows of a state: a number, or a place."""
 
 
-@overload(left, jit_options=OPTIONS)
+@overload(left, jit_options=INNER)
 def _left(place, i, height):
     def one(place, i, height):
         return place.a[i] * place.a[i + 1] * place.a[i + 2] * place.a[i + 3]
@@ -109,7 +108,7 @@ def left_by_first(place):
     """What the first position leaves of the rows of a state: a number, or a place."""
 
 
-@overload(left_by_first, jit_options=OPTIONS)
+@overload(left_by_first, jit_options=INNER)
 def _left_by_first(place):
     def one(place):
         return place.a[0]
@@ -124,7 +123,7 @@ def of_row(whole, r):
     """What is left of row r: a number for all rows, a vector along each of them, or a place."""
 
 
-@overload(of_row, jit_options=OPTIONS)
+@overload(of_row, jit_options=INNER)
 def _of_row(whole, r):
     def same(whole, r):
         return whole
@@ -139,7 +138,7 @@ def gates_back(dg, place, shape, chunk, i, c, four):
     """The gradients of the gates of four positions from number i on, in a block of columns."""
 
 
-@overload(gates_back, jit_options=OPTIONS)
+@overload(gates_back, jit_options=INNER)
 def _gates_back(dg, place, shape, chunk, i, c, four):
     def one(dg, place, shape, chunk, i, c, four):
         sums = sum_lanes(four[0]), sum_lanes(four[1]), sum_lanes(four[2]), sum_lanes(four[3])
@@ -159,7 +158,7 @@ def pack_gates(dg, place, chunk):
     """The gradients of the gates of a chunk, where they have not been written yet."""
 
 
-@overload(pack_gates, jit_options=OPTIONS)
+@overload(pack_gates, jit_options=INNER)
 def _pack_gates(dg, place, chunk):
     def one(dg, place, chunk):
         pass

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from numba.extending import register_jitable
 
-from ...machine.compiler import Kernel, inner
+from ...machine.compiler import INNER, Kernel, inner
 from ...simd.places import laid, read, skip
 from ..recurrence.record import (
     RESULT,
@@ -66,7 +66,7 @@ class Forward(NamedTuple):
     rest: blocks()  # what rounding has left
 
 
-@register_jitable
+@register_jitable(**INNER)
 def span_of(T):
     """How many positions a chunk has."""
     return min(CHUNK, (T + QUAD - 1) // QUAD * QUAD)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from numba.extending import register_jitable
 
-from ...machine.compiler import Kernel, inner
+from ...machine.compiler import INNER, Kernel, inner
 from ...simd.places import laid, skip
 from ...simd.vector import load, store, sum_lanes, zeros
 from ..recurrence.record import (
@@ -74,7 +74,7 @@ class Pass(NamedTuple):
     scores: scratch(lambda span, size, shape: span * EIGHT)
 
 
-@register_jitable
+@register_jitable(**INNER)
 def span_of(T):
     """How many positions a chunk has at most."""
     return min(CHUNK, (T + EIGHT - 1) // EIGHT * EIGHT)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numba.extending import overload, register_jitable
 
-from ...machine.compiler import inner
+from ...machine.compiler import INNER, inner
 from ...simd.elements import decode, encode, prefetch
 from ...simd.places import row, skip
 
@@ -88,7 +88,7 @@ def parts_of(place, kinds, tensors, size, shape, b, h):
     """What head h of row b has of each tensor, by the record that the places are of."""
 
 
-@overload(parts_of)
+@overload(parts_of, jit_options=INNER)
 def _parts_of(place, kinds, tensors, size, shape, b, h):
     of = PARTS[place.instance_class]
 
@@ -99,7 +99,7 @@ def _parts_of(place, kinds, tensors, size, shape, b, h):
     return found
 
 
-@register_jitable
+@register_jitable(**INNER)
 def shape_of(size, piece):
     """What a piece takes of a state."""
     L = size.lanes

@@ -1,0 +1,68 @@
+"""`trilby explore mean ema:0.95`: draw what each position reads, in the terminal or as a page."""
+
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .names import names
+from .screen import Screen, talk
+from .target import loaded
+
+DATA = ("sonnets", "sunspots", "nile", "co2")
+
+
+@click.command()
+@click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
+@click.option("--data", type=click.Choice(DATA), help="What is read; by default the sonnets.")
+@click.option("-T", "T", type=click.IntRange(1), help="Positions, the first ones.")
+@click.option("--channels", type=click.IntRange(1), help="Random x [1, T, CHANNELS], for a module.")
+@click.option("--row", type=int, help="The position whose weights are written out.")
+@click.option("-o", "output", metavar="FILE", help="Write .html, .png, .svg, .json or .csv.")
+@click.option("--open", "opens", is_flag=True, help="Open the page that -o writes in a browser.")
+@click.pass_context
+def explore(
+    ctx: click.Context, subjects: tuple[str, ...], data: str | None, T: int | None,
+    channels: int | None, row: int | None, output: str | None, opens: bool,
+) -> None:  # fmt: skip
+    """Draw what each position of a sequence reads. Exit 1 if one reads the future.
+
+    SUBJECT is a mixer with its numbers, such as ema:0.95 or attention:window=8, or your own module,
+    file.py:name or package.module:name.
+    """
+    if data is not None and channels is not None:
+        raise click.UsageError("--data and --channels are both given; choose one")
+    if opens and not (output or "").endswith(".html"):
+        raise click.UsageError("--open needs the page that it opens; add -o page.html")
+    from ..explorer import explore as explored
+
+    found = explored([_subject(text) for text in subjects], _values(data, channels, T), T)
+    found = found if row is None else found.at(row)
+    if output is None:
+        screen = Screen()
+        for spans in found.lines(screen.width, ascii=screen.ascii, colour=screen.color):
+            screen.picture(spans)
+    else:
+        found.save(output)
+        for clause in found.answer:
+            talk(clause.text)
+        if opens:
+            webbrowser.open(Path(output).resolve().as_uri())
+    ctx.exit(0 if found.ok else 1)
+
+
+def _subject(text: str) -> Any:
+    """The name of a mixer as it is; what another target names."""
+    if ":" not in text or text.partition(":")[0] in names():
+        return text
+    return loaded(text)
+
+
+def _values(data: str | None, channels: int | None, T: int | None) -> Any:
+    if channels is None:
+        return data
+    import torch
+
+    rng = torch.Generator().manual_seed(0)
+    return torch.randn(1, T or 64, channels, generator=rng)

@@ -1,0 +1,79 @@
+"""`trilby.explore`: read what was given, unfold or measure it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..card import Mixer
+from ..errors import CallError
+from .explored import Explored
+from .measuring import measured
+from .naming import named
+from .positions import positions
+from .unfolding import unfolded
+
+MOST = 256  # triangles of one page
+
+
+def explore(
+    subjects: Any,
+    x: str | Tensor | None = None,
+    T: int | None = None,
+    *,
+    tokens: Sequence[str] | None = None,
+) -> Explored:
+    """See what each position reads: the triangle of any mixer, exact, or of any module, measured.
+
+    Args:
+        subjects: one or a list of: a mixer by name, with numbers after a colon, as in "ema:0.95" or
+            "attention:window=8"; a mixer; a module or function that takes x and returns
+            [1, T, ...].
+        x: data by name ("sonnets", "sunspots", "nile", "co2"; without x and tokens the sonnets), or
+            floats [1, T, C].
+        T: how many positions, the first ones; by default 256 of a text, and all of numbers.
+        tokens: what stands at each position, T texts; without x each token gets a value.
+
+    Returns:
+        shown: prints itself, shows itself in a notebook, and has `save`, `row` and `at`.
+
+    A mixer is unfolded by its own `weights`: `y = w x` exactly. What it needs beside x is drawn for
+    each token by the mixer's own `draw`, so that equal tokens have equal queries and keys. A module
+    is measured by the verifier: which outputs change when one position is rewritten, and gradients.
+
+    Raises:
+        CallError, NumberError: no such name, more than 4096 positions, numbers that are not
+            finite, too many triangles, or a module that refuses x.
+
+    Cost: that of `weights`, O(T^2) memory; of a module T calls and T backward passes.
+
+    >>> shown = trilby.explore(["mean", "ema:0.5"], tokens="abc")
+    >>> shown.row(2)["ema:0.5"].tolist()
+    [0.25, 0.25, 0.5]
+    >>> shown.ok
+    True
+    """
+    several = isinstance(subjects, list | tuple)
+    given = [named(each) for each in (subjects if several else [subjects])]
+    if not given:
+        raise CallError("explore: there is nothing to show; give a mixer or a module")
+    where = positions("sonnets" if x is None and tokens is None else x, T, tokens)
+    found = tuple(
+        unfolded(each, where) if isinstance(each.target, Mixer) else measured(each, where)
+        for each in given
+    )
+    count = sum(len(subject.triangles) for subject in found)
+    if count > MOST:
+        raise CallError(
+            f"explore: there are {count} triangles, at most {MOST} fit a page; give fewer"
+        )
+    names = ", ".join(each.python for each in given)
+    call = f"[{names}]" if several else names
+    python = f"trilby.explore({call}, {_said(where.said, len(where.tokens))})"
+    return Explored(found, where, python, len(where.tokens) - 1)
+
+
+def _said(said: str, T: int) -> str:
+    if said == "tokens":
+        return "tokens=tokens"
+    return f"x={said}, T={T}"

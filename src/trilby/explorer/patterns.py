@@ -1,0 +1,46 @@
+"""The plain name of a leak, from where the cells above the diagonal lie."""
+
+from torch import Tensor
+
+NEAR = 8  # positions ahead that still have a number in the name
+
+
+def pattern(weights: Tensor) -> str:
+    """What kind of leak the upper triangle of `weights` [T, T] shows.
+
+    >>> pattern(torch.eye(4).roll(1, 1).triu(1))
+    'reads one position ahead'
+    >>> pattern(torch.ones(4, 4))
+    'a statistic over the whole time: every position reads every later one'
+    >>> pattern(torch.block_diag(torch.ones(3, 3), torch.ones(3, 3)))
+    'reads ahead inside blocks of 3 positions'
+    """
+    T = len(weights)
+    cells = weights.triu(1).nonzero()  # [N, 2]: the position that reads, the one read
+    if not len(cells):
+        return ""
+    far = cells[:, 1] - cells[:, 0]
+    if len(cells) == T * (T - 1) // 2 and T > 2:
+        return "a statistic over the whole time: every position reads every later one"
+    farthest = int(far.max())
+    if farthest <= NEAR and 2 * farthest < T:
+        block = _block(cells, T)
+        if block is not None:
+            return f"reads ahead inside blocks of {block} positions"
+        return "reads one position ahead" if farthest == 1 else f"reads up to {farthest} ahead"
+    if int(cells[:, 0].max()) < T // 4 and int(cells[:, 1].min()) >= T - T // 4:
+        return "wraps around: the first positions read the last ones"
+    block = _block(cells, T)
+    if block is not None:
+        return f"reads ahead inside blocks of {block} positions"
+    return "reads later positions"
+
+
+def _block(cells: Tensor, T: int) -> int | None:
+    """The size of blocks outside of which nothing is read ahead, and whose corners are read."""
+    for size in range(2, T // 2 + 1):
+        inside = bool((cells[:, 0] // size == cells[:, 1] // size).all())
+        if inside:
+            corners = {(t, t + size - 1) for t in range(0, T - size + 1, size)}
+            return size if corners <= {(t, s) for t, s in cells.tolist()} else None
+    return None
