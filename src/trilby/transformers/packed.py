@@ -35,11 +35,11 @@ def of_call(kwargs: dict[str, Any]) -> dict[str, Tensor]:
 def _by_positions(kwargs: dict[str, Any]) -> Tensor | None:
     """Where positions do not go up by one a new sequence begins; None where it is all one."""
     positions = kwargs.get("position_ids")
-    if not isinstance(positions, Tensor) or positions.ndim != 2 or _goes_on(kwargs):
+    if not isinstance(positions, Tensor) or positions.ndim != 2 or positions.shape[1] < 2:
         return None
     if kwargs.get("attention_mask") is not None:  # positions beside padding begin again as well
         return None
-    if positions.shape[1] < 2:
+    if _goes_on(kwargs):
         return None
     new = positions[:, 1:] != positions[:, :-1] + 1
     if not bool(new.any()):

@@ -81,15 +81,17 @@ def leave(*_: Any) -> None:
 
 
 def _states(layer: Any, cache: Any) -> Iterator[Tensor]:
-    """The state of the cache, or those of the heads where a layer scans head by head."""
+    """The state of the cache, or those of the heads where a layer scans head by head.
+
+    Most layers hand their state over themselves, so it is looked up when it is asked for.
+    """
     i = layer.layer_idx
     if hasattr(cache, "get_recurrent_state"):
         state = cache.get_recurrent_state(i)
     else:  # before 5.21
         state = cache.layers[i].recurrent_states[0] if cache.has_previous_state(i) else None
-    if state is None:
-        return iter(())
-    return iter([state] if state.ndim == 3 else state.unbind(1))
+    if state is not None:
+        yield from [state] if state.ndim == 3 else state.unbind(1)
 
 
 CHECKPOINT = "_gradient_checkpointing_func"  # where transformers keeps what it checkpoints with
