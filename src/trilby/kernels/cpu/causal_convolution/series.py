@@ -186,15 +186,15 @@ def convolve(z, u, low, taps, many, silu):
     for i in range(0, many, taps.lanes):
         found = zeros(u, 2) + taps.bias
         for j in range(taps.W):
-            product = taps.kernel[j * taps.across] * load(u, i + j, 2)
-            found += kept(taps, product, low, i, j)
+            more = found + taps.kernel[j * taps.across] * load(u, i + j, 2)
+            found = kept(taps, more, found, low, i, j)
         store(z, i, bent(found, silu))
 
 
 @inner()
-def kept(taps, product, low, i, j):
-    """A product of number j of the positions from i on; 0 where that number is left out."""
-    return where_above(load(low, i, 2), 1.0 * j, 0.0, product) if taps.packed else product
+def kept(taps, more, found, low, i, j):
+    """A sum with number j of the positions from i on, or without it where it is left out."""
+    return where_above(load(low, i, 2), 1.0 * j, found, more) if taps.packed else more
 
 
 @inner()
@@ -204,8 +204,8 @@ def add_shares(shares, apart, place, taps, many):
     for j in range(taps.W):
         found = zeros(dz, 2)
         for i in range(0, many, taps.lanes):
-            product = load(dz, i, 2) * load(place.u, i + j, 2)
-            found += kept(taps, product, low, i, j)
+            more = found + load(dz, i, 2) * load(place.u, i + j, 2)
+            found = kept(taps, more, found, low, i, j)
         shares[j * apart] += sum_lanes(found)
     found = zeros(dz, 2)
     for i in range(0, many, taps.lanes):
@@ -220,6 +220,6 @@ def spread(place, taps, many):
         found = zeros(place.dz, 2)
         for j in range(taps.W):
             at = i + taps.W - 1 - j  # the position of which it was number j
-            product = taps.kernel[j * taps.across] * load(place.dz, at, 2)
-            found += kept(taps, product, place.low, at, j)
+            more = found + taps.kernel[j * taps.across] * load(place.dz, at, 2)
+            found = kept(taps, more, found, place.low, at, j)
         store(place.z, i, found)
