@@ -38,7 +38,7 @@ def adapter_of(name: str) -> Adapter:
     if name in ADAPTERS:
         return ADAPTERS[name]().ADAPTER
     if ":" not in name:
-        known = " ".join(ADAPTERS)
+        known = " ".join(one for one in ADAPTERS if "," not in one)  # the rest is an option
         raise CallError(f"audit: there is no adapter {name!r}; take one of {known}, or MODULE:NAME")
     try:
         found = pkgutil.resolve_name(name)

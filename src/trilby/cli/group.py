@@ -46,7 +46,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[], click.Command]]] = {
         lambda: import_module(".audit", __package__).audit,
     ),
     "accelerate": (
-        "Run a checkpoint of transformers as it is and with trilby's functions.",
+        "Run a checkpoint of transformers as it is and accelerated.",
         lambda: import_module(".accelerate", __package__).accelerate,
     ),
     "mix": (
