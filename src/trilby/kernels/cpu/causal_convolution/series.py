@@ -114,10 +114,10 @@ def backward(tensors, lines, size, place, kinds, at):
         many = min(SPAN, size.T - begin)
         fetch(place, x, taps, begin, many)
         unpack(now, skip(dy, begin), 1, many)
-        blank(now, many, SPAN - many)
+        blank(now, many, -many % taps.lanes)
         if size.silu:
             convolve(place.z, place.u, skip(place.low, before), taps, many, False)
-            bend(now, place.z, SPAN, taps.lanes)
+            bend(now, place.z, many, taps.lanes)
         add_shares(shares, size.across, place, taps, many)
         spread(place, taps, many)
         early = min(max(before - begin, 0), many)  # numbers that are of the state
@@ -171,10 +171,10 @@ def left_out(taps, t):
 
 @inner()
 def fetch(place, x, taps, begin, many):
-    """`many` positions behind the W - 1 numbers before them; what follows is 0."""
+    """`many` positions behind the W - 1 numbers before them; what fills a last vector is 0."""
     u, low = skip(place.u, taps.W - 1), skip(place.low, taps.W - 1)
     unpack(u, skip(x, begin), 1, many)
-    blank(u, many, SPAN - many)
+    blank(u, many, -many % taps.lanes)
     if taps.packed:
         for i in range(many):
             low[i] = taps.low[begin + i]
