@@ -11,6 +11,7 @@ from ..card import Mixer
 from ..errors import CallError, FormError, KernelError
 from ..shown.progress import Progress, progress
 from ..streaming import Carry
+from .across import across
 from .comparing.finding import Finding
 from .judge import Clock, Explain, judge
 from .laws import LAWS, Law
@@ -55,6 +56,8 @@ def check(
     effort: str = "default",
     waive: Mapping[str, str] | None = None,
     seconds: float | None = None,
+    world: int | None = None,
+    reference: Any = None,
     **options: Unpack[ModuleOptions],
 ) -> Report:
     """Judge a mixer, or your own module, by the laws that every causal mixer must obey.
@@ -72,6 +75,11 @@ def check(
         effort: "quick", "default" or "thorough": how many sizes; the report lists them.
         waive: law -> why it may be broken here; the report repeats the reason.
         seconds: a time limit, read between probes; the report says what was left out.
+        world: how many processes to start, each with a piece of time. The law is then `shards`
+            alone: of a mixer its form `shard`, else a function that several processes call on
+            their pieces, with their group if it has a keyword `group`.
+        reference: with `world`, the function that one process calls on the whole; None is the
+            subject itself, in a group of one.
         output: what picks the sequence `[B, T, ...]` from the result: a name, an index, a
             function. None: the tensor, `logits`, `last_hidden_state`, or the first item.
         carry: how state is kept between calls: `by_state`, `by_cache`, `by_past`, `by_methods`,
@@ -111,6 +119,10 @@ def check(
     """
     if effort not in EFFORTS:
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
+    if world is not None or reference is not None:
+        _alone(world, forms, laws, waive)
+        with undisturbed(subject, example), torch.inference_mode(False), torch.enable_grad():
+            return across(subject, example, world, reference, effort, Clock(seconds), options)
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
     wanted, quiet = _wanted(laws), undisturbed(subject, example)
     with progress() as shown, quiet, torch.inference_mode(False), torch.enable_grad():
@@ -275,6 +287,16 @@ def _known(laws: Iterable[str]) -> list[str]:
             hint = f"did you mean {near[0]!r}?" if near else "take one of"
             raise CallError(f"check: there is no law {name!r}; {hint} ({' '.join(LAWS)})")
     return names
+
+
+def _alone(world: int | None, forms: Any, laws: Any, waive: Any) -> None:
+    """Raise a CallError for what does not go with `world=`."""
+    if world is None:
+        raise CallError("check: reference is given without world=; say how many processes")
+    for name, value, own in (("forms", forms, "shard"), ("laws", laws, "shards"), ("waive", waive, "")):
+        if value is not None and list(value) != [own]:
+            only = f", which is about {name[:-1]} {own!r} alone" if own else ""
+            raise CallError(f"check: {name} is {value!r} with world={world}{only}; leave it out")
 
 
 def _fitting(options: Mapping[str, Any]) -> None:

@@ -1,0 +1,65 @@
+"""The law `shards` on a mixer, or on a user's function: as many processes as are asked for."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from ..card import Mixer
+from ..errors import CallError
+from .comparing.finding import Finding
+from .judge import Clock, judge
+from .laws import ACROSS, Law
+from .ranks.processes import Processes
+from .ranks.sharded import Sharded, sharded_form, sharded_function
+from .reports.report import Report
+from .reproducers.torchrun import torchrun
+from .sizes import Setting
+
+TAKES = ("output", "vocabulary", "fixed")
+MOST = 8  # processes
+
+
+def across(
+    subject: Any, example: Any, world: int, reference: Any, effort: str, clock: Clock,
+    options: Mapping[str, Any],
+) -> Report:  # fmt: skip
+    """What `check` returns with `world=`; its arguments.
+
+    Raises:
+        CallError: as `check`, and where another process cannot import the subject. KernelError: no
+            gloo.
+    """
+    if not isinstance(world, int) or isinstance(world, bool) or not 1 <= world <= MOST:
+        raise CallError(f"check: world is {world!r}, expected a number of processes, 1 to {MOST}")
+    mixer = isinstance(subject, Mixer)
+    for name in options:
+        if mixer or name not in TAKES:
+            known = "none" if mixer else ", ".join(TAKES)
+            raise CallError(f"check: {name} is given with world=, which takes {known}; leave it out")
+    if mixer and (example is not None or reference is not None):
+        given = "example" if example is not None else "reference"
+        raise CallError(f"check: {given} is given, but a mixer has its own; leave it out")
+    with ExitStack() as stack:
+        ranks = stack.enter_context(Processes(world))
+        if mixer:
+            judged = sharded_form(subject, world, ranks)
+        else:
+            one = stack.enter_context(Processes(1))
+            judged = sharded_function(subject, example, world, (ranks, one), reference, options)
+        return _report(judged, subject, reference, effort, clock)
+
+
+def _report(
+    judged: Sharded, subject: Any, reference: Any, effort: str, clock: Clock
+) -> Report:
+    law = ACROSS["shards"]
+
+    def again(_law: Law, setting: Setting, found: Finding) -> str:
+        return torchrun(judged, subject, reference, setting, found)
+
+    settings = law.mixer_settings(effort, judged)
+    explain = again, lambda *_: ""
+    verdict = judge(judged, law, settings, clock, explain)
+    name = judged.name.partition(".")[0] if isinstance(subject, Mixer) else judged.name
+    tried = {(judged.name, law.name): settings}
+    return Report(name, (verdict,), effort, tried, clock.seconds)
