@@ -15,12 +15,23 @@ from .reports.report import Report
 from .reproducers.torchrun import torchrun
 from .sizes import Setting
 
-TAKES = ("output", "vocabulary", "fixed")
+TAKES = ("reference", "output", "vocabulary", "fixed")
 MOST = 8  # processes
 
 
+def fitting(world: int | None, given: Mapping[str, Any]) -> None:
+    """Raise a CallError for what `check` was given and does not go with `world=`."""
+    if world is None:
+        raise CallError("check: reference is given without world=; say how many processes")
+    own = {"forms": "shard", "laws": "shards"}
+    for name, value in given.items():
+        if value is not None and list(value) != [own.get(name)]:
+            only = f", which is about {own[name]!r} alone" if name in own else ""
+            raise CallError(f"check: {name} is {value!r} with world={world}{only}; leave it out")
+
+
 def across(
-    subject: Any, example: Any, world: int, reference: Any, effort: str, clock: Clock,
+    subject: Any, example: Any, world: int | None, effort: str, clock: Clock,
     options: Mapping[str, Any],
 ) -> Report:  # fmt: skip
     """What `check` returns with `world=`; its arguments.
@@ -32,26 +43,29 @@ def across(
     if not isinstance(world, int) or isinstance(world, bool) or not 1 <= world <= MOST:
         raise CallError(f"check: world is {world!r}, expected a number of processes, 1 to {MOST}")
     mixer = isinstance(subject, Mixer)
+    if mixer and example is not None:
+        raise CallError("check: example is given, but a mixer draws its own; leave it out")
     for name in options:
         if mixer or name not in TAKES:
-            known = "none" if mixer else ", ".join(TAKES)
-            raise CallError(f"check: {name} is given with world=, which takes {known}; leave it out")
-    if mixer and (example is not None or reference is not None):
-        given = "example" if example is not None else "reference"
-        raise CallError(f"check: {given} is given, but a mixer has its own; leave it out")
+            known = "none of a mixer" if mixer else ", ".join(TAKES)
+            raise CallError(
+                f"check: {name} is given with world=, which takes {known}; leave it out"
+            )
+    reference = options.get("reference")
+    others = {name: value for name, value in options.items() if name != "reference"}
     with ExitStack() as stack:
         ranks = stack.enter_context(Processes(world))
         if mixer:
             judged = sharded_form(subject, world, ranks)
+            ranks.start(judged.name, judged.call)
         else:
             one = stack.enter_context(Processes(1))
-            judged = sharded_function(subject, example, world, (ranks, one), reference, options)
+            judged = sharded_function(subject, example, world, (ranks, one), reference, others)
+            ranks.start(judged.name, judged.call, reference, others)
         return _report(judged, subject, reference, effort, clock)
 
 
-def _report(
-    judged: Sharded, subject: Any, reference: Any, effort: str, clock: Clock
-) -> Report:
+def _report(judged: Sharded, subject: Any, reference: Any, effort: str, clock: Clock) -> Report:
     law = ACROSS["shards"]
 
     def again(_law: Law, setting: Setting, found: Finding) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 
@@ -11,10 +11,10 @@ from ..card import Mixer
 from ..errors import CallError, FormError, KernelError
 from ..shown.progress import Progress, progress
 from ..streaming import Carry
-from .across import across
+from .across import across, fitting
 from .comparing.finding import Finding
 from .judge import Clock, Explain, judge
-from .laws import LAWS, Law
+from .laws import ACROSS, LAWS, Law
 from .laws.module_sizes import possible
 from .process import seed, undisturbed
 from .reports.report import Report
@@ -47,6 +47,12 @@ class ModuleOptions(TypedDict, total=False):
     fixed: Iterable[str | int] | str | int
 
 
+class Options(ModuleOptions, total=False):
+    """These, and what a module is beside."""
+
+    reference: Any
+
+
 def check(
     subject: Any,
     example: Any = None,
@@ -57,8 +63,7 @@ def check(
     waive: Mapping[str, str] | None = None,
     seconds: float | None = None,
     world: int | None = None,
-    reference: Any = None,
-    **options: Unpack[ModuleOptions],
+    **options: Unpack[Options],
 ) -> Report:
     """Judge a mixer, or your own module, by the laws that every causal mixer must obey.
 
@@ -78,8 +83,6 @@ def check(
         world: how many processes to start, each with a piece of time. The law is then `shards`
             alone: of a mixer its form `shard`, else a function that several processes call on
             their pieces, with their group if it has a keyword `group`.
-        reference: with `world`, the function that one process calls on the whole; None is the
-            subject itself, in a group of one.
         output: what picks the sequence `[B, T, ...]` from the result: a name, an index, a
             function. None: the tensor, `logits`, `last_hidden_state`, or the first item.
         carry: how state is kept between calls: `by_state`, `by_cache`, `by_past`, `by_methods`,
@@ -93,6 +96,8 @@ def check(
         time_axis: the axis of time, of inputs and of the result: 2 for `[B, C, T]`, 0 for
             `[T, B, C]`. Masks stay `[B, T]`.
         fixed: names or positions of arguments that are no sequences, though as long as one.
+        reference: with `world`, the function that one process calls on the whole; None is the
+            subject itself, in a group of one.
 
     Returns:
         A report that is true where every law that was run holds, at all the sizes that its page
@@ -119,10 +124,10 @@ def check(
     """
     if effort not in EFFORTS:
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
-    if world is not None or reference is not None:
-        _alone(world, forms, laws, waive)
+    if world is not None or "reference" in options:
+        fitting(world, dict(forms=forms, laws=laws, waive=waive))
         with undisturbed(subject, example), torch.inference_mode(False), torch.enable_grad():
-            return across(subject, example, world, reference, effort, Clock(seconds), options)
+            return across(subject, example, world, effort, Clock(seconds), options)
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
     wanted, quiet = _wanted(laws), undisturbed(subject, example)
     with progress() as shown, quiet, torch.inference_mode(False), torch.enable_grad():
@@ -137,7 +142,7 @@ def check(
             raise CallError("check: forms are given, but only a mixer has forms; leave them out")
         _fitting(options)
         shown.say("check: which sizes and dtypes the module takes")
-        user = prepared(subject, example, Asked(**options))
+        user = prepared(subject, example, Asked(**cast(ModuleOptions, options)))
         try:
             return _module(user, run)
         finally:
@@ -282,6 +287,10 @@ def _wanted(laws: Iterable[str] | None) -> list[str]:
 def _known(laws: Iterable[str]) -> list[str]:
     names = list(laws)
     for name in names:
+        if name in ACROSS:
+            raise CallError(
+                f"check: the law {name!r} is about several processes; say how many, e.g. world=2"
+            )
         if name not in LAWS:
             near = get_close_matches(str(name), LAWS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "take one of"
@@ -289,19 +298,9 @@ def _known(laws: Iterable[str]) -> list[str]:
     return names
 
 
-def _alone(world: int | None, forms: Any, laws: Any, waive: Any) -> None:
-    """Raise a CallError for what does not go with `world=`."""
-    if world is None:
-        raise CallError("check: reference is given without world=; say how many processes")
-    for name, value, own in (("forms", forms, "shard"), ("laws", laws, "shards"), ("waive", waive, "")):
-        if value is not None and list(value) != [own]:
-            only = f", which is about {name[:-1]} {own!r} alone" if own else ""
-            raise CallError(f"check: {name} is {value!r} with world={world}{only}; leave it out")
-
-
 def _fitting(options: Mapping[str, Any]) -> None:
     """Raise a CallError for a keyword that check does not take."""
-    takes = ModuleOptions.__annotations__
+    takes = Options.__annotations__
     for name, value in options.items():
         if name not in takes:
             near = get_close_matches(name, takes, n=1)

@@ -117,7 +117,7 @@ def smaller(setting: Setting, end: int | None = None) -> list[Setting]:
     """
     T = setting.T
     if setting.pieces:  # those that are tried are in order of their size
-        return [replace(setting, B=1, C=1), replace(setting, B=1), replace(setting, C=1)]
+        return [s for s in [replace(setting, B=1, C=1)] if s != setting]
     few = {1, 2, 3, 5, SMALL, T // 2, T - 2, T - 1, T} | ({end} if end and end < T else set())
     lengths = range(1, T + 1) if T <= SMALL else sorted(few)
     rows = sorted({1, 2, 3, setting.B} & {*range(1, setting.B + 1)})

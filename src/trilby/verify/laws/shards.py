@@ -14,7 +14,7 @@ from ..ranks.case import Case, Found
 from ..ranks.processes import Answer
 from ..ranks.sharded import Sharded, said
 from ..sizes import Setting
-from ..subjects.subject import COARSE, FINE
+from ..subjects.subject import FINE
 from .law import Law
 
 AGAIN = "again"  # the mode of a setting whose calls are made twice
@@ -30,7 +30,7 @@ def shards(subject: Sharded, setting: Setting) -> Iterator[Finding]:
         exact = case if setting.dtype == torch.float64 else _wide(case)
         wanted = subject.single(exact)
         answers = subject.pieces(case)
-        faults = [_failed(one, case, told) for one in answers if one.outcome != "returns"]
+        faults = [_failed(one, answers, case, told) for one in answers if one.outcome != "returns"]
         if faults:
             refused = {one.told for one in answers if one.outcome == "raises"}
             alike = len(faults) == case.world and len(refused) == 1
@@ -53,20 +53,26 @@ def _wide(case: Case) -> Case:
     return replace(case, args=args, kwargs=kwargs, way=way)
 
 
-ORDER = ("ends", "raises", "hangs")
+KINDS = {"ends": "ends", "raises": "raises", "waits": "hangs"}
+"""What became of a call -> what a verdict calls it; first what explains the others."""
 
 
 def _order(found: Finding) -> int:
-    """What explains the others comes first."""
-    return ORDER.index(found.kind)
+    return [*KINDS.values()].index(found.kind)
 
 
-def _failed(one: Answer, case: Case, told: str) -> Finding:
-    kind = {"raises": "raises", "ends": "ends", "waits": "hangs"}[one.outcome]
-    place = f"rank {one.rank}"
-    found = Finding(kind, True, torch.inf, 0.0, place, f"{place} {said(one)}{told}")
+def _failed(one: Answer, answers: list[Answer], case: Case, told: str) -> Finding:
+    """What became of a rank; of one that waits also where the others stand."""
+    kind, place = KINDS[one.outcome], f"rank {one.rank}"
+    others = [f"rank {a.rank} {said(a)}" for a in answers if a is not one]
+    more = "; ".join(["", *others]) if kind == "hangs" else ""
+    found = Finding(kind, True, torch.inf, 0.0, place, f"{place} {said(one)}{told}{more}")
     return found.at(
-        rank=one.rank, pieces=case.pieces, error=one.error, message=one.told, start=told.removeprefix(", ")
+        rank=one.rank,
+        pieces=case.pieces,
+        error=one.error,
+        message=one.told,
+        start=told.removeprefix(", "),
     )
 
 
@@ -106,16 +112,16 @@ def _allowed(x: Tensor, known: Tensor | None, dtype: torch.dtype, largest: float
     """What an element may differ by from what float64 says.
 
     In float64 half of the digits of the largest element; a gradient that is zero may have the
-    rounding of the largest gradient. In a narrower dtype eight times the largest error of one
-    process in that dtype, and as many units of the largest element.
+    rounding of the largest gradient. In a narrower dtype twice the largest error of one process
+    in that dtype, and one unit of the largest element: what is exchanged is not rounded.
     """
     if not x.is_floating_point():
         return 0.0
     if dtype == torch.float64:
         return max(FINE**0.5 * _size(x), FACTOR * FINE * largest)
     error = 0.0 if known is None else _size(known.double() - x.double())
-    unit = torch.finfo(dtype).eps if dtype != torch.float32 else COARSE
-    return FACTOR * (error + unit * max(_size(x), FINE * largest))
+    unit = torch.finfo(dtype).eps
+    return 2 * error + unit * max(_size(x), FINE * largest)
 
 
 def _size(x: Tensor) -> float:
@@ -147,12 +153,10 @@ def _described(x: Tensor) -> str:
     return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
 
 
-def _again(
-    case: Case, first: list[Answer], second: list[Answer], told: str
-) -> Iterator[Finding]:
+def _again(case: Case, first: list[Answer], second: list[Answer], told: str) -> Iterator[Finding]:
     for one, two in zip(first, second, strict=True):
         if two.outcome != "returns":
-            yield _failed(two, case, f"{told}, in a second call")
+            yield _failed(two, second, case, f"{told}, in a second call")
             continue
         for name, x in one.value.items():
             place, other = f"rank {one.rank}: {name}", two.value[name]
@@ -160,7 +164,9 @@ def _again(
             off = 0.0 if same else float((x.double() - other.double()).abs().max())
             text = f"{place} changes by {off:.2g} in a second call with the same arguments{told}"
             found = Finding("random", off > 0, off, 0.0, place, text)
-            yield found.at(rank=one.rank, pieces=case.pieces, to=name, start=told.removeprefix(", "))
+            yield found.at(
+                rank=one.rank, pieces=case.pieces, to=name, start=told.removeprefix(", ")
+            )
 
 
 def splits(world: int) -> list[tuple[int, ...]]:
@@ -181,7 +187,7 @@ def _settings(effort: str, subject: Sharded) -> list[Setting]:
     """Each number of ranks with each of its splits; at effort "quick" the largest number alone."""
     worlds = subject.worlds[-1:] if effort == "quick" else subject.worlds
     found = [
-        Setting(sum(pieces), 3, 3, torch.float64, pieces=pieces)
+        Setting(sum(pieces), 3, 3 if subject.owns else 1, torch.float64, pieces=pieces)
         for world in worlds
         for pieces in splits(world)
     ]

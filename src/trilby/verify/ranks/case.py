@@ -73,9 +73,7 @@ def whole(case: Case) -> Found:
     return computed(case, slice(None), range(case.world), {})
 
 
-def computed(
-    case: Case, now: slice, shares: Sequence[int], more: dict[str, Any]
-) -> Found:
+def computed(case: Case, now: slice, shares: Sequence[int], more: dict[str, Any]) -> Found:
     """Results and gradients of one call.
 
     Args:

@@ -44,13 +44,13 @@ class Processes:
 
     Args:
         world: how many.
-        patience: seconds after which a call is given up.
+        patience: seconds after which a call is given up; None: `PATIENCE`.
 
     Used as a context: at its end, and after an interrupt, no process is left.
     """
 
-    def __init__(self, world: int, patience: float = PATIENCE) -> None:
-        self.world, self.patience = world, patience
+    def __init__(self, world: int, patience: float | None = None) -> None:
+        self.world, self.patience = world, PATIENCE if patience is None else patience
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._started: list[tuple[Any, Connection]] = []
 
@@ -59,6 +59,17 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+    def start(self, name: str, *things: Any) -> None:
+        """Start them, if these things can be sent to them; `name` is what an error calls them.
+
+        Raises:
+            CallError: another process cannot import one of them, or no process starts.
+            KernelError: there is no gloo.
+        """
+        packed(things, name)
+        if not self._started:
+            self._start()
 
     def ask(self, name: str, function: Callable[..., Any], *arguments: Any) -> list[Answer]:
         """What `function(here, *arguments)` becomes on each rank; `name` is what an error calls it.
@@ -80,7 +91,7 @@ class Processes:
         return found
 
     def end(self) -> None:
-        """End all of them."""
+        """End all of them; the next call starts others."""
         for process, pipe in self._started:
             process.kill()
             pipe.close()
@@ -143,7 +154,8 @@ class Processes:
             process = self._started[rank][0]
             process.join(5)
             return Answer(rank, "ends", told=_ended(process.exitcode))
-        outcome, value = pickle.loads(data) if data else ("returns", None)
+        outcome: str
+        outcome, value = pickle.loads(data) if data else ("returns", ("", ""))
         if outcome == "returns":
             return Answer(rank, outcome, value)
         return Answer(rank, outcome, error=value[0], told=value[1])

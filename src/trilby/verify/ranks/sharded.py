@@ -1,8 +1,8 @@
-"""What the law `shards` is applied to: a function of a piece of a sequence, and one of the whole."""
+"""What the law `shards` is applied to: a function that ranks call, and one of the whole."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -84,9 +84,10 @@ def _of_mixer(
     mixer: Mixer[..., Any], form: Callable[..., Any], setting: Setting
 ) -> Iterator[tuple[str, Case]]:
     """From nothing and from a state, without documents and with them."""
-    contract, sizes = mixer.contract, dict(B=setting.B, C=setting.C, dtype=setting.dtype)
-    given = contract.named(mixer.drawn(T=setting.T, seed=setting.seed, **sizes))
-    before = contract.named(mixer.drawn(T=PAST, seed=setting.seed + 77, **sizes))
+    contract = mixer.contract
+    drawn = partial(mixer.drawn, B=setting.B, C=setting.C, dtype=setting.dtype)
+    given = contract.named(drawn(T=setting.T, seed=setting.seed))
+    before = contract.named(drawn(T=PAST, seed=setting.seed + 77))
     before |= {n: v for n, v in given.items() if n not in contract.sequences}
     past = mixer.loop(**before)[1]
     for told, state, packed in (
@@ -167,6 +168,8 @@ def said(answer: Answer) -> str:
         return f"raises {answer.told}"
     if answer.outcome == "waits":
         return f"does not return, it {answer.told}"
+    if answer.outcome == "returns":
+        return "has returned"
     return f"ended its process, which {answer.told}"
 
 

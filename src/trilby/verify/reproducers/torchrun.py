@@ -3,9 +3,10 @@
 import inspect
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...card import Mixer
+from ...mixers import MIXERS
 from ..comparing.finding import Finding
 from ..ranks.case import Case
 from ..ranks.sharded import Sharded
@@ -17,7 +18,7 @@ FEW = 400  # numbers that are written out
 
 HEAD = """\
 # Save it as again.py, then: torchrun --nproc-per-node {world} again.py
-
+import torch
 import torch.distributed as dist
 {imports}
 
@@ -29,6 +30,8 @@ given = {{
 {given}
 }}
 cut = {cut}  # along time
+
+
 {ways}
 
 
@@ -99,28 +102,32 @@ def torchrun(
     if isinstance(subject, Mixer):
         lines, ways = ["import trilby", "", f"mixer = {_mixer(subject)}"], OF_MIXER
     else:
-        ways = _ways(source, subject, reference, case)
+        made = judged.call is not subject
+        ways = _ways(source, subject, reference, case, "()" if made else "")
         lines = source.lines
     given, fixed = _given(case)
     rows = [f"    {name!r}: {_value(x)}," for name, x in given.items()]
     cut = tuple(name for path, name in case.names.items() if path in case.cut)
     return HEAD.format(
         world=case.world, imports="\n".join(lines), pieces=case.pieces, given="\n".join(rows),
-        cut=cut, ways=ways.replace("FIXED", repr(fixed)).strip("\n"),
+        cut=cut, ways=(ways if fixed else ways.replace(" **FIXED,", "")).strip("\n").replace(
+            "FIXED", repr(fixed)
+        ),
     )  # fmt: skip
 
 
 def _mixer(mixer: Mixer[..., Any]) -> str:
     """Python that has the mixer again."""
-    import trilby.mixers as ours
-
-    if ours.MIXERS.get(mixer.name) is mixer:
+    if MIXERS.get(mixer.name) is mixer:
         return f"trilby.{mixer.name}"
     return f"...  # fill in the mixer {mixer.name}"
 
 
-def _ways(source: Source, subject: Any, reference: Any, case: Case) -> str:
-    many = source.expression(subject)
+def _ways(source: Source, subject: Any, reference: Any, case: Case, made: str) -> str:
+    """The lines that name the two functions; `made` is what makes the subject of what was given."""
+    many = source.expression(subject) + made
+    if isinstance(case.way, nn.Module):
+        many += f".to({next(case.way.parameters()).dtype})"
     one, alone = many, f"{case.group}=alone" if case.group else ""
     if reference is not None:
         one, alone = source.expression(reference), ""
@@ -135,15 +142,14 @@ def _given(case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors of a call by name, and the rest of its keywords."""
     tensors, rest = dict[str, Any](), dict[str, Any]()
     takes = [*inspect.signature(case.way).parameters]
-    named = [*enumerate(case.args), *case.kwargs.items()]
-    for key, value in named:
-        name = takes[key] if isinstance(key, int) else key
+    named = {**dict(zip(takes, case.args, strict=False)), **case.kwargs}
+    for name, value in named.items():
         if isinstance(value, Tensor):
             tensors[name] = value
         elif name != "state":
             rest[name] = value
         elif value is not None:
-            inside = {p: n for p, n in case.names.items() if p[0] == key}
+            inside = {p: n for p, n in case.names.items() if p[0] == name}
             tensors |= {n: value[p[1]] if len(p) > 1 else value for p, n in inside.items()}
     return tensors, rest
 
