@@ -142,7 +142,7 @@ def _judged(laws: Collection[str] | None, *work: Any) -> None:
     """Of `judge`, which is imported in the process that needs it."""
     from .judge import judge
 
-    judge(*work, laws=laws)
+    partial(judge, laws=laws)(*work)
 
 
 def _done(one: Running, seconds: float) -> bool:
