@@ -1,4 +1,4 @@
-"""Draws the layers of a small hybrid that has learned the sonnets: one head of each, light and dark.
+"""Draws the layers of a small hybrid that has learned the sonnets, in light and dark.
 
     python docs/pictures/hybrid.py FOLDER   # trains for minutes if FOLDER does not exist
 
@@ -30,9 +30,8 @@ def tokenizer(text: str) -> PreTrainedTokenizerFast:
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    words.train_from_iterator(
-        [text], trainers.BpeTrainer(vocab_size=WORDS, initial_alphabet=alphabet)
-    )
+    trainer = trainers.BpeTrainer(vocab_size=WORDS, initial_alphabet=alphabet)
+    words.train_from_iterator([text], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=words)
 
 
@@ -52,7 +51,7 @@ def trained(folder: Path) -> None:
     best = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     slower = torch.optim.lr_scheduler.CosineAnnealingLR(best, STEPS)
     with trilby.transformers.accelerated(model):
-        for step in range(STEPS):
+        for _ in range(STEPS):
             start = torch.randint(len(ids) - LENGTH, (BATCH,))
             batch = torch.stack([ids[i : i + LENGTH] for i in start])
             loss = model(input_ids=batch, labels=batch).loss
@@ -60,8 +59,6 @@ def trained(folder: Path) -> None:
             loss.backward()
             best.step()
             slower.step()
-            if step % 50 == 0:
-                print(step, f"{loss.item():.3f}", flush=True)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
 
@@ -76,7 +73,6 @@ def main(folder: Path) -> None:
         short = [replace(one, name=f"{one.head.layer} {one.head.kind}") for one in some]
         text = svg(short, dark=dark, side=192)
         (HERE / f"hybrid-{'dark' if dark else 'light'}.svg").write_text(text, encoding="utf-8")
-    print(shown)
 
 
 if __name__ == "__main__":

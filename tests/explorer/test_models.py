@@ -274,9 +274,7 @@ def folder(hybrid, tmp_path_factory):
 
 def test_a_folder_reads_text(folder, hybrid):
     shown = trilby.explore(folder, T=12)
-    assert "".join(shown.where.tokens) == "From?fairest" or "".join(shown.where.tokens) == (
-        "From fairest"
-    )
+    assert "".join(shown.where.tokens) == "From fairest"
     assert shown.answer[0].text == "Qwen3NextForCausalLM on 'sonnets', T = 12"
     own = trilby.explore(str(folder), "to be or")
     assert own.python == f"trilby.explore({str(folder)!r}, x='to be or', T=8)"
@@ -323,7 +321,7 @@ def test_other_models_are_refused_in_a_line(tmp_path):
     with pytest.raises(CallError, match="reads what an encoder leaves"):
         trilby.explore(transformers.T5ForConditionalGeneration(transformers.T5Config(**small)))
     config = transformers.GPT2Config(n_positions=8, n_embd=16, n_layer=1, n_head=2, vocab_size=64)
-    with pytest.raises(CallError, match="it raises IndexError.*; its configuration has 8 pos"):
+    with pytest.raises(CallError, match=r"it raises IndexError.*; its configuration has 8 pos"):
         trilby.explore(transformers.GPT2LMHeadModel(config), ids())
     with pytest.raises(FileError, match="cannot be loaded, it raises") as caught:
         trilby.explore(tmp_path)

@@ -160,13 +160,12 @@ def _mamba2(call: Call, heads: list[int]) -> Unfolded:
     state = given.get("initial_states")
     state = None if state is None else state[:, heads].mT.contiguous()
     found = decay_weights(q, k, x, dt * given["A"][heads], state)
-    wei = found.wei[0] * dt[0].T[:, None]
-    explained = wei @ x[0].transpose(0, 1) + found.carried[0].transpose(0, 1)
-    D = given.get("D")
-    if D is not None:
-        explained = explained + x[0].transpose(0, 1) * D[heads].reshape(len(heads), 1, -1)
-        if D.ndim == 1:  # one number for the whole head: part of the weight of a position itself
-            wei = wei + torch.diag_embed(D[heads, None].expand(-1, wei.shape[1]))
+    wei, D, x = found.wei[0] * dt[0].T[:, None], given.get("D"), x[0].transpose(0, 1)
+    if D is not None and D.ndim == 1:  # one number for a head: what a position has of itself
+        wei = wei + torch.diag_embed(D[heads, None].expand(-1, wei.shape[1]))
+    explained = wei @ x + found.carried[0].transpose(0, 1)
+    if D is not None and D.ndim == 2:  # one for each channel is no part of a head's weights
+        explained = explained + x * D[heads, None]
     z = given.get("z")
     explained = gated(explained, None if z is None else z[0, :, heads].transpose(0, 1))
     return Unfolded(wei, _wide(call.output[0]).transpose(0, 1)[heads], explained)
