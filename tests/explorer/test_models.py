@@ -196,6 +196,11 @@ def everything(model):
     )  # fmt: skip
 
 
+def draws(*_):
+    """A hook of the user, which draws a random number."""
+    torch.rand(1)
+
+
 class Stopped(BaseException):
     """As an interruption from the keyboard, which is no Exception."""
 
@@ -204,6 +209,7 @@ class Stopped(BaseException):
 def test_the_model_is_as_it_was(raised, hybrid, monkeypatch):
     model = copy.deepcopy(hybrid).train()
     model.model.layers[0].eval()
+    model.register_forward_pre_hook(draws)
     before = everything(model)
     if raised is not None:
 
