@@ -33,7 +33,7 @@ def judged(mutant: Mutant, laws: Sequence[str] = JUDGED) -> Report:
 def in_pieces(mutant: Mutant, ranks: Processes) -> Verdict:
     """The law `shards` on one mutant of it, at effort "quick"."""
     mixer = trilby.MIXERS[mutant.of]
-    mixer = replace(mixer, forms={"loop": mixer.loop, "shard": mutant.call})
+    mixer = replace(mixer, forms={**mixer.forms, "shard": mutant.call})
     subject, law = sharded_form(mixer, ranks.world, ranks), LAWS_ACROSS["shards"]
     settings = law.mixer_settings("quick", subject)
     if mutant.kind == "hangs":  # each try takes as long as a call is waited for
