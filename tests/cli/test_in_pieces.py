@@ -27,6 +27,8 @@ def test_a_function_in_a_file_is_run_on_two_processes(tmp_path, capsys):
         (["--form", "loop"], "--form with --world is shard; leave it out"),
         (["--law", "causal"], "--law with --world is shards; leave it out"),
         (["--padding", "mask"], "--padding is given with --world; leave it out"),
+        (["--reference", "x.py:y"], "--reference is for functions; leave it out"),
+        (["--tokens", "3"], "--tokens is for functions; leave it out"),
         (["--time-axis", "2"], "--time-axis is given with --world; leave it out"),
     ],
 )

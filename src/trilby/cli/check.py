@@ -156,6 +156,9 @@ def _judged_in_pieces(target: str, said: dict[str, Any]) -> Any:
     subject = mixer_of(target) if ":" not in target else loaded(target)
     how = {name: said[name] for name in ("world", "effort", "seconds")}
     if isinstance(subject, Mixer):
+        own = [name for name in ("reference", "output", "tokens") if said[name] is not None]
+        if own:
+            raise click.UsageError(f"--{own[0]} is for functions; leave it out")
         return judge(subject, **how)
     reference = None if said["reference"] is None else loaded(said["reference"])
     if said["output"] is not None:
