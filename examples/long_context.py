@@ -90,8 +90,8 @@ def divided(mesh: DeviceMesh, dtype: torch.dtype) -> nn.Module:
 def batch(step: int, mesh: DeviceMesh) -> tuple[Tensor, Tensor]:
     """This process's sequences and its piece of them: tokens and the ones that follow, [B, T].
 
-    Each token repeats the one of 7 or of 40 positions before, so a model has to look back. A process
-    draws the whole batch here; with data from a file it reads its own part.
+    Each token repeats the one of 7 or of 40 positions before, so a model has to look back. Here a
+    process draws the whole batch; with data from a file it reads its own part.
     """
     rng = torch.Generator().manual_seed(step)
     tokens = torch.randint(WORDS, (BATCH, LENGTH + 1), generator=rng)

@@ -13,8 +13,8 @@ from tests.house.tree import ROOT
 
 EXAMPLE = str(ROOT / "examples" / "long_context.py")
 CLOSE = 1e-12
-"""Of losses around 3 in float64. Least of all shows a gradient of the wrong size, as AdamW divides by
-it: losses were off by 4e-7.
+"""Of losses around 3 in float64. A gradient of the wrong size shows least, as AdamW divides by it:
+losses were off by 4e-7.
 """
 
 
