@@ -110,7 +110,9 @@ def stepped(
 ) -> float:
     """One step; the loss is the mean over all positions of the whole batch."""
     tokens, following = batch(step, mesh)
-    with trilby.sharded(mesh, dim="sequence"):
+    with trilby.sharded(
+        mesh, dim="sequence", slots=0
+    ):  # no step continues from the keys of another
         loss = model(tokens, following) / (BATCH * LENGTH)
     # The loss of the batch is the sum over all processes of their losses, and each gets its share
     # of the gradient of a parameter: the sum over the processes is the whole. FSDP takes the mean
