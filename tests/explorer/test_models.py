@@ -126,6 +126,22 @@ def test_layers_heads_and_channels_are_chosen():
     assert len(automatic) == 2 * choosing.EACH
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_is_explained_to_its_rounding(dtype):
+    shown = trilby.explore(built("qwen3_next", dtype), ids())
+    assert shown.ok
+    assert max(one.far for one in shown.triangles) > torch.finfo(dtype).eps / 100
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "llama", "gpt_oss"])
+def test_our_own_attention_function_is_heard_too(kind):
+    shown = trilby.explore(built(kind, attention="trilby"), ids())
+    assert shown.ok
+    plain = trilby.explore(built(kind, attention="eager"), ids())
+    for one, two in zip(shown.triangles, plain.triangles, strict=True):
+        torch.testing.assert_close(one.weights, two.weights, atol=1e-5, rtol=1e-4)
+
+
 def test_scans_of_one_layer_are_counted_on():
     """zamba scans its channels in two calls; the second one begins at channel 32."""
     model = built("zamba")

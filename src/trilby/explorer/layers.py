@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ..transformers.recording import Call, Recording
 
 QUIET = ("causal_conv1d_fn",)  # shown where a layer calls nothing else
-OWN = torch.finfo(torch.float32).eps ** 0.5
-"""How far weights and output may differ, of the largest output: half of the digits of the dtype in
-which transformers computes. That is float32 in places, also in a float64 model."""
 
 
 def layers(given: Model, ids: Tensor, layer: Chosen, head: Chosen) -> Subject:
@@ -118,10 +115,18 @@ def _triangles(part: Part, heads: Sequence[int], parts: list[Part]) -> "list[Tri
                     f"layer {part.layer} {kind.word}{where}, {kind.unit} {number}",
                     wei, False, _fact(part, wei, far), output[:, 0], explained[:, 0],
                     head=Head(part.layer, kind.word + where, kind.unit, number, part.count),
-                    far=far, rounding=OWN,
+                    far=far, rounding=_rounding(call.output.dtype),
                 )
             )  # fmt: skip
     return found
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """How far weights and output may differ, of the largest output: half of the digits of a dtype.
+
+    It is float32 at best, for transformers computes in it in places whatever the dtype of a model.
+    """
+    return float(max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps) ** 0.5)
 
 
 def _fact(part: Part, wei: Tensor, far: float) -> str:
