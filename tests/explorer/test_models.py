@@ -2,6 +2,7 @@
 
 import copy
 import re
+import sys
 import threading
 
 import pytest
@@ -267,7 +268,23 @@ def test_an_accelerated_model_is_seen_as_it_runs():
         torch.testing.assert_close(one.weights, two.weights, atol=1e-5, rtol=1e-4)
 
 
-def test_what_is_not_known_is_named_and_can_be_measured():
+def test_a_compiled_model_runs_as_it_is_written():
+    model, graphs = built("llama"), []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    model.compile(backend=backend)
+    with torch.no_grad():
+        model(input_ids=ids(), use_cache=False)
+    count = len(graphs)
+    assert count
+    assert trilby.explore(model, ids()).ok
+    assert len(graphs) == count
+
+
+def test_what_is_not_known_is_named_and_can_be_measured(monkeypatch):
     model = built("bloom", torch.float64)
     with pytest.raises(CallError, match=r"no layer of BloomForCausalLM \(BloomBlock\)") as caught:
         trilby.explore(model, ids(6))
@@ -277,7 +294,10 @@ def test_what_is_not_known_is_named_and_can_be_measured():
     assert shown.ok
     assert shown.triangles[0].measured
     mixed = trilby.explore(built("recurrent_gemma"), ids())
-    assert "2 layers call no function that is known" in mixed.answer[-1].text
+    assert "2 of 3 layers call no function that is known, so" in mixed.answer[-1].text
+    monkeypatch.setattr(sys.modules["transformers"], "__version__", "5.12.1")
+    with pytest.raises(CallError, match=r"in transformers 5\.12\.1, where recurrent layers need"):
+        trilby.explore(model, ids(6))
 
 
 @pytest.fixture(scope="module")

@@ -91,10 +91,21 @@ def _parts(recording: "Recording") -> list[Part]:
 def _unknown(given: Model, recording: "Recording") -> str:
     kinds = ", ".join(dict.fromkeys(recording.layers.values())) or "none"
     return (
-        f"explore: no layer of {given.name} ({kinds}) calls a function that can be unfolded; its "
-        "influence can be measured: trilby.explore(lambda x: model(inputs_embeds=x).logits, "
+        f"explore: no layer of {given.name} ({kinds}) calls a function that can be unfolded{_old()}"
+        "; its influence can be measured: trilby.explore(lambda x: model(inputs_embeds=x).logits, "
         "x=model.get_input_embeddings()(ids))"
     )
+
+
+def _old() -> str:
+    """A hint where this release of transformers is too old for recurrent layers."""
+    from transformers import __version__ as release
+
+    from ..transformers.seam import FIRST
+
+    if tuple(map(int, release.split(".")[:2])) >= FIRST:
+        return ""
+    return f" in transformers {release}, where recurrent layers need {FIRST[0]}.{FIRST[1]}"
 
 
 def _triangles(part: Part, heads: Sequence[int], parts: list[Part]) -> "list[Triangle]":
@@ -175,7 +186,7 @@ def _notes(
     if other:
         count = sum(1 for n in recording.layers if n not in known)
         notes.append(
-            f"{count} layers call no function that is known, so what they mix is not shown: "
-            f"{', '.join(other)}"
+            f"{count} of {len(recording.layers)} layers call no function that is known{_old()}, so "
+            f"what they mix is not shown: {', '.join(other)}"
         )
     return notes
