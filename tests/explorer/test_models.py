@@ -152,6 +152,35 @@ def test_scans_of_one_layer_are_counted_on():
     assert shown.ok
 
 
+class Twice(transformers.LlamaForCausalLM):
+    """A second stack of layers behind the first, and one over every other position."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.more = transformers.LlamaModel(config)
+        self.fewer = transformers.LlamaModel(config)
+
+    def forward(self, input_ids, **how):
+        self.fewer(input_ids[:, ::2], **how)
+        return self.more(inputs_embeds=self.model(input_ids, **how).last_hidden_state, **how)
+
+
+def test_two_stacks_of_layers_are_told_apart():
+    config = transformers.LlamaConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        vocab_size=64,
+    )  # fmt: skip
+    shown = trilby.explore(Twice(config).eval(), ids())
+    assert [one.name for one in shown.triangles[::2]] == [
+        "layer 0 attention (model.layers.0.self_attn), head 0",
+        "layer 0 attention (more.layers.0.self_attn), head 0",
+    ]  # fmt: skip
+    assert shown.ok
+    beside = trilby.explore(built("inkling2_text"), ids())
+    assert beside.ok
+    assert len({one.name for one in beside.triangles}) == len(beside.triangles)
+
+
 def test_only_what_fits_is_made(monkeypatch, hybrid):
     monkeypatch.setattr(choosing, "WHOLE", 6 * 21 * 11)
     shown = trilby.explore(hybrid, ids())
@@ -370,7 +399,7 @@ def test_other_models_are_refused_in_a_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_the_command(folder, tmp_path, capsys):
+def test_the_command(folder, tmp_path, capsys, monkeypatch):
     page = tmp_path / "page.html"
     call = ["explore", str(folder), "--text", "to be or not", "--layer", "1", "-o", str(page)]
     assert main(call) == 0
@@ -379,7 +408,12 @@ def test_the_command(folder, tmp_path, capsys):
     assert main(["explore", str(folder), "-T", "12", "--layer", "0", "--head", "2"]) == 0
     out = capsys.readouterr().out
     assert "layer 0 delta, head 2: 11 " in " ".join(out.split())
-    assert main(["explore", f"hf:{folder}", "-T", "6", "--head", "0"]) == 0
+    monkeypatch.setenv("COLUMNS", "50")
+    assert main(["explore", f"hf:{folder}", "-T", "20", "--head", "0"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.split("  ")[0] == "layer 0 delta, head 0"
+    assert first.endswith("1 attention, head 0")
+    assert second.split() == ["cell", "=", "3x3,", "max"] * 2
     assert main(["explore", str(folder), "--head", "77"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["explore", str(folder), "--text", "a", "--data", "nile"]) == 2

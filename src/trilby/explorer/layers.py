@@ -34,10 +34,10 @@ def layers(given: Model, ids: Tensor, layer: Chosen, head: Chosen) -> Subject:
     Cost: one forward, and for each head that of the mixer's `weights`.
     """
     recording = _heard(given, ids)
-    parts = _parts(recording)
+    T = ids.shape[1]
+    parts = _parts(recording, T)
     if not parts:
         raise CallError(_unknown(given, recording))
-    T = ids.shape[1]
     some = chosen(parts, T, layer, head)
     triangles = tuple(each for part, heads in some for each in _triangles(part, heads, parts))
     checked = "; no recurrence reads ahead, and its weights give what it gives"
@@ -72,13 +72,13 @@ def _heard(given: Model, ids: Tensor) -> "Recording":
         ) from error
 
 
-def _parts(recording: "Recording") -> list[Part]:
-    """The calls by layer, function and place; without convolutions beside something else."""
+def _parts(recording: "Recording", T: int) -> list[Part]:
+    """The calls over T positions by layer, function and place; convolutions only where alone."""
     from ..transformers.triangles import KINDS, triangle
 
     found: dict[tuple[int, str, str], list[Call]] = {}
     for call in recording.calls:
-        if triangle(call):
+        if triangle(call) and KINDS[call.function].length(call) == T:
             found.setdefault((call.layer, call.function, call.path), []).append(call)
     busy = {layer for layer, function, _ in found if function not in QUIET}
     return [
@@ -112,8 +112,7 @@ def _triangles(part: Part, heads: Sequence[int], parts: list[Part]) -> "list[Tri
     from ..transformers.triangles import unfolded
 
     kind, found = part.kind, []
-    same = [p for p in parts if (p.layer, p.kind.word) == (part.layer, part.kind.word)]
-    where = f" ({part.path.rpartition('.')[2]})" if len(same) > 1 else ""
+    where = _where(part, parts)
     numbers = iter(heads)
     for call, inside in part.split(heads):
         some = unfolded(call, inside)
@@ -130,6 +129,15 @@ def _triangles(part: Part, heads: Sequence[int], parts: list[Part]) -> "list[Tri
                 )
             )  # fmt: skip
     return found
+
+
+def _where(part: Part, parts: list[Part]) -> str:
+    """What tells it from others of its kind in a layer of its number; nothing where it is alone."""
+    same = [p.path for p in parts if (p.layer, p.kind.word) == (part.layer, part.kind.word)]
+    if len(same) == 1:
+        return ""
+    ends = {path.rpartition(".")[2] for path in same}
+    return f" ({part.path.rpartition('.')[2] if len(ends) == len(same) else part.path})"
 
 
 def _rounding(dtype: torch.dtype) -> float:
