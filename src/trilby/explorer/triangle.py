@@ -1,6 +1,7 @@
 """One triangle that is shown, and what is read off it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -72,7 +73,7 @@ class Triangle:
         top = 1.0 if self.far is not None else max(float(self.output.abs().max()), 1.0)
         return self.residual <= self.rounding * top
 
-    @property
+    @cached_property
     def ahead(self) -> int:
         """How many cells above the diagonal are not zero: each is a leak."""
         return int(torch.count_nonzero(self.weights.triu(1)))
