@@ -117,6 +117,12 @@ def test_objects_have_their_own_docstrings(site):
     assert "Forms in the order in which mixers define them" in text
 
 
+WIDE = """() => [
+  innerWidth, document.scrollingElement.scrollWidth,
+  [...document.querySelectorAll('pre')].filter(box => box.scrollWidth > box.clientWidth).length,
+]"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 360])
 def test_pages_fit_and_ask_for_files_only(browser, site, width):
@@ -127,9 +133,9 @@ def test_pages_fit_and_ask_for_files_only(browser, site, width):
     wide = {}
     for page in PAGES:
         tab.goto((site / f"{page}.html").as_uri())
-        room, needed = tab.evaluate("() => [innerWidth, document.scrollingElement.scrollWidth]")
-        if needed > room:
-            wide[page] = needed
+        room, needed, boxes = tab.evaluate(WIDE)
+        if needed > room or (boxes and width == 1280 and page.startswith("mixers")):
+            wide[page] = needed, boxes  # a contract is read whole; on a phone its box scrolls
     context.close()
     assert wide == {}
     assert [url for url in asked if not url.startswith(("file:", "data:", "about:"))] == []
