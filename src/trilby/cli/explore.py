@@ -14,17 +14,20 @@ DATA = ("sonnets", "sunspots", "nile", "co2")
 
 
 @click.command()
-@click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
+@click.argument("subjects", metavar="[SUBJECT...]", nargs=-1)
 @click.option("--data", type=click.Choice(DATA), help="What is read; by default the sonnets.")
 @click.option("-T", "T", type=click.IntRange(1), help="Positions, the first ones.")
 @click.option("--channels", type=click.IntRange(1), help="Random x [1, T, CHANNELS], for a module.")
 @click.option("--row", type=int, help="The position whose weights are written out.")
 @click.option("-o", "output", metavar="FILE", help="Write .html, .png, .svg, .json or .csv.")
 @click.option("--open", "opens", is_flag=True, help="Open the page that -o writes in a browser.")
+@click.option("--bench", is_flag=True, help="Time the forms of each mixer too: half a minute each.")
+@click.option("--gallery", is_flag=True, help="Add the verifier's gallery to the page.")
+@click.option("--story", is_flag=True, help="The walk from the mean to the delta rule; no SUBJECT.")
 @click.pass_context
 def explore(
     ctx: click.Context, subjects: tuple[str, ...], data: str | None, T: int | None,
-    channels: int | None, row: int | None, output: str | None, opens: bool,
+    channels: int | None, row: int | None, output: str | None, opens: bool, **more: Any,
 ) -> None:  # fmt: skip
     """Draw what each position of a sequence reads. Exit 1 if one reads the future.
 
@@ -35,9 +38,12 @@ def explore(
         raise click.UsageError("--data and --channels are both given; choose one")
     if opens and not (output or "").endswith(".html"):
         raise click.UsageError("--open needs the page that it opens; add -o page.html")
+    if bool(subjects) == more["story"]:
+        raise click.UsageError("give a SUBJECT, or --story and none")
     from ..explorer import explore as explored
 
-    found = explored([_subject(text) for text in subjects], _values(data, channels, T), T)
+    given = [_subject(text) for text in subjects] or None
+    found = explored(given, _values(data, channels, T), T, **more)
     found = found if row is None else found.at(row)
     if output is None:
         screen = Screen()

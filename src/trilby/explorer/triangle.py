@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..bench import Growth
 from ..errors import NumberError
+from .patterns import group
+from .positions import Positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +22,7 @@ class Triangle:
         fact: one sentence, what the numbers are and which normalisation was taken.
         output: [T] the output of the first channel; None where it is no sum of weights.
         explained: [T] `wei @ x + carried`, the same from the weights; None likewise.
+        where: its positions, if they are not those of the page.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Triangle:
     fact: str
     output: Tensor | None = None
     explained: Tensor | None = None
+    where: Positions | None = None
 
     def __post_init__(self) -> None:
         if not bool(self.weights.isfinite().all()):
@@ -75,7 +80,8 @@ class Leak:
         subject: of which triangle.
         name: what kind of leak it is, in plain words.
         sentence: what the verifier says of it.
-        position, reads: the first output that reads a later input, and that input.
+        position, reads: the first output that reads a later input, and that input; None where it
+            reads another row of the batch.
         size: of the change.
         cells: how many cells above the diagonal are not zero.
         reproducer: a script that shows it.
@@ -85,13 +91,18 @@ class Leak:
     name: str
     sentence: str
     position: int
-    reads: int
+    reads: int | None
     size: float
     cells: int
     reproducer: str = ""
 
+    @property
+    def group(self) -> str:
+        """Its plain name, shared by all leaks of this kind."""
+        return group(self.name)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Form:
     """One form of a mixer beside its loop.
 
@@ -101,6 +112,7 @@ class Form:
             float64, relative to the largest output; None where the form cannot run.
         outputs: of the first channel in float64, one for each position that was run.
         apart: in float32, the same difference for each position.
+        narrow: [n, C] in float32, of the first 16 channels; None where it cannot run.
         code: the lines that define it.
         cost: as its docstring says.
     """
@@ -111,6 +123,7 @@ class Form:
     apart: tuple[float, ...]
     code: str
     cost: str
+    narrow: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +160,7 @@ class Subject:
         tried: one sentence, how the future was looked for.
         linear: of a module, whether it is linear in its values; None where it is not known.
         early: of a mixer, the first cut of the future that changed an earlier output.
+        growth: of a mixer, the times of its forms, if they were measured.
     """
 
     name: str
@@ -158,3 +172,4 @@ class Subject:
     tried: str = ""
     linear: bool | None = None
     early: int | None = None
+    growth: Growth | None = None
