@@ -57,7 +57,7 @@ export class Chart {
       context.fillStyle = label.hue;
       context.textBaseline = "middle";
       context.textAlign = "left";
-      context.fillText(label.name, label.x + 9, free, RIGHT - 10);
+      halo(context, label.name, label.x + 9, free);
       free += 13;
     }
   }
@@ -108,7 +108,7 @@ export class Chart {
       const span = Math.min(last, first * 2 ** Math.floor((this.high - this.low - 0.3) / 0.301 / power));
       context.textAlign = "right";
       context.textBaseline = "bottom";
-      context.fillText(power === 1 ? "∝ T" : "∝ T²", (this.x?.(span) ?? 0) - 8, at(span));
+      halo(context, power === 1 ? "∝ T" : "∝ T²", (this.x?.(span) ?? 0) - 8, at(span));
     }
     context.restore();
   }
@@ -151,6 +151,18 @@ function line(context, x, y, to, down) {
   context.moveTo(x, y);
   context.lineTo(to, down);
   context.stroke();
+}
+
+/** Text that is read above lines. @param {CanvasRenderingContext2D} context @param {string} text
+ * @param {number} x @param {number} y */
+function halo(context, text, x, y) {
+  context.save();
+  context.setLineDash([]);
+  context.strokeStyle = css(palette().paper);
+  context.lineWidth = 4;
+  context.strokeText(text, x, y, RIGHT - 10);
+  context.restore();
+  context.fillText(text, x, y, RIGHT - 10);
 }
 
 /** A mark of its own for each line, so that a colour is not all that tells them apart.

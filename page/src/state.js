@@ -63,15 +63,17 @@ export class State {
     const number = (/** @type {string} */ name, /** @type {number} */ other) =>
       said.has(name) ? Number(said.get(name)) : other;
     const { start } = this;
+    const flag = (/** @type {string} */ name, /** @type {boolean} */ other) =>
+      said.size ? said.get(name) === "1" : other;
     const zoom = (said.get("zoom") ?? "").split(",").map(Number);
     this.now = this.valid({
       view: said.get("view") ?? start.view,
       k: number("show", start.k),
       t: number("row", start.t),
       s: number("column", start.s),
-      locked: said.get("locked") === "1",
+      locked: flag("locked", start.locked),
       scale: said.get("scale") === "linear" ? "linear" : "log",
-      own: said.get("own") === "1",
+      own: flag("own", start.own),
       zoom: zoom.length === 3 ? [zoom[0], zoom[1], zoom[2]] : start.zoom,
       step: number("step", said.size ? -1 : start.step),
       pair: said.get("pair") ?? start.pair,

@@ -108,6 +108,7 @@ def test_a_reader_leaves_the_path_anywhere_and_comes_back(page, everything):
 def test_a_page_with_a_story_opens_on_its_first_step(kept, everything):
     found = kept(everything)
     assert found.text(".story h2").startswith("1 of 12")
+    assert not found.page.get_by_role("button", name="back to the path").is_visible()
     pressed(found, "Space")
     assert found.page.locator("#view-leaks").is_visible()
 
@@ -265,6 +266,9 @@ def test_print_has_light_colours_and_no_tools(page):
     paper = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == "rgb(255, 255, 255)"
     assert page.pixel(0, 0, 64) == LIGHT_BLUE
+    small = """() => [...document.querySelector('.multiples canvas').getContext('2d')
+      .getImageData(0, 0, 1, 1).data].slice(0, 3)"""
+    assert tuple(page.page.evaluate(small)) == LIGHT_BLUE
     assert not page.page.locator(".tabs").is_visible()
     assert page.page.locator(".tools:visible").count() == 0
     assert page.page.locator(".story p").is_visible()
