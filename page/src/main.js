@@ -7,6 +7,7 @@ import { make } from "./dom.js";
 import { forms } from "./forms.js";
 import { leaks } from "./leaks.js";
 import { matrix, multiples } from "./matrix.js";
+import { picker } from "./picker.js";
 import { State } from "./state.js";
 import { settings, story } from "./story.js";
 
@@ -38,7 +39,7 @@ async function start() {
     make("header", {}, make("h1", {}, "trilby"), clauses(about.clauses, state)),
     tabs(views, state),
     ...(walk ? [walk.bar] : []),
-    multiples(data, state),
+    (about.triangles[0].head ? picker : multiples)(data, state),
     ...Object.entries(views).map(([name, view]) => {
       view.element.id = `view-${name}`;
       view.element.setAttribute("role", "tabpanel");

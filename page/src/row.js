@@ -142,7 +142,8 @@ export class Row {
     const { data, state, triangle, colours } = this;
     this.words.hidden = !data.here.named || data.about.ratio > 1;
     if (this.words.hidden) return;
-    const spaced = data.here.tokens.some((token) => [...token].length > 2); // words, years
+    const spaced = data.here.tokens.some((token) => [...token].length > 2 // words, years, numbers of tokens
+      || /^\d\d$/.test(token));
     this.words.classList.toggle("spaced", spaced);
     const { t } = state.now;
     const first = Math.max(0, t - AROUND);

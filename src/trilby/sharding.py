@@ -16,10 +16,11 @@ else:
     Group = object  # torch.distributed is not imported before it is used
 
 _open: list[Any] = []  # process groups; no ContextVar, which torch.compile cannot read
+_slots: list[int | None] = []  # what goes with each of them
 
 
 @contextmanager
-def sharded(group: Group, dim: str | None = None) -> Iterator[None]:
+def sharded(group: Group, dim: str | None = None, *, slots: int | None = None) -> Iterator[None]:
     """While this context is open, ordinary calls of mixers take the form `shard`.
 
     Each process of the group then gives its own piece of a sequence, in the order of the ranks, and
@@ -44,10 +45,12 @@ def sharded(group: Group, dim: str | None = None) -> Iterator[None]:
             y, state = trilby.decay(q, k, v, g)
     """
     _open.append(process_group("sharded", group, dim))
+    _slots.append(slots)
     try:
         yield
     finally:
         _open.pop()
+        _slots.pop()
 
 
 def current() -> Any:
@@ -57,6 +60,15 @@ def current() -> Any:
     True
     """
     return _open[-1] if _open else None
+
+
+def slots() -> int | None:
+    """What the innermost `sharded` says of the state that comes back; None outside of any.
+
+    >>> slots() is None
+    True
+    """
+    return _slots[-1] if _slots else None
 
 
 def process_group(where: str, group: object, dim: str | None = None) -> Any:

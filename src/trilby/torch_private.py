@@ -57,29 +57,31 @@ _FLASH = "_scaled_dot_product_flash_attention_for_cpu"
 
 
 def _flash(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool = True
 ) -> tuple[Tensor, Tensor]:
     found: tuple[Tensor, Tensor] = getattr(_ATEN, _FLASH)(
-        q, k, v, 0.0, mask is None, attn_mask=mask, scale=scale
+        q, k, v, 0.0, causal and mask is None, attn_mask=mask, scale=scale
     )
     return found
 
 
 def _flash_backward(
-    dy: Tensor, qkv: tuple[Tensor, Tensor, Tensor], y: Tensor, log: Tensor, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    dy: Tensor, qkv: tuple[Tensor, Tensor, Tensor], y: Tensor, log: Tensor, scale: float,
+    causal: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     back = getattr(_ATEN, f"{_FLASH}_backward")
-    found: tuple[Tensor, Tensor, Tensor] = back(dy, *qkv, y, log, 0.0, True, scale=scale)
+    found: tuple[Tensor, Tensor, Tensor] = back(dy, *qkv, y, log, 0.0, causal, scale=scale)
     return found
 
 
 _has_flash = _all(_ATEN, _FLASH, f"{_FLASH}_backward")
 flash: Any = _flash if _has_flash else None
 """Softmax attention [B, H, T, K] on a CPU, and the logarithms of the sums of its rows; causal where
-there is no mask. None where torch has it no more: attention is then computed in torch operations.
+there is no mask, unless `causal` is False. None where torch has it no more: attention is then
+computed in torch operations.
 """
 flash_backward: Any = _flash_backward if _has_flash else None
-"""The gradients of the causal one to q, k and v."""
+"""Its gradients to q, k and v; y and log may be those of more keys."""
 
 transformed = _transformed if _tells_transforms else _perhaps_transformed
 """Whether `torch.func` or forward mode may be at work; True where torch does not tell."""

@@ -3,7 +3,8 @@
 Each probe returns what is wrong on its rank.
 """
 
-import math
+import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -15,8 +16,8 @@ from torch.distributed.device_mesh import init_device_mesh
 
 import trilby
 from tests.comm.cases import SPLITS, Case, drawn, leaves, piece, results, whole
-from trilby.comm import Traffic, counted
-from trilby.comm.agreement import SIZE
+from trilby.comm import Traffic, counted, formula
+from trilby.comm.formula import sent
 from trilby.errors import TrilbyError
 
 LINEAR = ("mean", "decay", "ema", "weighted", "linear", "delta", "kda", "selective")
@@ -124,52 +125,41 @@ def gradients_of_some() -> Iterator[str]:
 
 
 def traffic() -> Iterator[str]:
-    """Messages and bytes are those of the formula, and do not depend on T."""
-    rank, size, B, H, K, V = dist.get_rank(), dist.get_world_size(), 2, 2, 3, 4
-    keep = dict(
-        mean=B, linear=B, weighted=B, decay=8 * B * H, ema=8 * B * V, selective=8 * B * V * K
-    )
-    keep |= dict.fromkeys(("delta", "kda"), 8 * B * H * K * K)
-    for name in LINEAR:
-        mixer = trilby.MIXERS[name]
-        for T in (1, 50):
-            sizes = {n: dict(H=H, K=K, V=V, C=V, N=K)[n] for n in mixer.contract.own}
-            given = mixer.draw(B=B, T=T, dtype=torch.float64, **sizes)
-            given = [x.requires_grad_() for x in given]
-            leaves = mixer.contract.state.leaves(mixer.contract.empty(*given, *_none(mixer)))
-            state = [x.numel() * x.element_size() for x in leaves]
-            floats = [n for n, x in zip(state, leaves, strict=True) if x.is_floating_point()]
-            with counted() as there:
-                y, _ = mixer.shard(*given, documents=torch.zeros(B, T, dtype=torch.int64))
-            with counted() as back:
-                y.sum().backward()
-            steps = [2**i for i in range(math.ceil(math.log2(max(size - 1, 1))))]
-            sends = [d for d in steps if rank + d < size - 1]
-            hears = [d for d in steps if d <= rank < size - 1]
-            want = Traffic(2, SIZE + 3 * 8 * B) if size > 1 else Traffic()
-            for _ in sends:
-                want = _plus(want, keep[name] + sum(state))
-            if size > 1:  # to the next rank, or from the last one to all
-                want = _plus(want, sum(state))
-            yield from _counts(f"{name} T={T}", there, want)
-            want = Traffic()
-            real = keep[name] if keep[name] > B else 0  # a bool has no gradient
-            for n in [real + sum(floats)] * len(hears) + [sum(floats)] * (rank > 0):
-                want = _plus(want, n)
-            for n in floats if rank < size - 1 else ():
-                want = _plus(want, n)
-            yield from _counts(f"{name} T={T}, backward", back, want)
+    """Messages and bytes are those of the formula, and of linear-time mixers independent of T."""
+    size, told = dist.get_world_size(), {}
+    for name in (*LINEAR, "conv", "attention"):
+        splits = [(3,) * size, (0, 9, *[2] * size)[:size], (50,) * size][: None if size > 1 else 1]
+        for lengths, packed in itertools.product(splits, (False, True)):
+            call = _sizes(name, lengths, torch.float64, packed)
+            found = told[name, lengths, packed] = _measured(call)
+            yield from _counts(f"{name} {lengths}", found, sent(call, dist.get_rank()))
+        if name in LINEAR and told[name, splits[0], True] != told[name, splits[-1], True]:
+            yield f"{name}: what is sent depends on T"
+    for name in ("conv", "attention"):  # the sums of their states are wider than these
+        call = _sizes(name, (4,) * size, torch.bfloat16, False)
+        yield from _counts(f"{name} bfloat16", _measured(call), sent(call, dist.get_rank()))
 
 
-def _none(mixer: Any) -> list[Any]:
-    return [False] if mixer.name == "ema" else [True] if mixer.name == "linear" else []
+def _sizes(name: str, lengths: tuple[int, ...], dtype: torch.dtype, packed: bool) -> formula.Call:
+    known, mixer = dict(B=2, H=2, K=3, V=4, C=4, N=3, W=4), trilby.MIXERS[name]
+    sizes = {n: known[n] for n in inspect.signature(mixer.draw).parameters if n in known}
+    return formula.Call(mixer.contract, sizes, lengths, dtype, packed)
 
 
-def _plus(sent: Traffic, n: int) -> Traffic:
-    return Traffic(sent.messages + 1, sent.bytes + n)
+def _measured(call: formula.Call) -> tuple[Traffic, Traffic]:
+    """What this rank sends for a call, and on the way back."""
+    mixer, n = trilby.MIXERS[call.contract.name], call.lengths[dist.get_rank()]
+    sizes = {letter: x for letter, x in call.sizes.items() if letter != "G"}
+    given = [x.requires_grad_() for x in mixer.draw(T=n, dtype=call.dtype, **sizes)]
+    documents = torch.zeros(sizes["B"], n, dtype=torch.int64) if call.documents else None
+    with counted() as there:
+        y, _ = mixer.shard(*given, documents=documents)
+    with counted() as back:
+        y.sum().backward()
+    return there, back
 
 
-def _counts(told: str, got: Traffic, want: Traffic) -> list[str]:
+def _counts(told: str, got: Any, want: Any) -> list[str]:
     return [] if got == want else [f"{told}: {got}, the formula says {want}"]
 
 

@@ -14,6 +14,9 @@ from ..state import wide
 from .groups import apart
 from .ring import ages
 
+How = tuple[float | None, float | None, float | None]  # scale, window, cap
+Bias = tuple[Tensor | None, Tensor | None]  # sinks, slopes
+
 
 class Look(NamedTuple):
     """What the queries of a call look at, in the dtype to compute in.
@@ -250,8 +253,7 @@ def gradients(
         as in the look, and [G, R] for sinks and slopes; sums over the heads that share.
     """
     T, N = look.q.shape[3], look.k.shape[3]
-    q = look.q * look.unit  # is q times the scale
-    dq, dk, dv = torch.zeros_like(q), torch.zeros_like(look.k), torch.zeros_like(look.v)
+    dq, dk, dv = torch.zeros_like(look.q), torch.zeros_like(look.k), torch.zeros_like(look.v)
     dsinks, dslopes = (dy.new_zeros(look.heads) for _ in range(2))
     for t, keys in blocks(T, N - T, size, window):
         score = torch.cat([scores(look, t, n) for n in keys], -1)
@@ -263,18 +265,34 @@ def gradients(
         dscore, at = w[..., : dw.shape[-1]] * (dw - mean), 0
         for n in keys:
             here = slice(at, at + n.stop - n.start)
-            at, ds = here.stop, dscore[..., here]
-            dv[..., n, :] += _summed(w[..., here].mT @ above, look.v)
-            if look.slopes is not None:
-                now = torch.arange(t.start, t.stop, device=dy.device)[:, None]
-                far = (now - look.place[:, None, n]).to(dy.dtype)[:, None, None]
-                dslopes -= (ds * far).sum((0, 3, 4))
-            if look.cap is not None:
-                raw = product(look.q[..., t, :], look.k[..., n, :].mT) * look.unit[..., t, :]
-                ds = ds * (1 - torch.tanh(raw / look.cap) ** 2)
-            dq[..., t, :] += _summed(product(ds, look.k[..., n, :]) * look.scale, dq)
-            dk[..., n, :] += _summed(ds.mT @ q[..., t, :], look.k)
+            at = here.stop
+            pulled(look, (t, n), (w[..., here], dscore[..., here], above), (dq, dk, dv, dslopes))
     return dq, dk, dv, dsinks, dslopes
+
+
+def pulled(
+    look: Look, at: tuple[slice, slice], of: tuple[Tensor, Tensor, Tensor],
+    into: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:  # fmt: skip
+    """Add the gradients of some queries over some keys to those of all.
+
+    Args:
+        at: which queries and which keys.
+        of: their weights, and the gradients of their scores, [B, G, R, t, n] each; and that of y.
+        into: the sums, of q, k, v and slopes.
+    """
+    (t, n), (w, ds, above), (dq, dk, dv, dslopes) = at, of, into
+    dv[..., n, :] += _summed(w.mT @ above, look.v)
+    if look.slopes is not None:
+        now = torch.arange(t.start, t.stop, device=w.device)[:, None]
+        far = (now - look.place[:, None, n]).to(w.dtype)[:, None, None]
+        dslopes -= (ds * far).sum((0, 3, 4))
+    q = look.q[..., t, :] * look.unit[..., t, :]  # is q times the scale
+    if look.cap is not None:
+        raw = product(look.q[..., t, :], look.k[..., n, :].mT) * look.unit[..., t, :]
+        ds = ds * (1 - torch.tanh(raw / look.cap) ** 2)
+    dq[..., t, :] += _summed(product(ds, look.k[..., n, :]) * look.scale, dq)
+    dk[..., n, :] += _summed(ds.mT @ q, look.k)
 
 
 def _summed(x: Tensor, like: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..algebra import firsts
 from ..contract import Contract
-from ..errors import TrilbyError
+from ..errors import NumberError, TrilbyError
+from ..sharding import slots as kept_slots
 from .agreement import agree, description
 from .borders import borders, without_documents
 from .exchange import Route, exchange, leave
@@ -27,6 +29,8 @@ class Piece:
         state: of an earlier call, the same on every rank; None is none.
         documents: [B, T] ids of this piece, or None.
         group: the ranks; see `Ranks`.
+        slots: how many positions the state holds at most that comes back, where it grows with T;
+            None is what `trilby.sharded` says.
 
     Attributes:
         first: whether nothing lies before this piece, so that the state enters here.
@@ -34,6 +38,7 @@ class Piece:
         new: [B, T] bool, where documents begin, the first position included; None without ids.
         before: what lies before this piece.
         lengths: T of every rank.
+        ties: inputs of every exchange, of which the first wants a gradient if any rank does.
 
     Raises:
         As a call of the mixer; and on every rank, if one of them cannot make the call or makes
@@ -42,10 +47,12 @@ class Piece:
 
     def __init__(
         self, where: str, contract: Contract, given: tuple[Any, ...], state: Any,
-        documents: Tensor | None, group: Any,
+        documents: Tensor | None, group: Any, slots: int | None = None,
     ) -> None:  # fmt: skip
         self.ranks, self.contract = Ranks(where, group), contract
+        self.slots = kept_slots() if slots is None else slots
         try:
+            self._check(where)
             held, new, size = contract.start(where, given, state, documents)
         except TrilbyError as error:
             self._excuse(where, given, error)
@@ -54,13 +61,24 @@ class Piece:
         assert leaves is not None
         self.held, self.new = tuple(leaves), new
         self._device = leaves[0].device
-        self._anchors: list[Tensor] = []
+        self.ties: list[Tensor] = []
         self._nodes: list[Tensor] = []
         self.lengths = [size["T"]]
         self.before = without_documents(size["B"], 0, self._device)
         if self.ranks.size > 1:
             self._meet(where, given, state, documents)
         self.first = not any(self.lengths[: self.ranks.rank])
+
+    @property
+    def firsts(self) -> Tensor | None:
+        """[B, T], where the document of each position began, or 0; None without ids."""
+        return None if self.new is None else firsts(self.new)
+
+    def _check(self, where: str) -> None:
+        if self.slots is not None and (self.slots < 0 or self.slots != int(self.slots)):
+            raise NumberError(
+                f"{where}: slots is {self.slots!r}, expected a whole number of positions, 0 or more"
+            )
 
     def _excuse(self, where: str, given: tuple[Any, ...], error: TrilbyError) -> None:
         """Tell the others that this rank cannot make the call."""
@@ -76,11 +94,11 @@ class Piece:
         packed, B = documents is not None, len(self.before.fresh)
         tensors = [x for x in (*given, *self.held) if isinstance(x, Tensor) and x.requires_grad]
         said = description(self.contract, given, state, packed)
+        said["slots"] = repr(self.slots)
         own = {"T": self.lengths[0], "fault": ""}
         own["trains"] = bool(tensors) and torch.is_grad_enabled()
         self.lengths, trains = agree(where, self.ranks, said, own, self._device)
-        # The first anchor wants a gradient if any rank does, so that all ranks have the same nodes.
-        self._anchors = [torch.zeros(0, device=self._device, requires_grad=trains), *tensors]
+        self.ties = [torch.zeros(0, device=self._device, requires_grad=trains), *tensors]
         if documents is None or self.new is None:
             self.before = without_documents(B, sum(self.lengths[: self.ranks.rank]), self._device)
             return
@@ -145,12 +163,12 @@ class Piece:
         most = sum(lengths) if n is None else n
         found = [[] if rank else [x[:, max(0, x.shape[1] - most) :] for x in past]]
         for far in range(1, self.ranks.size):
-            taken = [_taken(lengths, r, far, most) for r in range(self.ranks.size)]
-            if not any(taken):
+            shares = [taken(lengths, r, far, most) for r in range(self.ranks.size)]
+            if not any(shares):
                 continue
-            given = taken[rank + far] if rank + far < self.ranks.size else 0
+            given = shares[rank + far] if rank + far < self.ranks.size else 0
             sent = [x[:, x.shape[1] - given :] for x in tensors]
-            shapes = [((len(x), taken[rank], *x.shape[2:]), x.dtype) for x in tensors]
+            shapes = [((len(x), shares[rank], *x.shape[2:]), x.dtype) for x in tensors]
             came, _ = self._exchanged(far, self.ranks.size, sent, shapes)
             found.insert(0, list(came))
         found = [one for one in found if one] or [[x[:, :0] for x in tensors]]
@@ -162,7 +180,7 @@ class Piece:
         Args:
             y: of this piece.
             state: after this piece.
-            slots: how long what grows in the state is after the last piece.
+            slots: how many positions a state that grows holds at most after the last piece.
         """
         parts = self.contract.state
         leaves = parts.leaves(state)
@@ -170,15 +188,13 @@ class Piece:
         if self.ranks.size == 1:
             return y, state
         shapes = _shapes(leaves)
-        if slots is not None:
-            grown = [
-                axes.index(parts.grows) if parts.grows in axes else None for _, axes, _ in parts
-            ]
-            shapes = [
-                (s if at is None else (*s[:at], slots, *s[at + 1 :]), dtype)
-                for (s, dtype), at in zip(shapes, grown, strict=True)
-            ]
-        ties = [self._anchors[0], *self._nodes]
+        for i, (_, axes, _) in enumerate(parts):
+            if parts.grows in axes:
+                at, (sizes, dtype) = axes.index(parts.grows), shapes[i]
+                every = self.held[i].shape[at] + sum(self.lengths)
+                every = every if slots is None else min(every, slots)
+                shapes[i] = ((*sizes[:at], every, *sizes[at + 1 :]), dtype)
+        ties = [self.ties[0], *self._nodes]
         y, after = leave(self.ranks, y, leaves, shapes, self.held, ties)
         return y, parts.filled(dict(zip((p.path for p in parts), after, strict=True)))
 
@@ -189,7 +205,7 @@ class Piece:
         rank = self.ranks.rank
         to = rank + far if rank + far < ranks else None
         source = rank - far if rank >= far else None
-        found = exchange(Route(self.ranks, to, source), sent, shapes, self._anchors)
+        found = exchange(Route(self.ranks, to, source), sent, shapes, self.ties)
         self._nodes += [x for part in found for x in part if x.is_floating_point()]
         return found
 
@@ -199,10 +215,10 @@ class Piece:
         return leaf.masked_fill(self.before.fresh.view(-1, *[1] * (leaf.ndim - 1)), 0)
 
 
-def _taken(lengths: Sequence[int], rank: int, far: int, n: int) -> int:
+def taken(lengths: Sequence[int], rank: int, far: int, n: int) -> int:
     """How many of the n positions before a rank's piece are those of the rank that is `far` before.
 
-    >>> [_taken([4, 1, 2], 2, far, 3) for far in (1, 2)]
+    >>> [taken([4, 1, 2], 2, far, 3) for far in (1, 2)]
     [1, 2]
     """
     if rank < far:

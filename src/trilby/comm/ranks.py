@@ -30,6 +30,11 @@ class Traffic:
     messages: int = 0
     bytes: int = 0
 
+    def add(self, n: int) -> None:
+        """Count a message of n bytes; one without content is not sent."""
+        self.messages += n > 0
+        self.bytes += n
+
 
 _open: list[Traffic] = []
 
@@ -157,8 +162,7 @@ def _started(where: str) -> bool:
 
 def _count(sent: Tensor) -> None:
     for traffic in _open:
-        traffic.messages += 1
-        traffic.bytes += sent.numel() * sent.element_size()
+        traffic.add(sent.numel() * sent.element_size())
 
 
 def _size(shape: Shape) -> int:
@@ -169,7 +173,10 @@ def _size(shape: Shape) -> int:
 
 def _packed(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
     """Tensors as bytes: [n] uint8."""
-    flat = [t.detach().contiguous().reshape(-1).view(torch.uint8) for t in tensors]
+    flat = [t.detach().reshape(-1) for t in tensors]
+    lying = torch.contiguous_format  # what has one number or none may have any stride
+    flat = [x if x.stride(0) == 1 else x.clone(memory_format=lying) for x in flat]
+    flat = [x.view(torch.uint8) for x in flat]
     return torch.cat(flat) if flat else torch.empty(0, dtype=torch.uint8, device=device)
 
 

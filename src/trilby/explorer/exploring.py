@@ -8,9 +8,12 @@ from torch import Tensor
 
 from ..card import Mixer
 from ..errors import CallError
+from .choosing import Chosen
 from .exhibits import fingerprints
 from .explored import Explored
+from .layers import layers
 from .measuring import measured
+from .models import Model, model_of, read
 from .naming import Named, named
 from .positions import positions
 from .story import STEPS
@@ -28,6 +31,8 @@ def explore(
     T: int | None = None,
     *,
     tokens: Sequence[str] | None = None,
+    layer: int | Sequence[int] | None = None,
+    head: int | Sequence[int] | None = None,
     bench: bool = False,
     gallery: bool = False,
     story: bool = False,
@@ -37,11 +42,13 @@ def explore(
     Args:
         subjects: one or a list of: a mixer by name, with numbers after a colon, as in "ema:0.95" or
             "attention:window=8"; a mixer; a module or function that takes x and returns
-            [1, T, ...].
+            [1, T, ...]; or a causal language model of transformers, alone: itself, or its folder.
         x: data by name ("sonnets", "sunspots", "nile", "co2"; without x and tokens the sonnets), or
-            floats [1, T, C].
+            floats [1, T, C]. For a model any text, which its tokenizer reads, or ids [1, T].
         T: how many positions, the first ones; by default 256 of a text, and all of numbers.
         tokens: what stands at each position, T texts; without x each token gets a value.
+        layer, head: of a model, one number or several from 0; None is as many as fit a page. Where
+            each channel has weights of its own, as in Mamba, it counts as a head.
         bench: time every form of each mixer at lengths from 64 to 4096, in float32 and with inputs
             of its own. A form that does not agree there is not timed.
         gallery: measure the modules of the gallery that read the future, to compare with.
@@ -54,11 +61,14 @@ def explore(
     A mixer is unfolded by its own `weights`: `y = w x` exactly. What it needs beside x is drawn for
     each token by the mixer's own `draw`, so that equal tokens have equal queries and keys. A module
     is measured by the verifier: which outputs change when one position is rewritten, and gradients.
+    A model is run once. What its layers hand to attention, to the delta rule or to a scan is
+    unfolded head by head, and checked against what they get back.
 
     Raises:
         CallError, NumberError: no such name, more than 4096 positions, numbers that are not
             finite, too many triangles, a module that refuses x, nothing to time, or a story with
             something else to show.
+        FileError: a folder without a model.
 
     Cost: that of `weights`, O(T^2) memory; of a module T calls and T backward passes. `bench` takes
     up to half a minute for each mixer, `gallery` about a second.
@@ -70,10 +80,25 @@ def explore(
     True
     """
     if story:
-        return _walk(subjects, x, T, tokens, bench, gallery)
+        return _walk((subjects, x, T, tokens, layer, head, bench or None), gallery)
     several = isinstance(subjects, list | tuple)
-    given = [] if subjects is None else list(subjects) if several else [subjects]
-    given = [named(each) for each in given]
+    every = [] if subjects is None else list(subjects) if several else [subjects]
+    model = next(filter(None, map(model_of, every)), None)
+    if model is not None:
+        if len(every) > 1:
+            raise CallError(f"explore: {model.name} is one of {len(every)}; give a model alone")
+        if bench:
+            raise CallError(
+                f"explore: bench times the forms of a mixer, and {model.name} is a model; drop "
+                "bench=True"
+            )
+        shown = _model(model, (x, T, tokens), layer, head)
+        return replace(shown, gallery=fingerprints()) if gallery else shown
+    if layer is not None or head is not None:
+        raise CallError(
+            "explore: layer and head choose parts of a model of transformers; drop them"
+        )
+    given = [named(each) for each in every]
     if not given:
         raise CallError("explore: there is nothing to show; give a mixer or a module")
     where = positions("sonnets" if x is None and tokens is None else x, T, tokens)
@@ -104,11 +129,9 @@ def _timed(subject: Subject, given: Named) -> Subject:
     return replace(subject, growth=timed(given)) if isinstance(given.target, Mixer) else subject
 
 
-def _walk(
-    subjects: Any, x: Any, T: int | None, tokens: Any, bench: bool, gallery: bool
-) -> Explored:
+def _walk(others: tuple[Any, ...], gallery: bool) -> Explored:
     """The story, which is all that is shown."""
-    if bench or any(each is not None for each in (subjects, x, T, tokens)):
+    if any(each is not None for each in others):
         raise CallError(
             "explore: story=True chooses what is shown, and something else is given with it; drop "
             "that, or story=True"
@@ -117,6 +140,19 @@ def _walk(
     python = f"trilby.explore(story=True{', gallery=True' if gallery else ''})"
     shown = Explored(found, where, python, STEPS[0].row, fingerprints() if gallery else ())
     return replace(shown, steps=STEPS)
+
+
+def _model(
+    given: Model, read_: tuple[Any, int | None, Sequence[str] | None], layer: Chosen, head: Chosen
+) -> Explored:
+    """The layers of a model over the ids that it reads."""
+    ids, where = read(given, *read_)
+    subject = layers(given, ids, layer, head)
+    said = {"x": where.said or None, "T": ids.shape[1], "layer": layer, "head": head}
+    python = ", ".join(f"{name}={value}" for name, value in said.items() if value is not None)
+    return Explored(
+        (subject,), where, f"trilby.explore({given.python}, {python})", ids.shape[1] - 1
+    )
 
 
 def _said(said: str, T: int) -> str:

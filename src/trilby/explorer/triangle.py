@@ -1,6 +1,7 @@
 """One triangle that is shown, and what is read off it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,26 @@ from ..bench import Growth
 from ..errors import NumberError
 from .patterns import group
 from .positions import Positions
+
+ROUNDING = 2.0**-30  # of the largest output, which weights and output may differ by in float64
+
+
+class Head(NamedTuple):
+    """Which part of a model a triangle belongs to.
+
+    Attributes:
+        layer: its number.
+        kind: what the layer does there, "attention" or "delta", say.
+        unit: what has weights of its own, "head" or "channel".
+        number: of the head or channel, from 0.
+        of: how many of them the layer has.
+    """
+
+    layer: int
+    kind: str
+    unit: str
+    number: int
+    of: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +44,10 @@ class Triangle:
         output: [T] the output of the first channel; None where it is no sum of weights.
         explained: [T] `wei @ x + carried`, the same from the weights; None likewise.
         where: its positions, if they are not those of the page.
+        head: of a model, which part it is of.
+        far: where it has several channels, the largest difference of all of them between output
+            and weights, relative to the largest output.
+        rounding: what that difference may be, of the largest output.
     """
 
     name: str
@@ -32,6 +57,9 @@ class Triangle:
     output: Tensor | None = None
     explained: Tensor | None = None
     where: Positions | None = None
+    head: Head | None = None
+    far: float | None = None
+    rounding: float = ROUNDING
 
     def __post_init__(self) -> None:
         if not bool(self.weights.isfinite().all()):
@@ -42,13 +70,23 @@ class Triangle:
             )
 
     @property
+    def explains(self) -> bool:
+        """Whether the weights give the output, but for rounding; also where there is none."""
+        if self.residual is None or self.output is None:
+            return True
+        top = 1.0 if self.far is not None else max(float(self.output.abs().max()), 1.0)
+        return self.residual <= self.rounding * top
+
+    @property
     def ahead(self) -> int:
         """How many cells above the diagonal are not zero: each is a leak."""
         return int(torch.count_nonzero(self.weights.triu(1)))
 
     @property
     def residual(self) -> float | None:
-        """The largest difference between the output and `wei @ x + carried`."""
+        """The largest difference between the output and `wei @ x + carried`; `far` where known."""
+        if self.far is not None:
+            return self.far
         if self.output is None or self.explained is None:
             return None
         return float((self.output - self.explained).abs().max())
@@ -161,6 +199,7 @@ class Subject:
         linear: of a module, whether it is linear in its values; None where it is not known.
         early: of a mixer, the first cut of the future that changed an earlier output.
         growth: of a mixer, the times of its forms, if they were measured.
+        notes: of a model, what is not shown, and how to ask for it.
     """
 
     name: str
@@ -173,3 +212,4 @@ class Subject:
     linear: bool | None = None
     early: int | None = None
     growth: Growth | None = None
+    notes: tuple[str, ...] = ()

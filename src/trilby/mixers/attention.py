@@ -59,9 +59,10 @@ from torch import Tensor
 
 from ..algebra import attention as looks
 from ..algebra import firsts
-from ..algebra.ring import appended, continued
+from ..algebra.ring import appended
 from ..card import Mixer, Weights
 from ..comm import Piece
+from ..comm import ring as rings
 from ..contract import SAME, Contract
 from ..errors import FormError, NumberError
 from ..kernels import ops
@@ -84,10 +85,6 @@ CONTRACT = Contract(
     state=dict(keys=("B S+ H:k K", SAME), values=("B S+ H:v V", SAME), count=("B", torch.int64)),
     values="v", shared="H",
 )  # fmt: skip
-
-
-How = tuple[float | None, float | None, float | None]  # scale, window, cap
-Bias = tuple[Tensor | None, Tensor | None]  # sinks, slopes
 
 
 def loop(
@@ -190,12 +187,9 @@ def softmax(
 def chunk(
     q: Tensor, k: Tensor, v: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     scale: float | None = None, window: int | None = None, cap: float | None = None,
-    sinks: Tensor | None = None, slopes: Tensor | None = None,
-    size: int = 256,
+    sinks: Tensor | None = None, slopes: Tensor | None = None, size: int = 256,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """Blocks of `size` queries and of `size` keys, their sums joined (online softmax).
-
-    With a window, blocks outside of it are not visited.
+    """Blocks of `size` queries and `size` keys, joined (online softmax); none outside a window.
 
     Cost: time O(B H T (S + T) (K + V)), or O(B H T (window + size) (K + V)) with a window; memory
     O(B H size^2) beyond the output, and O(B H T (S + T)) for a backward pass.
@@ -238,25 +232,32 @@ def step(
 def shard(
     q: Tensor, k: Tensor, v: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     scale: float | None = None, window: int | None = None, cap: float | None = None,
-    sinks: Tensor | None = None, slopes: Tensor | None = None, group: Group | None = None,
+    sinks: Tensor | None = None, slopes: Tensor | None = None,
+    slots: int | None = None, group: Group | None = None,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """Each rank of a group has a piece of time, and gets the keys and values before it from others.
+    """Each rank has a piece of time; keys and values are gathered, or go round a ring of ranks.
 
-    Cost: that of the best form for the queries of a piece and all that they see; each rank sends
-    O(B T H (K + V)) numbers to every rank behind it, or with a window to those that see them.
+    `trilby.comm.dealing.chosen` is the rule. The state holds the last `slots` positions; None is
+    all that a later call sees, or what `trilby.sharded` says.
+
+    Cost: that of the best form for a piece and all that it sees; each rank sends O(B T H (K + V))
+    numbers at most, and has O(B T / ranks H (K + V)) at once in a ring.
     """
-    given, how = (q, k, v, scale, window, cap, sinks, slopes), (scale, window, cap)
-    piece = Piece("attention.shard", CONTRACT, given, state, documents, group)
-    held, _ = _checked("attention.shard", (q, k, v), (sinks, slopes), state, None, how)
-    most, before = None if window is None else int(window) - 1, piece.before
-    near, count = piece.halo((k, v), most), before.reach + held.count * before.whole
-    keys, values = continued(held[:2], held.count, near, count, most)
-    past = None if state is None and piece.first else State(keys, values, count)
-    y, after = MIXER.local(
-        q, k, v, past, documents, scale=scale, window=window, cap=cap, sinks=sinks, slopes=slopes
-    )
-    slots = held.keys.shape[1] + sum(piece.lengths)
-    return piece.leaving(y, after, slots if most is None else min(slots, most))
+    given, how, bias = (q, k, v), (scale, window, cap), (sinks, slopes)
+    every = (*given, *how, *bias)
+    piece = Piece("attention.shard", CONTRACT, every, state, documents, group, slots)
+    held, _ = _checked("attention.shard", given, bias, state, None, how)
+    way, most, past = rings.past(piece, given[1:], held, window)
+    if way == "gather":
+        old = None if state is None and piece.first else State(*past)
+        y, after = MIXER.local(
+            *given, old, documents, scale=scale, window=window, cap=cap, sinks=sinks, slopes=slopes
+        )
+    else:
+        y = rings.attended(piece, given, held, bias, (looks.scaled(scale, q), window, cap), way)
+    if most is not None:
+        after = _after(State(*past), k, v, piece.firsts, most + 1)
+    return piece.leaving(y, after, most)
 
 
 def fused(
@@ -319,8 +320,8 @@ def weights(
 
 
 def _start(
-    where: str, sequences: tuple[Tensor, Tensor, Tensor], bias: Bias,
-    state: State | None, documents: Tensor | None, how: How,
+    where: str, sequences: tuple[Tensor, Tensor, Tensor], bias: looks.Bias,
+    state: State | None, documents: Tensor | None, how: looks.How,
 ) -> tuple[looks.Look, State]:  # fmt: skip
     """Check the contract; return what the queries look at, and the state after the call."""
     before, new = _checked(where, sequences, bias, state, documents, how)
@@ -330,8 +331,8 @@ def _start(
 
 
 def _checked(
-    where: str, sequences: tuple[Tensor, Tensor, Tensor], bias: Bias,
-    state: State | None, documents: Tensor | None, how: How,
+    where: str, sequences: tuple[Tensor, Tensor, Tensor], bias: looks.Bias,
+    state: State | None, documents: Tensor | None, how: looks.How,
 ) -> tuple[State, Tensor | None]:  # fmt: skip
     """Check the contract; return the state to start from, and where documents begin."""
     _, window, cap = how
@@ -346,8 +347,8 @@ def _checked(
 
 
 def _look(
-    sequences: tuple[Tensor, Tensor, Tensor], bias: Bias, before: State, first: Tensor | None,
-    how: How,
+    sequences: tuple[Tensor, Tensor, Tensor], bias: looks.Bias, before: State, first: Tensor | None,
+    how: looks.How,
 ) -> looks.Look:  # fmt: skip
     """What the queries look at, in the dtype to compute in."""
     every, where = looks.seen(sequences, before, first, how[1])

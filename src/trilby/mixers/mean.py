@@ -215,10 +215,9 @@ def shard(
     """
     piece = Piece("mean.shard", CONTRACT, (x,), state, documents, group)
     held, _ = _start("mean.shard", x, state, None)
-    first = None if piece.new is None else firsts(piece.new)
 
     def segment() -> tuple[Tensor, Tensor, Tensor]:
-        return kept(piece.new, x), *_after(x, State(*map(torch.zeros_like, held)), first)
+        return kept(piece.new, x), *_after(x, State(*map(torch.zeros_like, held)), piece.firsts)
 
     sums = piece.entering(restarted_sums, held, segment)
     return piece.leaving(*MIXER.local(x, State(*sums), documents))
