@@ -117,6 +117,7 @@ def _row(one: Triangle, where: Positions, t: int, columns: int, ascii: bool) -> 
     top = max(sizes) or 1.0
     bars = PLAIN if ascii else BARS
     drawn = "".join(bars[round((len(bars) - 1) * size / top)] if size else " " for size in sizes)
+    where = one.where or where
     reads = ", ".join(f"{place(where.tokens, s)} {w:.3g}" for s, w in one.top(t)) or "nothing"
     said = f"{one.name}: {place(where.tokens, t)} reads {reads}"
     numbers = f"; sum {float(row.sum()):.4g}, effective length {float(one.lengths()[t]):.4g}"
