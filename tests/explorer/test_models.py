@@ -297,6 +297,7 @@ def test_a_folder_reads_text(folder, hybrid):
     [
         (lambda m: trilby.explore("no/such/folder"), FileError, "no/such/folder is not a folder"),
         (lambda m: trilby.explore([m, "mean"], ids()), CallError, "one of 2; give a model alone"),
+        (lambda m: trilby.explore(m, ids(), bench=True), CallError, "ForCausalLM is a model; drop"),
         (lambda m: trilby.explore("mean", layer=1), CallError, "parts of a model of transformers"),
         (lambda m: trilby.explore(m, torch.ones(1, 5, 2)), CallError, "one row of ids [1, T]"),
         (lambda m: trilby.explore(m, "some text"), CallError, "has no tokenizer beside it"),

@@ -263,7 +263,7 @@ def test_print_has_light_colours_and_no_tools(page):
     page.go("view=matrix&show=0&row=40&own=1&step=0&scale=linear")
     assert page.pixel(0, 0, 64) == (122, 184, 255)
     page.page.emulate_media(media="print", color_scheme="dark")
-    page.page.wait_for_function(  # a small multiple is drawn again by the change of the medium alone
+    page.page.wait_for_function(  # a small multiple is drawn again by the change of medium alone
         """colour => [...document.querySelector('.multiples canvas').getContext('2d')
           .getImageData(0, 0, 1, 1).data].slice(0, 3).join() === colour""",
         arg=",".join(map(str, LIGHT_BLUE)),
