@@ -5,7 +5,8 @@ import torch
 import transformers
 
 import trilby
-from tests.explorer.conftest import PAGE, missing
+from tests.browser import missing
+from tests.explorer.conftest import PAGE
 from trilby.audit.transformers import make
 from trilby.transformers.seam import FIRST
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import trilby
-from tests.explorer.conftest import PAGE, missing
+from tests.browser import missing
+from tests.explorer.conftest import PAGE
 from trilby.bench import Growth, Timings, growth
 from trilby.explorer.measuring import measured
 from trilby.explorer.naming import named
@@ -262,14 +263,17 @@ def test_print_has_light_colours_and_no_tools(page):
     page.go("view=matrix&show=0&row=40&own=1&step=0&scale=linear")
     assert page.pixel(0, 0, 64) == (122, 184, 255)
     page.page.emulate_media(media="print", color_scheme="dark")
-    page.page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.page.wait_for_function(  # a small multiple is drawn again by the change of medium alone
+        """colour => [...document.querySelector('.multiples canvas').getContext('2d')
+          .getImageData(0, 0, 1, 1).data].slice(0, 3).join() === colour""",
+        arg=",".join(map(str, LIGHT_BLUE)),
+        timeout=5000,
+    )
     paper = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == "rgb(255, 255, 255)"
     assert page.pixel(0, 0, 64) == LIGHT_BLUE
-    small = """() => [...document.querySelector('.multiples canvas').getContext('2d')
-      .getImageData(0, 0, 1, 1).data].slice(0, 3)"""
-    assert tuple(page.page.evaluate(small)) == LIGHT_BLUE
     assert not page.page.locator(".tabs").is_visible()
+    assert page.page.locator(".marks:visible").count() == 0  # in a PDF they would hide the cells
     assert page.page.locator(".tools:visible").count() == 0
     assert page.page.locator(".story p").is_visible()
     assert "position 40" in page.text("#row-title")

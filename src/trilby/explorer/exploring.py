@@ -79,8 +79,21 @@ def explore(
     >>> shown.ok
     True
     """
+    shown = _shown(subjects, (x, T, tokens), (layer, head), bench, story)
+    if not gallery:
+        return shown
+    return replace(shown, python=f"{shown.python[:-1]}, gallery=True)", gallery=fingerprints())
+
+
+Reads = tuple[Any, int | None, Sequence[str] | None]  # x, T and tokens
+
+
+def _shown(
+    subjects: Any, reads: Reads, parts: tuple[Chosen, Chosen], bench: bool, story: bool
+) -> Explored:
+    """The story, a model, or mixers and modules."""
     if story:
-        return _walk((subjects, x, T, tokens, layer, head, bench or None), gallery)
+        return _walk((subjects, *reads, *parts, bench or None))
     several = isinstance(subjects, list | tuple)
     every = [] if subjects is None else list(subjects) if several else [subjects]
     model = next(filter(None, map(model_of, every)), None)
@@ -92,15 +105,19 @@ def explore(
                 f"explore: bench times the forms of a mixer, and {model.name} is a model; drop "
                 "bench=True"
             )
-        shown = _model(model, (x, T, tokens), layer, head)
-        return replace(shown, gallery=fingerprints()) if gallery else shown
-    if layer is not None or head is not None:
+        return _model(model, reads, *parts)
+    if any(each is not None for each in parts):
         raise CallError(
             "explore: layer and head choose parts of a model of transformers; drop them"
         )
-    given = [named(each) for each in every]
+    return _each([named(each) for each in every], several, reads, bench)
+
+
+def _each(given: list[Named], several: bool, reads: Reads, bench: bool) -> Explored:
+    """Mixers and modules over the same positions."""
     if not given:
         raise CallError("explore: there is nothing to show; give a mixer or a module")
+    x, T, tokens = reads
     where = positions("sonnets" if x is None and tokens is None else x, T, tokens)
     if bench and not any(isinstance(each.target, Mixer) for each in given):
         raise CallError(
@@ -119,17 +136,16 @@ def explore(
         found = tuple(_timed(one, each) for one, each in zip(found, given, strict=True))
     names = ", ".join(each.python for each in given)
     call = f"[{names}]" if several else names
-    more = "".join(f", {n}=True" for n, on in (("bench", bench), ("gallery", gallery)) if on)
-    python = f"trilby.explore({call}, {_said(where.said, len(where.tokens))}{more})"
-    last = len(where.tokens) - 1
-    return Explored(found, where, python, last, fingerprints() if gallery else ())
+    timing = ", bench=True" if bench else ""
+    python = f"trilby.explore({call}, {_said(where.said, len(where.tokens))}{timing})"
+    return Explored(found, where, python, len(where.tokens) - 1)
 
 
 def _timed(subject: Subject, given: Named) -> Subject:
     return replace(subject, growth=timed(given)) if isinstance(given.target, Mixer) else subject
 
 
-def _walk(others: tuple[Any, ...], gallery: bool) -> Explored:
+def _walk(others: tuple[Any, ...]) -> Explored:
     """The story, which is all that is shown."""
     if any(each is not None for each in others):
         raise CallError(
@@ -137,16 +153,12 @@ def _walk(others: tuple[Any, ...], gallery: bool) -> Explored:
             "that, or story=True"
         )
     where, found = told()
-    python = f"trilby.explore(story=True{', gallery=True' if gallery else ''})"
-    shown = Explored(found, where, python, STEPS[0].row, fingerprints() if gallery else ())
-    return replace(shown, steps=STEPS)
+    return Explored(found, where, "trilby.explore(story=True)", STEPS[0].row, steps=STEPS)
 
 
-def _model(
-    given: Model, read_: tuple[Any, int | None, Sequence[str] | None], layer: Chosen, head: Chosen
-) -> Explored:
+def _model(given: Model, reads: Reads, layer: Chosen, head: Chosen) -> Explored:
     """The layers of a model over the ids that it reads."""
-    ids, where = read(given, *read_)
+    ids, where = read(given, *reads)
     subject = layers(given, ids, layer, head)
     said = {"x": where.said or None, "T": ids.shape[1], "layer": layer, "head": head}
     python = ", ".join(f"{name}={value}" for name, value in said.items() if value is not None)
