@@ -9,9 +9,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import trilby
-from tests.explorer.test_models import built, ids, pytestmark  # noqa: F401
+from tests.explorer.models import SEEN, built, ids
 from trilby.cli import main
 from trilby.errors import CallError, FileError, NumberError
+
+pytestmark = SEEN
 
 
 @pytest.fixture(scope="module")

@@ -12,20 +12,15 @@ from transformers.models.llama import modeling_llama
 from transformers.models.qwen3_next import modeling_qwen3_next
 
 import trilby
-from trilby.audit.transformers import make
+from tests.explorer.models import SEEN, built, ids
 from trilby.errors import CallError
 from trilby.explorer import choosing
 from trilby.transformers import accelerated
 from trilby.transformers.recording import recorded
-from trilby.transformers.seam import FIRST
 from trilby.transformers.triangles import KINDS, triangle, unfolded
 from trilby.verify.precision.widened import widened
 
-RELEASE = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(RELEASE < FIRST, reason="this release has no functions that can be seen"),
-]
+pytestmark = SEEN
 EXACT = 1e-13  # of the largest output; 50 times what was seen
 DAILY = ["qwen3_next", "kimi_linear", "mamba", "mamba2", "gemma2", "gpt_oss"]
 MORE = [
@@ -34,16 +29,6 @@ MORE = [
     "zamba", "zamba2", "lfm2", "lfm3", "inkling_text", "inkling2_text", "opt", "gpt_neox",
     "deepseek_v3", "cohere2", "phi3", "mistral", "gemma3_text", "recurrent_gemma", "minimax",
 ]  # fmt: skip
-
-
-def ids(T=21):
-    return torch.randint(5, 60, (1, T), generator=torch.Generator().manual_seed(1))
-
-
-def built(kind, dtype=torch.float32, attention=None):
-    if kind not in transformers.CONFIG_MAPPING:
-        pytest.skip(f"this release of transformers has no {kind}")
-    return make(kind, dtype, attention).eval()
 
 
 @pytest.fixture(scope="module")
