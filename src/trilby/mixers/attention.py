@@ -245,8 +245,7 @@ def shard(
     numbers at most, and has O(B T / ranks H (K + V)) at once in a ring.
     """
     given, how, bias = (q, k, v), (scale, window, cap), (sinks, slopes)
-    every = (*given, *how, *bias)
-    piece = Piece("attention.shard", CONTRACT, every, state, documents, group, slots)
+    piece = Piece("attention.shard", CONTRACT, given + how + bias, state, documents, group, slots)
     held, _ = _checked("attention.shard", given, bias, state, None, how)
     way, most, past = rings.past(piece, given[1:], held, window)
     if way == "gather":
