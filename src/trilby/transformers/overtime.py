@@ -106,8 +106,11 @@ def attention(
         more: `sliding_window`, `softcap` and `s_aux`, as models pass them.
     """
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
-    how = dict(window=more.get("sliding_window"), cap=more.get("softcap"), sinks=more.get("s_aux"))
-    return MIXER.shard(q, k, v, scale=scaling, slots=0, **how)[0]  # no call continues from it
+    how: dict[str, Any] = dict(
+        window=more.get("sliding_window"), cap=more.get("softcap"), sinks=more.get("s_aux")
+    )
+    how |= dict(scale=scaling, slots=0)  # no call continues from the keys of this one
+    return MIXER.shard(q, k, v, **how)[0]
 
 
 def inside() -> bool:
