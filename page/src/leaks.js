@@ -70,7 +70,8 @@ function finding(data, state, subject, leak) {
   const k = data.triangles.findIndex((one) => one.said.name === leak.subject);
   const { reads } = leak;
   const show = () => state.set({ k, t: data.cell(leak.position), s: data.cell(reads ?? 0), locked: true });
-  const size = `It changes by ${digits(leak.size, 3)}.`;
+  const measured = k < 0 || data.triangles[k].said.measured;
+  const size = `${measured ? "It changes by" : "Its weight is"} ${digits(leak.size, 3)}.`;
   return make("article", { class: "bad" },
     make("h3", {}, `${subject}: ${leak.name}`),
     make("p", {}, reads === null ? `First: the output at ${leak.position} of a row. ${size}`

@@ -194,18 +194,25 @@ def test_a_function_that_does_something_else_is_said(monkeypatch):
     assert "which is no rounding" in shown.answer[0].text
 
 
-def test_a_mask_that_shows_the_future_is_a_leak():
+def test_a_mask_that_shows_the_future_is_a_leak(capsys):
     config = transformers.BertConfig(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
         vocab_size=64,
     )  # fmt: skip
-    shown = trilby.explore(transformers.BertModel(config).eval(), ids())
+    model = transformers.BertModel(config).eval()
+    shown = trilby.explore(model, ids())
     assert not shown.ok
     assert shown.answer[0].text == "BertModel leaks: y[0] reads x[1]"
     assert [leak.subject for leak in shown.subjects[0].leaks] == [
         "layer 0 attention, head 0", "layer 1 attention, head 0",
     ]  # fmt: skip
-    assert "a statistic over the whole time" in shown.subjects[0].leaks[0].name
+    leak = shown.subjects[0].leaks[0]
+    assert leak.name == "without a causal mask: every position reads every later one"
+    assert leak.group == "no causal mask"
+    exec(leak.reproducer, {"model": model, "x": ids()})
+    assert float(re.search(r"tensor\(([\d.]+)", capsys.readouterr().out)[1]) == pytest.approx(
+        leak.size, abs=1e-4
+    )
 
 
 def everything(model):

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import CallError
 from .choosing import Chosen, Part, chosen
 from .models import Model
-from .patterns import pattern
+from .patterns import UNMASKED, pattern
 from .triangle import Head, Leak, Subject, Triangle
 from .unfolding import ONE
 
@@ -46,7 +46,7 @@ def layers(given: Model, ids: Tensor, layer: Chosen, head: Chosen) -> Subject:
         given.name,
         given.python,
         triangles,
-        leaks=tuple(_leaks(triangles)),
+        leaks=tuple(_leaks(given, triangles)),
         tried=f"{soft} of the {len(triangles)} triangles are of attention: their weights above the "
         f"diagonal were computed with the model's own mask{checked}",
         notes=tuple(_notes(some, parts, recording)),
@@ -160,7 +160,7 @@ def _fact(part: Part, wei: Tensor, far: float) -> str:
     return " ".join([*said, "The page normalises nothing."])
 
 
-def _leaks(triangles: Sequence[Triangle]) -> list[Leak]:
+def _leaks(given: Model, triangles: Sequence[Triangle]) -> list[Leak]:
     """The first head of each layer whose mask lets a position read a later one."""
     found: dict[Any, Leak] = {}
     for one in triangles:
@@ -170,9 +170,15 @@ def _leaks(triangles: Sequence[Triangle]) -> list[Leak]:
         t, s = one.weights.triu(1).nonzero()[0].tolist()
         sentence = f"The mask of {one.name} lets position {t} read position {s}."
         size = float(one.weights[t, s])
+        script = (
+            f"import trilby\n\n# x [1, T]: the ids that the model reads\n"
+            f"shown = trilby.explore({given.python}, x, "
+            f"layer={one.head.layer}, head={one.head.number})\n"
+            f"print(shown.row({t})[{one.name!r}][{s}])  # a weight of the future\n"
+        )
         found[one.head[:2]] = Leak(
-            one.name, pattern(one.weights), sentence, position=t, reads=s, size=size,
-            cells=one.ahead,
+            one.name, pattern(one.weights, UNMASKED), sentence, position=t, reads=s, size=size,
+            cells=one.ahead, reproducer=script,
         )  # fmt: skip
     return list(found.values())
 
