@@ -32,7 +32,7 @@ test-newest: ## the same on the newest versions, and accelerated models on each 
 test-oldest test-newest: test-%: FORCE
 	@VENV=.venv-$* PYTHON="$(PYTHON)" sh requirements/build.sh requirements/$*.txt
 	.venv-$*/bin/python -m pytest -n 2 -m "not slow and not long" $(ELSEWHERE) $(ARGS)
-	@if [ $* = newest ]; then sh requirements/releases.sh .venv-newest; fi
+	@if [ $* = newest ]; then sh requirements/releases.sh .venv-newest $(ARGS); fi
 
 lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff format --check .

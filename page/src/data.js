@@ -2,8 +2,9 @@
 
 /**
  * @typedef {[number, number]} Span first and length in the row of float64 numbers
+ * @typedef {{layer: number, kind: string, unit: string, number: number, of: number}} HeadSaid
  * @typedef {{name: string, subject: number, size: number, full: boolean, measured: boolean,
- *   fact: string, ahead: number, diagonal: number[], sums: Span, lengths: Span,
+ *   fact: string, ahead: number, head: HeadSaid | null, diagonal: number[], sums: Span, lengths: Span,
  *   output: Span | null, explained: Span | null}} TriangleSaid
  * @typedef {{name: string, errors: Record<string, Record<string, number | null>>, code: string,
  *   cost: string, outputs: Span, apart: Span}} FormSaid

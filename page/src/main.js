@@ -5,6 +5,7 @@ import { make } from "./dom.js";
 import { forms } from "./forms.js";
 import { leaks } from "./leaks.js";
 import { matrix, multiples } from "./matrix.js";
+import { picker } from "./picker.js";
 import { State } from "./state.js";
 
 const GLYPHS = /** @type {Record<string, string>} */ ({ ok: "✓", broken: "✗", "": "·" });
@@ -28,7 +29,7 @@ async function start() {
   app.replaceChildren(
     make("header", {}, make("h1", {}, "trilby"), clauses(about.clauses, state)),
     tabs(views, state),
-    multiples(data, state),
+    (about.triangles[0].head ? picker : multiples)(data, state),
     ...Object.entries(views).map(([name, view]) => {
       view.element.id = `view-${name}`;
       view.element.setAttribute("role", "tabpanel");

@@ -57,16 +57,17 @@ export function multiples(data, state) {
   return list;
 }
 
-/** @param {HTMLCanvasElement} canvas @param {import("./data.js").Data} data @param {number} k
- * @param {import("./state.js").State} state @param {import("./colour.js").Palette} colours */
-function thumbnail(canvas, data, k, state, colours) {
+/** A triangle as a small picture. @param {HTMLCanvasElement} canvas @param {import("./data.js").Data} data
+ * @param {number} k @param {import("./state.js").State} state @param {import("./colour.js").Palette} colours */
+export function thumbnail(canvas, data, k, state, colours) {
   const one = data.triangles[k];
+  const side = canvas.width;
   let coarse = 0;
-  while (one.said.size / 2 ** coarse > SMALL) coarse++;
+  while (one.said.size / 2 ** coarse > side) coarse++;
   const level = one.level(coarse);
   const top = state.now.own ? one.top : data.top;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const each = SMALL / (one.said.size / 2 ** coarse);
+  const each = side / (one.said.size / 2 ** coarse);
   /** @type {(() => void)[]} */
   const later = [];
   for (let i = 0; i < level.n; i++) {

@@ -27,7 +27,8 @@ export class Row {
     this.reads = make("ol", { class: "tops", id: "reads" });
     this.readers = make("ol", { class: "tops", id: "readers" });
     this.readersTitle = make("h3");
-    const spaced = data.about.tokens.some((token) => [...token].length > 2); // words, years
+    const spaced = data.about.tokens.some((token) => [...token].length > 2 // words, years, numbers of tokens
+      || /^\d\d$/.test(token));
     this.words = make("p", { class: spaced ? "words spaced" : "words", "aria-hidden": "true" });
     this.table = make("tbody");
     this.details = make("details", { ontoggle: () => this.rows() },

@@ -20,7 +20,7 @@ def test_every_type_has_a_row_and_accelerated_ones_are_right():
     wrong = {(kind, check) for kind, cells in ROWS.items() if kind != "type"
              for check, found in zip((*CHECKS, "repeats", "same"), cells, strict=True)
              if not found.endswith("holds")}  # fmt: skip
-    assert wrong == {("granitemoehybrid", "packed")}  # `test_texts` has why
+    assert wrong == set()
 
 
 @pytest.mark.long

@@ -143,11 +143,25 @@ def test_wrong_names_are_said():
         adapter_of("os:path")
 
 
+def test_only_the_laws_that_are_named_are_run(capsys, tmp_path):
+    call = ["audit", TOYS, "--only", "leak", "--results", str(tmp_path / "rows.json")]
+    assert main([*call, "--laws", "repeats,documents", "--json"]) == 0  # its leak is not looked for
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, schema("audit"))
+    assert found["laws"] == ["repeats", "documents"]
+    (row,) = found["rows"]
+    assert [v["law"] for v in row["verdicts"]] == ["repeats", "documents"]
+    assert main(call) == 2
+    assert "holds results with laws ['repeats', 'documents']" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
         ([TOYS, "--only", "summ"], "did you mean 'sum'?"),
         ([TOYS, "--only", " ,"], "--only names no type"),
+        ([TOYS, "--laws", "causel"], "there is no law 'causel'; did you mean 'causal'?"),
+        ([TOYS, "--laws", ","], "--laws names no law; give e.g. --laws pieces,pads"),
         ([TOYS, "--only", "sum", "--results", "no/such/r.json"], "there is no such folder"),
         ([TOYS, "--only", "sum", "--results", "bad.json"], "bad.json holds no results of an audit"),
         (["nothing"], "there is no adapter 'nothing'; take one of transformers x-transformers"),

@@ -17,7 +17,7 @@ from trilby.verify.comparing.witness import Witness
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     transformers = pytest.importorskip("transformers")
-    from trilby.audit.transformers import ADAPTER, make
+    from trilby.audit.transformers import ADAPTER, config_of, make
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -59,6 +59,15 @@ def test_layers_are_kept_by_kind_and_lists_follow():
 def test_special_tokens_stand_above_those_that_are_drawn():
     less = small(dict(vocab_size=50000, pad_token_id=0, eos_token_id=[7, 8]), {})
     assert less == dict(vocab_size=96, pad_token_id=95, eos_token_id=94)
+
+
+@pytest.mark.parametrize("kind", ["kimi_linear", "bailing_hybrid", "qwen3_moe", "mellum"])
+def test_what_a_configuration_calls_otherwise_is_small_too(kind):
+    """Each is given a number of experts under one name, and shows it under another."""
+    config = config_of(kind, {})
+    experts = {config.num_local_experts, config.num_experts}
+    assert experts == {4}
+    assert config.num_experts_per_tok == 2
 
 
 def test_most_types_are_there():

@@ -85,7 +85,10 @@ def test_what_was_not_seen_is_exit_code_1(folder, capsys, monkeypatch):
         (["empty", "--tokens", "5"], "empty holds no config.json; give a folder that save_pre"),
         (["broken", "--tokens", "5"], "broken cannot be loaded, it raises"),
         (["llama", "--tokens", "5"], "a LlamaForCausalLM, and none of its layers calls a function"),
-        (["llama", "--prompt", "hi"], "llama holds no tokenizer, which --prompt needs; save one"),
+        (
+            ["llama", "--prompt", "hi"],
+            "llama holds no tokenizer; save one there, or give token ids",
+        ),
         (["llama", "--tokens", "5,x"], "--tokens is '5,x', expected numbers like 5,9,12"),
         (["llama", "--tokens", "500"], "the token 500, and the vocabulary of the model ends at 95"),
         (["llama"], "give one of --prompt TEXT and --tokens 5,9,12"),

@@ -311,7 +311,7 @@ def test_pieces_are_whole_rows_wherever_the_bytes_are_cut(size, end):
 
 
 def test_a_line_without_an_end_is_refused(monkeypatch):
-    monkeypatch.setattr("trilby.files.pieces._LONGEST", 1 << 20)
+    monkeypatch.setattr("trilby.files.pieces.LONGEST", 1 << 20)
     zeros = io.BytesIO(b"0" * (9 << 20))
     with pytest.raises(FileError, match="x: line 1: is longer than 1 MiB; check the type"):
         list(Pieces("x", io.BufferedReader(zeros), b'"', b""))

@@ -9,19 +9,19 @@ from trilby.functional import mamba_chunk_scan_combined, selective_scan_fn, sele
 B, D, N, H, G = 2, 3, 5, 4, 2
 
 
-def first(**more):
+def first(n=N, **more):
     """One position of the first Mamba."""
     return dict(
-        x=normal(B, D), dt=normal(B, D, seed=1), A=-normal(D, N).exp(), B=normal(B, N),
-        C=normal(B, N, seed=1),
+        x=normal(B, D), dt=normal(B, D, seed=1), A=-normal(D, n).exp(), B=normal(B, n),
+        C=normal(B, n, seed=1),
     ) | more  # fmt: skip
 
 
-def second(**more):
+def second(n=N, **more):
     """One position of Mamba-2, with rates and steps for each number."""
     return dict(
-        x=normal(B, H, D), dt=normal(B, H, D, seed=1), A=-normal(H, D, N).exp(),
-        B=normal(B, G, N), C=normal(B, G, N, seed=1),
+        x=normal(B, H, D), dt=normal(B, H, D, seed=1), A=-normal(H, D, n).exp(),
+        B=normal(B, G, n), C=normal(B, G, n, seed=1),
     ) | more  # fmt: skip
 
 
@@ -47,13 +47,14 @@ def moving(call, state, **how):
 
 @pytest.mark.parametrize("more", ["", "D", "z", "dt_bias", "D z dt_bias"])
 @pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("n", [N, 16])  # torch operations, and the kernel
 @pytest.mark.parametrize("model", ["mamba", "mamba2"])
-def test_a_step_is_that_of_transformers(model, positive, more):
+def test_a_step_is_that_of_transformers(model, n, positive, more):
     sizes = (D,) if model == "mamba" else (H, D)
     optional = dict(D=normal(*sizes), z=normal(B, *sizes, seed=2), dt_bias=normal(*sizes, seed=3))
-    given = (first if model == "mamba" else second)(**{n: optional[n] for n in more.split()})
-    found = moving(selective_state_update, normal(B, *sizes, N), dt_softplus=positive)
-    right = moving(reference(model), normal(B, *sizes, N), dt_softplus=positive)
+    given = (first if model == "mamba" else second)(n, **{k: optional[k] for k in more.split()})
+    found = moving(selective_state_update, normal(B, *sizes, n), dt_softplus=positive)
+    right = moving(reference(model), normal(B, *sizes, n), dt_softplus=positive)
     torch.testing.assert_close(found(**given), right(**given), **NARROW)
 
 

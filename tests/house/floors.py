@@ -27,11 +27,13 @@ VERIFIER = (  # the same inside `verify/`: its folders, and the files that stand
     {"precision"},
     {"comparing"},
     {"subjects", "reports"},
+    {"ranks"},
     {"reproducers", "mutants"},
     {"equivalence"},
     {"same"},
     {"laws"},
     {"judge"},
+    {"across"},
     {"check"},
     {"__init__"},
 )

@@ -1,12 +1,12 @@
 """Every mutant is caught by the law that names its fault, and nothing else is blamed."""
 
 import pytest
-from tests.verify.page import JUDGED, PAGE, beside, judged
+from tests.verify.page import JUDGED, PAGE, beside, judged, rows_across
 
 import trilby
-from trilby.verify.mutants import MUTANTS, Mutant
+from trilby.verify.mutants import MUTANTS, SHARDED, Mutant
 from trilby.verify.mutants.documents import apart
-from trilby.verify.mutants.page import head, row
+from trilby.verify.mutants.page import ACROSS, head, row
 from trilby.verify.mutants.wrong import healthy
 
 
@@ -30,8 +30,11 @@ def test_every_law_that_breaks_stands_on_the_page(name):
 def test_the_page_is_these_mutants_and_no_others():
     page = PAGE.read_text(encoding="utf-8")
     assert page.startswith(head(JUDGED))
+    page, head_across, sharded = page.partition(ACROSS)
     rows = page.removeprefix(head(JUDGED)).splitlines()
     assert [line.split("`")[1] for line in rows] == list(MUTANTS)
+    said = {name: mutant.kind for name, mutant in SHARDED.items()}  # test_shards.py runs them
+    assert head_across + sharded == rows_across(said)
 
 
 @pytest.mark.parametrize("law", JUDGED)

@@ -56,10 +56,11 @@ class Ledger:
             raise FileError(f"audit: cannot read the results in {self.path}: {why}") from problem
         except (ValueError, KeyError, AttributeError, TypeError) as problem:
             raise FileError(f"audit: {self.path} holds no results of an audit") from problem
-        for key, value in self.header.items():
-            if found.get(key) != value:
+        for key in {**self.header, **found}:
+            kept, now = found.get(key), self.header.get(key)
+            if kept != now:
                 raise FileError(
-                    f"audit: {self.path} holds results with {key} {found.get(key)!r}, and this is "
-                    f"{value!r}; choose another file with --results, or use --fresh"
+                    f"audit: {self.path} holds results with {key} {kept!r}, and this is "
+                    f"{now!r}; choose another file with --results, or use --fresh"
                 )
         return dict(rows)

@@ -7,8 +7,9 @@ import pkgutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -64,7 +65,7 @@ class Running:
 
 def audited(
     name: str, kinds: list[str], *, jobs: int, effort: str, seconds: float,
-    judged: Callable[..., None] | None = None,
+    laws: Collection[str] | None = None, judged: Callable[..., None] | None = None,
     shown: Callable[[list[str], int], None] = lambda _running, _left: None,
 ) -> Iterator[Row]:  # fmt: skip
     """Test types and yield their rows, in the order in which they finish.
@@ -75,6 +76,7 @@ def audited(
         jobs: processes at a time.
         effort: of `trilby.check`.
         seconds: after which a process is ended; what it had told by then is kept.
+        laws: names of those to run; None runs all.
         judged: what judges; for tests.
         shown: told again and again which types are being judged, and how many wait.
 
@@ -88,7 +90,8 @@ def audited(
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                work = (name, waiting.pop(0), effort, seconds, judged)
+                judging = judged or partial(_judged, laws)
+                work = (name, waiting.pop(0), effort, seconds, judging)
                 running.append(_start(context, *work))
             shown([one.kind for one in running], len(waiting))
             wait([one.ear for one in running if not one.deaf], timeout=0.2)
@@ -131,10 +134,15 @@ def _work(
     with open(complaints, "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    if judged is None:
-        from .judge import judge as judged
     judged(adapter_of(name), kind, effort, seconds, lambda what, told: mouth.send((what, told)))
     mouth.send(("done", round(time.process_time(), 2)))
+
+
+def _judged(laws: Collection[str] | None, *work: Any) -> None:
+    """Of `judge`, which is imported in the process that needs it."""
+    from .judge import judge
+
+    partial(judge, laws=laws)(*work)
 
 
 def _done(one: Running, seconds: float) -> bool:

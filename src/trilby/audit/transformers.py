@@ -97,6 +97,9 @@ def config_of(kind: str, hints: Mapping[str, Any]) -> Any:
     special = hints.get("config", {})
     known = {*inspect.signature(cls.__init__).parameters, *inspect.signature(cls).parameters}
     less = small(given, special)
+    mapped = getattr(cls, "attribute_map", {}).items()  # `to_dict` has some under another name
+    names = {kept: name for name, kept in mapped if name in known and kept not in known}
+    less = {names.get(k, k): v for k, v in less.items()}
     less = {k: v for k, v in less.items() if k in known or k in special}
     if "pad_token_id" not in given:
         less["pad_token_id"] = VOCABULARY - 1  # some releases need one and do not set it

@@ -7,10 +7,9 @@ import click
 
 from ..errors import FileError
 from .screen import Screen, print_json, talk
-from .target import checkpoint
+from .target import checkpoint, quiet
 
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
-"""Files of which a folder with a tokenizer has one."""
+INSTEAD = "give token ids: --tokens 5,9,12"
 
 
 @click.command()
@@ -35,19 +34,20 @@ def accelerate(
     the same, tokens per second and peak memory. Exit 1 if the text differs, or if no layer was seen
     to call trilby. Weights are loaded without pickle.
     """
+    from ..transformers.checkpoints import tokenizer_in
     from ..transformers.seam import checked
     from .beside import beside
 
     if (prompt is None) == (tokens is None):
         raise click.UsageError("give one of --prompt TEXT and --tokens 5,9,12")
     checked()
-    _quiet()
+    quiet()
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise FileError(
             f"accelerate: {folder} holds no config.json; give a folder that save_pretrained wrote"
         )
     model = checkpoint(folder)
-    words = None if prompt is None else _tokenizer(folder)
+    words = None if prompt is None else tokenizer_in("accelerate", folder, INSTEAD)
     ids = _numbers(tokens) if words is None else list(words(prompt)["input_ids"])
     _fit(ids, model, "--prompt" if words is not None else "--tokens")
     talk(f"{type(model).__name__}: {len(ids)} tokens of prompt, at most {new} new ones, in turn")
@@ -60,32 +60,6 @@ def accelerate(
         for spans in found.lines(text):
             screen.said(spans)
     ctx.exit(0 if found else 1)
-
-
-def _quiet() -> None:
-    """Neither progress bars nor the warning that references are slow, which is what this is for."""
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-
-
-def _tokenizer(folder: Path) -> Any:
-    if not any((folder / name).is_file() for name in TOKENIZER):
-        raise FileError(
-            f"accelerate: {folder} holds no tokenizer, which --prompt needs; save one there, or "
-            "give token ids: --tokens 5,9,12"
-        )
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as problem:
-        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
-        raise FileError(
-            f"accelerate: the tokenizer in {folder} cannot be loaded, it raises {told:.200}; "
-            "give token ids: --tokens 5,9,12"
-        ) from problem
 
 
 def _numbers(tokens: str | None) -> list[int]:

@@ -16,13 +16,14 @@ from .words import unknown
 @click.command()
 @click.argument("library")
 @click.option("--only", help="Only these types, e.g. llama,mamba.")
+@click.option("--laws", help="Only these laws, e.g. pieces,pads.")
 @click.option("--accelerated", is_flag=True,
               help="Of transformers: models whose layers call trilby's functions.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True,
               help="Number of processes, one thread each.")  # fmt: skip
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True,
               help="How many sizes are tried on each type.")  # fmt: skip
-@click.option("--seconds", type=click.IntRange(1), default=120, show_default=True,
+@click.option("--seconds", type=click.IntRange(1), default=300, show_default=True,
               help="Time limit for one type.")  # fmt: skip
 @click.option("--results", type=click.Path(dir_okay=False, path_type=Path),
               help="File for the results; named after LIBRARY unless given.")  # fmt: skip
@@ -31,8 +32,8 @@ from .words import unknown
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
 @click.pass_context
 def audit(
-    ctx: click.Context, library: str, only: str | None, results: Path | None, fresh: bool,
-    as_json: bool, markdown: bool, accelerated: bool, **how: Any,
+    ctx: click.Context, library: str, only: str | None, laws: str | None, results: Path | None,
+    fresh: bool, as_json: bool, markdown: bool, accelerated: bool, **how: Any,
 ) -> None:  # fmt: skip
     """Verify every model type of LIBRARY: transformers, x-transformers, or MODULE:ADAPTER.
 
@@ -42,14 +43,17 @@ def audit(
     limitation.
     """
     from ..audit import Audit, Ledger, adapter_of, audited
+    from ..audit.judge import laws_of
 
     if accelerated:
         if library != "transformers":
             raise click.UsageError(f"--accelerated is for transformers, not for {library}")
         library = f"{library}, accelerated"
     adapter = adapter_of(library)
-    kinds = _chosen(adapter.kinds(), only)
+    kinds = _chosen(adapter.kinds(), only, "type")
     header = _header(library, adapter.version(), how)
+    if laws is not None:
+        header["laws"] = how["laws"] = _chosen(laws_of(adapter), laws, "law")
     path = results or Path(f"audit-{_file(library)}-{header['version']}.json")
     if fresh:
         path.unlink(missing_ok=True)
@@ -73,17 +77,18 @@ def audit(
     ctx.exit(0 if found else 1)
 
 
-def _chosen(kinds: list[str], only: str | None) -> list[str]:
-    """The types of `--only`, or all of them."""
+def _chosen(there: list[str], only: str | None, what: str) -> list[str]:
+    """The types of `--only` or the laws of `--laws`, or all of them."""
     if only is None:
-        return kinds
+        return there
     named = [name.strip() for name in only.split(",") if name.strip()]
     for name in named:
-        if name not in kinds:
-            near = get_close_matches(name, kinds, n=5) or kinds[:8]  # there are about two hundred
-            raise click.UsageError(unknown("type", name, near))
+        if name not in there:
+            near = get_close_matches(name, there, n=5) or there[:8]  # there are about 200 types
+            raise click.UsageError(unknown(what, name, near))
     if not named:
-        raise click.UsageError("--only names no type; give e.g. --only llama,mamba")
+        told = {"type": "--only llama,mamba", "law": "--laws pieces,pads"}[what]
+        raise click.UsageError(f"{told.split()[0]} names no {what}; give e.g. {told}")
     return list(dict.fromkeys(named))
 
 

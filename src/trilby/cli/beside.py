@@ -96,6 +96,7 @@ class Beside:
             "model": self.report.model,
             "why": self.report.why,
             "layers": layers,
+            "packed": self.report.packed,
             "same": self.same,
             "tokens": self.tokens,
             "text": text,

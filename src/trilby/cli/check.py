@@ -39,6 +39,13 @@ OF_MODULES = ("output", "padding", "documents", "lookahead")
 @click.option(
     "--lookahead", type=click.IntRange(0), help="How many later positions an output may read."
 )
+@click.option(
+    "--world", type=click.IntRange(1, 8),
+    help="Start so many processes, each with a piece of time; the law is `shards`.",
+)  # fmt: skip
+@click.option(
+    "--reference", metavar="TARGET", help="With --world: what one process calls on the whole."
+)
 @carry_options
 @click.option(
     "--seconds",
@@ -105,6 +112,8 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
         "effort": said["effort"],
         "seconds": said["seconds"],
     }
+    if said["world"] is not None or said["reference"] is not None:
+        return _judged_in_pieces(target, said)
     if ":" not in target:
         return _judged_mixer(mixer_of(target), said, common)
     subject = None if target.startswith("gallery:") else loaded(target)
@@ -126,6 +135,33 @@ def _judged(target: str, said: dict[str, Any]) -> Any:
         how = {**usual(subject), **how}
     example = drawn(said["example"], how.get("vocabulary"), said["time_axis"])
     return judge(subject, example, **common, **how)
+
+
+def _judged_in_pieces(target: str, said: dict[str, Any]) -> Any:
+    """The form `shard` of a mixer, or a function, on several processes."""
+    from ..card import Mixer
+    from ..verify import check as judge
+
+    for name, taken in (("forms", "shard"), ("laws", "shards")):
+        if any(given != taken for given in said[name]):
+            raise click.UsageError(f"--{name[:-1]} with --world is {taken}; leave it out")
+    others = [
+        n for n in ("padding", "documents", "lookahead", *WAYS) if said[n] not in (None, False)
+    ]
+    others += ["time_axis"] * (said["time_axis"] != 1)
+    if others:
+        raise click.UsageError(
+            f"--{others[0].replace('_', '-')} is given with --world; leave it out"
+        )
+    subject = mixer_of(target) if ":" not in target else loaded(target)
+    how = {name: said[name] for name in ("world", "effort", "seconds")}
+    if isinstance(subject, Mixer):
+        return judge(subject, **how)
+    reference = None if said["reference"] is None else loaded(said["reference"])
+    if said["output"] is not None:
+        how["output"] = said["output"]
+    example = drawn(said["example"], said["tokens"])
+    return judge(subject, example, reference=reference, vocabulary=said["tokens"], **how)
 
 
 def _judged_mixer(mixer: Any, said: dict[str, Any], common: dict[str, Any]) -> Any:

@@ -60,7 +60,19 @@ def mix(mixer: "Mixer[..., Any]", source: str, out: str, **options: Any) -> None
     OUT is put in place first, and the state of --state-out right after it. If the machine stops
     between the two, run the same command again. A process that is killed leaves OUT as it was and
     a temporary file named .OUT.trilby-XXXXXXXX.tmp beside it, which you can delete.
+
+    torchrun --nproc-per-node 2 -m trilby mix mean IN -o OUT shares the file between processes. Each
+    reads and writes its part, and takes the form shard. IN is then a .csv, .tsv, .npy or
+    .safetensors, and OUT as well.
     """
     from .mixing import mix_file
+    from .processes import processes
+    from .sharedmix import mix_shared
 
-    click.echo(mix_file(mixer, source, out, **options), err=True)
+    with processes("mix") as others:
+        if others is None:
+            click.echo(mix_file(mixer, source, out, **options), err=True)
+        else:
+            said = mix_shared(others, mixer, source, out, **options)
+            if not others.rank:
+                click.echo(said, err=True)

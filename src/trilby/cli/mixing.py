@@ -41,31 +41,43 @@ def mix_file(
     """
     skip = bool(reading.get("skip_missing"))
     try:
-        _apart(path, out, state_in, state_out)
-        if not holds_text(out) and (reading.get("keep") or reading.get("index") is not None):
-            raise FileError(f"{out}: holds numbers alone; write a .csv or a .parquet to keep text")
+        apart(path, out, state_in, state_out)
         past = read_state(state_in, card.name) if state_in else None
-        if past and past.columns and path.lower().endswith(".txt") and not reading.get("alphabet"):
-            reading["alphabet"] = "".join(past.columns)
-        needed = card.contract.needed
-        optional = [name for name in card.contract.sequences if name not in needed]
-        with _stoppable(), open_bundle(path, needed, optional, **reading) as bundle:
+        with stoppable(), opened(card, path, out, past, reading) as bundle:
             plan = planned(card, bundle, parameters or {}, form)
-            run = (_Apart if skip else _Together)(card, bundle, plan, past)
+            run = (Apart if skip else Together)(card, bundle, plan, past)
             _into(run, out, form=form, leave=state_out, block=block or plan.steps)
     except FileError as error:
         raise FileError(f"mix: {error}") from error
-    shape = plan.layout.shape
-    rest = shape[2:] if len(shape) > 2 else (plan.layout.C,)
-    sizes = " x ".join(map(str, (plan.layout.B, run.steps, *rest)))
     skipped = bundle.first.skipped
-    notes = [f"{skipped} missing values skipped"] * bool(skipped) + list(bundle.first.noted)
-    said = f"mix: {card.name} of {path}, {sizes} {plan.layout.dtype}, in {out}"
-    return "; ".join([said, *notes])
+    return told_of(run, path, out, [f"{skipped} missing values skipped"] * bool(skipped))
+
+
+def opened(
+    card: Mixer[..., Any], path: str, out: str, past: Past | None, reading: Mapping[str, Any]
+) -> Bundle:
+    """The sequences that the mixer reads from `path`."""
+    reading = dict(reading)
+    if not holds_text(out) and (reading.get("keep") or reading.get("index") is not None):
+        raise FileError(f"{out}: holds numbers alone; write a .csv or a .parquet to keep text")
+    if past and past.columns and path.lower().endswith(".txt") and not reading.get("alphabet"):
+        reading["alphabet"] = "".join(past.columns)
+    needed = card.contract.needed
+    optional = [name for name in card.contract.sequences if name not in needed]
+    return open_bundle(path, needed, optional, **reading)
+
+
+def told_of(run: "Together | Apart", path: str, out: str, notes: list[str]) -> str:
+    """The sentence about a run that is done."""
+    layout = run.plan.layout
+    rest = layout.shape[2:] if len(layout.shape) > 2 else (layout.C,)
+    sizes = " x ".join(map(str, (layout.B, run.steps, *rest)))
+    said = f"mix: {run.card.name} of {path}, {sizes} {layout.dtype}, in {out}"
+    return "; ".join([said, *notes, *run.bundle.first.noted])
 
 
 def _into(
-    run: "_Together | _Apart", out: str, *, form: str | None, leave: str | None, block: int
+    run: "Together | Apart", out: str, *, form: str | None, leave: str | None, block: int
 ) -> None:
     """Write the output and the state, and put both in place when both are complete."""
     with ExitStack() as stack:
@@ -77,7 +89,7 @@ def _into(
         for y, columns in run.stream(form, block):
             if columns is not None and beside:
                 sink.keep(columns)
-            sink.append(_array(y))
+            sink.append(array_of(y))
         sink.finish(run.steps)
         files = [file for file in (staged, kept) if file]
         if kept:
@@ -89,7 +101,7 @@ def _into(
             file.appear()  # with a new state and an old output the input would count twice
 
 
-class _Together:
+class Together:
     """A stream whose rows have one state each: the length of the rows, and the states after it.
 
     States are copied into tensors made at the beginning. Small tensors that stay alive between the
@@ -118,32 +130,36 @@ class _Together:
             for part, values, kept in self.bundle.blocks(block):
                 if self.steps == 0 or part != rows:  # a new row, or several
                     rows, self.steps, last = part, 0, None
-                    state = None if self.before is None else self._cut(self.before, part)
+                    state = self.first(part)
                 if IDS in values:
-                    if _begins(self.bundle.name, values[IDS], last, part.start, self.steps):
+                    if begins(self.bundle.name, values[IDS], last, part.start, self.steps):
                         state = None  # a state belongs to the first document of a call
                     last = values[IDS][:, -1:]
-                given = _given(self.bundle, values) | self.plan.parameters
+                given = given_of(self.bundle, values) | self.plan.parameters
                 chosen = form or few(self.card, self.plan, done, given)
                 y, state = self.card(**given, state=state, form=chosen)
                 self.steps += y.shape[1]
                 done += y.shape[0] * y.shape[1]
-                self._store(self.parts.tensors(state), rows)
+                self.store(state, rows)
                 yield y, kept
                 tick()
 
-    def _store(self, after: Mapping[str, Tensor], rows: slice) -> None:
+    def store(self, state: Any, rows: slice) -> None:
         """Copy the states of some rows; what grows is made longer for all of them."""
+        after = self.parts.tensors(state)
         self.tensors = self.parts.extended(self.tensors, after)
         for name, new in self.parts.extended(after, self.tensors).items():
             self.tensors[name][rows] = new
 
-    def _cut(self, state: Any, rows: slice) -> Any:
-        found = {name: field[rows] for name, field in self.parts.tensors(state).items()}
+    def first(self, rows: slice) -> Any:
+        """The states that some rows start from; None without any."""
+        if self.before is None:
+            return None
+        found = {name: field[rows] for name, field in self.parts.tensors(self.before).items()}
         return self.parts.filled(found)
 
 
-class _Apart:
+class Apart:
     """A stream whose columns have one state each, as `--skip-missing` needs it."""
 
     def __init__(
@@ -167,10 +183,10 @@ class _Apart:
         return self.columns.last
 
     def stream(self, form: str | None, block: int) -> Iterator[tuple[Tensor, Any]]:
-        """As `_Together.stream`."""
+        """As `Together.stream`."""
         with watched(self.bundle) as tick:
             for _, values, kept in self.bundle.blocks(block):
-                given = _given(self.bundle, values)
+                given = given_of(self.bundle, values)
                 (x,) = given.values()
                 chosen = form or few(self.card, self.plan, self.steps, given | self.plan.parameters)
                 y = self.columns.mix(x, chosen) if x.numel() else x
@@ -179,11 +195,12 @@ class _Apart:
                 tick()
 
 
-def _given(bundle: Bundle, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def given_of(bundle: Bundle, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The values of a block as tensors."""
     return {name: _tensor(v, bundle.sources[name].layout.dtype) for name, v in values.items()}
 
 
-def _begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start: int) -> bool:
+def begins(path: str, ids: np.ndarray, last: np.ndarray | None, row: int, start: int) -> bool:
     """Whether a block begins with another document than the previous block ended with.
 
     Raises:
@@ -206,13 +223,14 @@ def _tensor(values: np.ndarray, dtype: str) -> Tensor:
     return x.view(torch.bfloat16) if dtype == "bfloat16" else x
 
 
-def _array(y: Tensor) -> np.ndarray:
+def array_of(y: Tensor) -> np.ndarray:
+    """A result as it is written."""
     if y.dtype == torch.bfloat16:
         return y.contiguous().view(torch.int16).numpy().view(BITS["bfloat16"])
     return y.numpy()
 
 
-def _apart(path: str, out: str, state_in: str | None, state_out: str | None) -> None:
+def apart(path: str, out: str, state_in: str | None, state_out: str | None) -> None:
     """Raise if two arguments name one file; only the state may be read from and written to one."""
     named = {"IN": path, "OUT": out, "--state-in": state_in, "--state-out": state_out}
     where = {role: os.path.realpath(file) for role, file in named.items() if file and file != "-"}
@@ -227,7 +245,7 @@ def _apart(path: str, out: str, state_in: str | None, state_out: str | None) -> 
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """On SIGTERM or SIGHUP leave as after an error, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can set signal handlers

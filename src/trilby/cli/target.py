@@ -81,25 +81,17 @@ def _file(path: Path) -> Any:
 
 def checkpoint(folder: Path) -> Any:
     """The model of a checkpoint on disk, read without pickle."""
-    if not folder.is_dir():
-        raise FileError(
-            f"{_command()}: {folder} is not a folder; give that of a checkpoint on disk"
-        )
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError as problem:
-        raise click.UsageError(
-            "hf: needs transformers, which is not installed; pip install transformers"
-        ) from problem
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True
-        )
-    except Exception as problem:
-        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
-        raise FileError(
-            f"{_command()}: {folder} cannot be loaded, it raises {told:.200}"
-        ) from problem
+    from ..transformers.checkpoints import model_in
+
+    return model_in(_command(), folder)
+
+
+def quiet() -> None:
+    """Neither progress bars nor the warning that references are slow, from transformers."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 def usual(model: Any) -> dict[str, Any]:

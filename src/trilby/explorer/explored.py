@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from ..errors import NumberError
+from ..errors import CallError, NumberError
 from ..shown.ansi import coloured, depth
 from ..shown.lines import Line
 from .packing import SMALL
@@ -52,13 +52,24 @@ class Explored:
         """Whether nothing bad was found: no leak, no form that differs."""
         return all(clause.mark != "broken" for clause in self.answer)
 
-    def row(self, t: int) -> dict[str, Tensor]:
+    def row(
+        self, t: int, *, layer: int | None = None, head: int | None = None
+    ) -> dict[str, Tensor]:
         """What position t reads: name of the triangle -> [T] float64.
+
+        Args:
+            t: the position; -1 is the last one.
+            layer, head: of a model, those alone; a channel of Mamba counts as a head.
+
+        Raises:
+            NumberError: there is no such position.
+            CallError: no triangle that is shown has this layer and this head.
 
         >>> trilby.explore("mean", tokens="abcd").row(1)["mean"].tolist()
         [0.5, 0.5, 0.0, 0.0]
         """
-        return {one.name: one.weights[self._position("row", t)].clone() for one in self.triangles}
+        t = self._position("row", t)
+        return {one.name: one.weights[t].clone() for one in self._of(layer, head)}
 
     def at(self, t: int) -> "Explored":
         """The same with row t chosen: `print` writes it out, and the page opens on it.
@@ -70,6 +81,24 @@ class Explored:
         ...
         """
         return replace(self, t=self._position("at", t))
+
+    def _of(self, layer: int | None, head: int | None) -> list[Triangle]:
+        """The triangles of a layer and a head; all where neither is given."""
+        if layer is None and head is None:
+            return self.triangles
+        found = [
+            one
+            for one in self.triangles
+            if one.head is not None
+            and layer in (None, one.head.layer)
+            and head in (None, one.head.number)
+        ]
+        if not found:
+            said = f"layer={layer}, head={head}"
+            raise CallError(
+                f"explore: no triangle that is shown has {said}; explore(model, {said}) shows it"
+            )
+        return found
 
     def _position(self, call: str, t: int) -> int:
         T = len(self.where.tokens)

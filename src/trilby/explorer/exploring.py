@@ -7,8 +7,11 @@ from torch import Tensor
 
 from ..card import Mixer
 from ..errors import CallError
+from .choosing import Chosen
 from .explored import Explored
+from .layers import layers
 from .measuring import measured
+from .models import Model, model_of, read
 from .naming import named
 from .positions import positions
 from .unfolding import unfolded
@@ -22,17 +25,21 @@ def explore(
     T: int | None = None,
     *,
     tokens: Sequence[str] | None = None,
+    layer: int | Sequence[int] | None = None,
+    head: int | Sequence[int] | None = None,
 ) -> Explored:
     """See what each position reads: the triangle of any mixer, exact, or of any module, measured.
 
     Args:
         subjects: one or a list of: a mixer by name, with numbers after a colon, as in "ema:0.95" or
             "attention:window=8"; a mixer; a module or function that takes x and returns
-            [1, T, ...].
+            [1, T, ...]; or a causal language model of transformers, alone: itself, or its folder.
         x: data by name ("sonnets", "sunspots", "nile", "co2"; without x and tokens the sonnets), or
-            floats [1, T, C].
+            floats [1, T, C]. For a model any text, which its tokenizer reads, or ids [1, T].
         T: how many positions, the first ones; by default 256 of a text, and all of numbers.
         tokens: what stands at each position, T texts; without x each token gets a value.
+        layer, head: of a model, one number or several from 0; None is as many as fit a page. Where
+            each channel has weights of its own, as in Mamba, it counts as a head.
 
     Returns:
         shown: prints itself, shows itself in a notebook, and has `save`, `row` and `at`.
@@ -40,10 +47,13 @@ def explore(
     A mixer is unfolded by its own `weights`: `y = w x` exactly. What it needs beside x is drawn for
     each token by the mixer's own `draw`, so that equal tokens have equal queries and keys. A module
     is measured by the verifier: which outputs change when one position is rewritten, and gradients.
+    A model is run once. What its layers hand to attention, to the delta rule or to a scan is
+    unfolded head by head, and checked against what they get back.
 
     Raises:
         CallError, NumberError: no such name, more than 4096 positions, numbers that are not
             finite, too many triangles, or a module that refuses x.
+        FileError: a folder without a model.
 
     Cost: that of `weights`, O(T^2) memory; of a module T calls and T backward passes.
 
@@ -54,7 +64,17 @@ def explore(
     True
     """
     several = isinstance(subjects, list | tuple)
-    given = [named(each) for each in (subjects if several else [subjects])]
+    every = list(subjects) if several else [subjects]
+    model = next(filter(None, map(model_of, every)), None)
+    if model is not None:
+        if len(every) > 1:
+            raise CallError(f"explore: {model.name} is one of {len(every)}; give a model alone")
+        return _model(model, (x, T, tokens), layer, head)
+    if layer is not None or head is not None:
+        raise CallError(
+            "explore: layer and head choose parts of a model of transformers; drop them"
+        )
+    given = [named(each) for each in every]
     if not given:
         raise CallError("explore: there is nothing to show; give a mixer or a module")
     where = positions("sonnets" if x is None and tokens is None else x, T, tokens)
@@ -71,6 +91,19 @@ def explore(
     call = f"[{names}]" if several else names
     python = f"trilby.explore({call}, {_said(where.said, len(where.tokens))})"
     return Explored(found, where, python, len(where.tokens) - 1)
+
+
+def _model(
+    given: Model, read_: tuple[Any, int | None, Sequence[str] | None], layer: Chosen, head: Chosen
+) -> Explored:
+    """The layers of a model over the ids that it reads."""
+    ids, where = read(given, *read_)
+    subject = layers(given, ids, layer, head)
+    said = {"x": where.said or None, "T": ids.shape[1], "layer": layer, "head": head}
+    python = ", ".join(f"{name}={value}" for name, value in said.items() if value is not None)
+    return Explored(
+        (subject,), where, f"trilby.explore({given.python}, {python})", ids.shape[1] - 1
+    )
 
 
 def _said(said: str, T: int) -> str:

@@ -1,16 +1,15 @@
 """What `explore` is given: a mixer by name with arguments, a mixer, a module or a function."""
 
+import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from ..card import Mixer
-from ..errors import CallError
+from ..errors import CallError, FileError
 from ..mixers import MIXERS
 from ..shapes import what
-from .tokens import printable
-
-NAME = 80  # characters of the name of a module or a function
+from .tokens import NAME, printable
 
 
 class Named(NamedTuple):
@@ -34,6 +33,7 @@ def named(given: object) -> Named:
 
     Raises:
         CallError: no such mixer or parameter, or something that cannot be called.
+        FileError: a path where there is no folder.
 
     >>> named("ema:0.95").arguments, named("attention:window=8").arguments
     ({'a': 0.95}, {'window': 8})
@@ -41,6 +41,11 @@ def named(given: object) -> Named:
     if isinstance(given, str):
         name, colon, rest = given.partition(":")
         if name not in MIXERS:
+            if os.sep in given:
+                raise FileError(
+                    f"explore: {given} is not a folder; give that of a checkpoint on disk, or the "
+                    "name of a mixer"
+                )
             near = get_close_matches(name, MIXERS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "take one of"
             raise CallError(

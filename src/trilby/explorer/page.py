@@ -100,6 +100,7 @@ def _triangle(one: Triangle, owner: int, part: dict[str, Any], numbers: Numbers)
         "name": one.name, "subject": owner, "size": part["size"], "full": part["full"],
         "diagonal": part["diagonal"],
         "measured": one.measured, "fact": one.fact, "ahead": one.ahead,
+        "head": None if one.head is None else one.head._asdict(),
         "sums": numbers.add(one.sums()),
         "lengths": numbers.add(one.lengths()),
         "output": numbers.add(one.output),

@@ -12,6 +12,7 @@ from ..shown.shading import DARK, DECADES, LIGHT, WEAKEST, Palette
 from .triangle import Triangle
 
 SIDE, GAP = 320, 16  # pixels of a triangle, and between two
+ACROSS = 8  # triangles beside each other
 TITLE, BELOW = 22, 20  # pixels of the lines of text in an SVG
 
 
@@ -36,12 +37,17 @@ def pixels(triangle: Triangle, top: float, palette: Palette, side: int = SIDE) -
 
 
 def png(triangles: list[Triangle], palette: Palette = LIGHT, side: int = SIDE) -> bytes:
-    """All triangles beside each other, on one scale."""
+    """All triangles in rows of ACROSS at most, on one scale."""
     top = max(float(each.weights.abs().max()) for each in triangles)
     shown = [pixels(each, top, palette, side) for each in triangles]
-    gap = np.full((len(shown[0]), GAP, 3), palette.paper, np.uint8)
-    row = [part for picture in shown for part in (gap, picture)][1:]
-    return encoded(np.concatenate(row, 1))
+    n, step = len(shown[0]), len(shown[0]) + GAP
+    across = min(len(shown), ACROSS)
+    size = (-(-len(shown) // across) * step - GAP, across * step - GAP, 3)
+    image = np.full(size, palette.paper, np.uint8)
+    for i, picture in enumerate(shown):
+        y, x = i // across * step, i % across * step
+        image[y : y + n, x : x + n] = picture
+    return encoded(image)
 
 
 def encoded(image: np.ndarray) -> bytes:
@@ -61,24 +67,26 @@ def svg(triangles: list[Triangle], dark: bool = False, side: int = SIDE) -> str:
     palette = DARK if dark else LIGHT
     ink = "#e8e8ec" if dark else "#1b1c20"
     top = max(float(each.weights.abs().max()) for each in triangles)
-    parts, x = [], 0
-    for each in triangles:
+    parts, across = [], min(len(triangles), ACROSS)
+    n = len(pixels(triangles[0], top, palette, side))
+    wide, high = n + GAP, TITLE + n + GAP
+    for i, each in enumerate(triangles):
+        x, y = i % across * wide, i // across * high
         image = pixels(each, top, palette, side)
-        n = len(image)
         data = base64.b64encode(encoded(image)).decode("ascii")
         parts.append(
-            f'<text x="{x}" y="15" font-weight="bold">{escape(each.name)}</text>'
-            f'<image x="{x}" y="{TITLE}" width="{n}" height="{n}" '
+            f'<text x="{x}" y="{y + 15}" font-weight="bold">{escape(each.name)}</text>'
+            f'<image x="{x}" y="{y + TITLE}" width="{n}" height="{n}" '
             f'href="data:image/png;base64,{data}"/>'
         )
-        x += n + GAP
+    size = across * wide - GAP, -(-len(triangles) // across) * high - GAP
     names = ", ".join(each.name for each in triangles)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{x - GAP}" height="{TITLE + n + BELOW}" '
-        f'viewBox="0 0 {x - GAP} {TITLE + n + BELOW}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1] + BELOW}" '
+        f'viewBox="0 0 {size[0]} {size[1] + BELOW}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="12" fill="{ink}">'
         f"<title>{escape(names)}: row = position that reads, column = position read</title>"
         f"{''.join(parts)}"
-        f'<text x="0" y="{TITLE + n + 15}">row = position that reads, column = position read</text>'
+        f'<text x="0" y="{size[1] + 15}">row = position that reads, column = position read</text>'
         "</svg>\n"
     )

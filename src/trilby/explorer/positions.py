@@ -21,7 +21,7 @@ class Positions(NamedTuple):
     """One row of T positions.
 
     Attributes:
-        said: how it was given, as Python.
+        said: how it was given, as Python; empty where ids were drawn for a model.
         tokens: what stands at each position, T texts.
         values: [1, T, C] float64, what a mixer mixes.
         kinds: [T] int64. Positions of one kind have equal queries, keys and gates.
@@ -49,7 +49,7 @@ def positions(x: str | Tensor | None, T: int | None, tokens: Sequence[str] | Non
     if tokens is not None:
         if x is not None:
             raise CallError("explore: x and tokens are both given, and x is no tensor; drop one")
-        return _text("tokens", [str(token) for token in tokens][:T])
+        return of_tokens("tokens", [str(token) for token in tokens][:T])
     if x not in NAMES:
         near = get_close_matches(str(x), NAMES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "take one of"
@@ -61,13 +61,13 @@ def positions(x: str | Tensor | None, T: int | None, tokens: Sequence[str] | Non
     if x == "sonnets":
         text = data.sonnets()
         start = text.index("From fairest")
-        return _text(repr(x), list(text[start:][: _few(T or TEXT)]))
+        return of_tokens(repr(x), list(text[start:][: few(T or TEXT)]))
     time, values = getattr(data, str(x))()
     known = ~values[0, :, 0].isnan()
     return _series(repr(x), [f"{t:.6g}" for t in time[known].tolist()], values[:, known], T)
 
 
-def _few(T: int) -> int:
+def few(T: int) -> int:
     """T, or a NumberError where it is too many."""
     if T > MOST:
         raise NumberError(
@@ -77,11 +77,11 @@ def _few(T: int) -> int:
     return T
 
 
-def _text(said: str, tokens: list[str]) -> Positions:
+def of_tokens(said: str, tokens: list[str]) -> Positions:
     """A value for each different token, drawn from a normal distribution."""
     if not tokens:
         raise CallError("explore: there are no tokens; give at least one")
-    _few(len(tokens))
+    few(len(tokens))
     names = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     kinds = torch.tensor([names[token] for token in tokens])
     rng = torch.Generator().manual_seed(0)
@@ -103,7 +103,7 @@ def _tensor(x: Tensor, T: int | None, tokens: Sequence[str] | None) -> Positions
 
 def _series(said: str, tokens: list[str], values: Tensor, T: int | None) -> Positions:
     """Numbers; those of the first channel are put into levels of equal width."""
-    T = _few(values.shape[1] if T is None else min(T, values.shape[1]))
+    T = few(values.shape[1] if T is None else min(T, values.shape[1]))
     values = values[:, :T].double()
     if not bool(values.isfinite().all()):
         place = (~values.isfinite()).nonzero()[0].tolist()

@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 from .positions import Positions
 from .programs import AGREE
-from .triangle import Subject
-
-ROUNDING = 2.0**-30  # of the largest output, which weights and output may differ by in float64
+from .triangle import Subject, Triangle
 
 
 class Clause(NamedTuple):
@@ -27,33 +25,26 @@ def clauses(subjects: tuple[Subject, ...], where: Positions) -> list[Clause]:
     """What is shown, is there a leak, do the forms agree, do the weights explain the output."""
     T = len(where.tokens)
     names = ", ".join(subject.name for subject in subjects)
-    found = [Clause(f"{names} on {where.said}, T = {T}", "", "matrix")]
-    found += [_explained(subjects)] if _residuals(subjects) else []
+    found = [Clause(f"{names} on {where.said or 'drawn ids'}, T = {T}", "", "matrix")]
+    known = [each for one in subjects for each in one.triangles if each.residual is not None]
+    found += [_explained(known)] if known else []
     found += [_leaks(subjects)]
     found += [_forms(subjects)] if any(subject.forms for subject in subjects) else []
     found += [_linear(subject) for subject in subjects if subject.linear is not None
               and subject.triangles[0].measured]  # fmt: skip
+    found += [Clause(note, "", "matrix") for subject in subjects for note in subject.notes]
     return sorted(found, key=lambda clause: clause.mark != "broken")
 
 
-def _residuals(subjects: tuple[Subject, ...]) -> list[tuple[float, float]]:
-    """(largest difference between output and weights, largest output) of each triangle."""
-    triangles = [triangle for subject in subjects for triangle in subject.triangles]
-    return [
-        (each.residual, float(each.output.abs().max()))
-        for each in triangles
-        if each.residual is not None and each.output is not None
-    ]
-
-
-def _explained(subjects: tuple[Subject, ...]) -> Clause:
-    known = _residuals(subjects)
-    wrong = any(far > ROUNDING * max(top, 1.0) for far, top in known)
-    worst = max(far for far, _ in known)
-    text = f"the weights give the output to {worst:.1e}"
-    return Clause(
-        text if not wrong else f"{text}, which is no rounding", _mark(not wrong), "matrix"
-    )
+def _explained(triangles: list[Triangle]) -> Clause:
+    """How far the weights are from the output, in the worst of the triangles that have one."""
+    wrong = [one for one in triangles if not one.explains]
+    worst = max(wrong or triangles, key=lambda one: one.residual or 0.0)
+    of = " of its largest value" if worst.far is not None else ""
+    text = f"the weights give the output to {worst.residual:.1e}{of}"
+    if wrong:
+        return Clause(f"{worst.name}: {text}, which is no rounding", "broken", "matrix")
+    return Clause(text, "ok", "matrix")
 
 
 def _leaks(subjects: tuple[Subject, ...]) -> Clause:
@@ -66,7 +57,9 @@ def _leaks(subjects: tuple[Subject, ...]) -> Clause:
     if changed:
         text = f"{changed[0].name} leaks: an output before {changed[0].early} reads what follows"
         return Clause(text, "broken", "leaks")
-    return Clause("no output reads a later position", "ok", "leaks")
+    shown = any(one.head is not None for subject in subjects for one in subject.triangles)
+    what = "weight that is shown" if shown else "output"
+    return Clause(f"no {what} reads a later position", "ok", "leaks")
 
 
 def _forms(subjects: tuple[Subject, ...]) -> Clause:
@@ -89,7 +82,3 @@ def _linear(subject: Subject) -> Clause:
         return Clause(f"{subject.name} is linear in its values", "", "matrix")
     text = f"{subject.name} is not linear in its values, so no matrix is all of it"
     return Clause(text, "", "matrix")
-
-
-def _mark(good: bool) -> str:
-    return "ok" if good else "broken"

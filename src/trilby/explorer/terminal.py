@@ -17,6 +17,7 @@ from .triangle import Triangle
 BARS, PLAIN = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 CELLS, LEAST, GAP, WIDTH = 48, 8, 2, 100
 BESIDE = 4  # triangles in one row of pictures
+MOST = 16  # triangles that are drawn
 
 
 def width() -> int:
@@ -44,6 +45,9 @@ def drawn(
         colour: half blocks, two rows in one line; otherwise one shade for each cell.
     """
     found: list[Line] = []
+    there = len(triangles)
+    if there > MOST:
+        triangles = [triangles[i * there // MOST] for i in range(MOST)]
     many = max(1, min(BESIDE, columns // (LABEL + LEAST * (1 if colour else 2) + GAP)))
     for start in range(0, len(triangles), many):
         some = triangles[start : start + many]
@@ -53,6 +57,8 @@ def drawn(
     for one in triangles:
         found += _row(one, where, t, columns, ascii)
     found.append(line(""))
+    if there > MOST:
+        found += folded(line(f"    {MOST} of {there} triangles are drawn here"), columns, "    ")
     for clause in answer:
         glyph = {"ok": "ok  ", "broken": "BAD "}.get(clause.mark, "    ")
         said = line(Span(glyph, clause.mark), Span(clause.text, clause.mark))

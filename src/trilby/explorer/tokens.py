@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 MOST = 24  # characters of one token
+NAME = 80  # characters of the name of a module, a model or a function
 
 
 def visible(token: str, most: int = MOST) -> str:

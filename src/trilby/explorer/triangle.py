@@ -1,11 +1,32 @@
 """One triangle that is shown, and what is read off it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import NumberError
+
+ROUNDING = 2.0**-30  # of the largest output, which weights and output may differ by in float64
+
+
+class Head(NamedTuple):
+    """Which part of a model a triangle belongs to.
+
+    Attributes:
+        layer: its number.
+        kind: what the layer does there, "attention" or "delta", say.
+        unit: what has weights of its own, "head" or "channel".
+        number: of the head or channel, from 0.
+        of: how many of them the layer has.
+    """
+
+    layer: int
+    kind: str
+    unit: str
+    number: int
+    of: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +40,10 @@ class Triangle:
         fact: one sentence, what the numbers are and which normalisation was taken.
         output: [T] the output of the first channel; None where it is no sum of weights.
         explained: [T] `wei @ x + carried`, the same from the weights; None likewise.
+        head: of a model, which part it is of.
+        far: where it has several channels, the largest difference of all of them between output
+            and weights, relative to the largest output.
+        rounding: what that difference may be, of the largest output.
     """
 
     name: str
@@ -27,6 +52,9 @@ class Triangle:
     fact: str
     output: Tensor | None = None
     explained: Tensor | None = None
+    head: Head | None = None
+    far: float | None = None
+    rounding: float = ROUNDING
 
     def __post_init__(self) -> None:
         if not bool(self.weights.isfinite().all()):
@@ -37,13 +65,23 @@ class Triangle:
             )
 
     @property
+    def explains(self) -> bool:
+        """Whether the weights give the output, but for rounding; also where there is none."""
+        if self.residual is None or self.output is None:
+            return True
+        top = 1.0 if self.far is not None else max(float(self.output.abs().max()), 1.0)
+        return self.residual <= self.rounding * top
+
+    @property
     def ahead(self) -> int:
         """How many cells above the diagonal are not zero: each is a leak."""
         return int(torch.count_nonzero(self.weights.triu(1)))
 
     @property
     def residual(self) -> float | None:
-        """The largest difference between the output and `wei @ x + carried`."""
+        """The largest difference between the output and `wei @ x + carried`; `far` where known."""
+        if self.far is not None:
+            return self.far
         if self.output is None or self.explained is None:
             return None
         return float((self.output - self.explained).abs().max())
@@ -147,6 +185,7 @@ class Subject:
         tried: one sentence, how the future was looked for.
         linear: of a module, whether it is linear in its values; None where it is not known.
         early: of a mixer, the first cut of the future that changed an earlier output.
+        notes: of a model, what is not shown, and how to ask for it.
     """
 
     name: str
@@ -158,3 +197,4 @@ class Subject:
     tried: str = ""
     linear: bool | None = None
     early: int | None = None
+    notes: tuple[str, ...] = ()

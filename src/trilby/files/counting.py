@@ -44,6 +44,18 @@ class Counting:
         self.falling[left] &= whole & (steps < 0).all(0)
         self.last, self.rows = values[-1:], self.rows + len(values)
 
+    def told(self) -> list[int]:
+        """What is known of the rows so far, as whole numbers."""
+        return [self.rows, *map(int, self.rising), *map(int, self.falling)]
+
+    def of_all(self, told: Sequence[Sequence[int]]) -> "Counting":
+        """What is known of the rows of several, each of which has seen other ones."""
+        whole, n = Counting(self.columns), len(self.columns)
+        whole.rows = sum(rows for rows, *_ in told)
+        flags = np.logical_and.reduce([one[1:] for one in told])
+        whole.rising, whole.falling = flags[:n], flags[n:]
+        return whole
+
     def found(self) -> list[str]:
         """Their names; none if all columns are so, or if there are too few rows to tell."""
         so = self.rising | self.falling

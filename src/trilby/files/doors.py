@@ -126,6 +126,11 @@ def open_sink(path: str, file: Staged | BinaryIO, layout: Layout) -> Sink:
     return _WRITERS[kind](file, layout if kind in _TABLES else replace(layout, kept=()))
 
 
+def kind_of(path: str) -> str:
+    """The kind of a file that is read or written, `-` for a pipe."""
+    return "-" if path == "-" else _kind(path, list(_READERS), "read")
+
+
 def output_kind(path: str) -> str:
     """The format that is written to `path`; `-` is csv on standard output."""
     return ".csv" if path == "-" else _kind(path, list(_WRITERS), "written")

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from ..errors import FileError
 from .sequence import BLOCK_BYTES
 
-_LONGEST = 64 << 20  # bytes of one row
+LONGEST = 64 << 20
+"""Bytes of one row."""
 
 
 class Piece(NamedTuple):
@@ -71,7 +72,7 @@ class Pieces:
                 self._more()
         if self.held:
             if self._quotes(self.held) % 2:
-                raise self._open("at the end of the file")
+                raise self.open_quote("at the end of the file")
             yield self._take(len(self.held))
 
     def bare(self, data: bytes) -> bytes:
@@ -83,13 +84,8 @@ class Pieces:
 
     def _more(self) -> None:
         """Read what has arrived."""
-        if len(self.held) > _LONGEST:
-            if self._quotes(self.held) % 2:
-                raise self._open(f"within {_LONGEST >> 20} MiB")
-            raise FileError(
-                f"{self.name}: line {self.line}: is longer than {_LONGEST >> 20} MiB; check the "
-                "type of the file"
-            )
+        if len(self.held) > LONGEST:
+            raise self.endless(self._quotes(self.held) % 2)
         try:
             data = self.file.read1(BLOCK_BYTES)
         except (EOFError, zlib.error, OSError) as error:
@@ -133,7 +129,17 @@ class Pieces:
     def _quotes(self, data: bytes) -> int:
         return self.bare(data).count(self.quote) if self.quote else 0
 
-    def _open(self, where: str) -> FileError:
+    def endless(self, quoted: int) -> FileError:
+        """The error for a row that is too long, perhaps because a quote is not closed."""
+        if quoted:
+            return self.open_quote(f"within {LONGEST >> 20} MiB")
+        return FileError(
+            f"{self.name}: line {self.line}: is longer than {LONGEST >> 20} MiB; check the "
+            "type of the file"
+        )
+
+    def open_quote(self, where: str) -> FileError:
+        """The error for a quote that is not closed."""
         return FileError(
             f"{self.name}: line {self.line}: a quote {self.quote.decode()} that opens here is not "
             f"closed {where}; close it, or pass --quote '' if quotes mean nothing"

@@ -27,16 +27,21 @@ class Staged:
     >>> before, path.read_text()
     (False, 'all of it')
 
+    Args:
+        path: where it appears.
+        token: the digits of the temporary name; None draws them.
+
     Raises:
         FileError: no such folder, no permission, not a regular file, or the disk is full.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, token: str | None = None) -> None:
         self.path, self.target = path, os.path.realpath(path)
         self.written = 0
         folder, name = os.path.split(self.target)
         self.folder = folder
-        self.temporary = os.path.join(folder, f".{name[:50]}.trilby-{secrets.token_hex(4)}.tmp")
+        token = token or secrets.token_hex(4)
+        self.temporary = os.path.join(folder, f".{name[:50]}.trilby-{token}.tmp")
         mode = _replaceable(path, self.target)
         try:
             self.file = self._open(mode)

@@ -62,6 +62,18 @@ class Stored(Source):
                 for t in range(0, T, steps):
                     yield Block(slice(b, b + 1), self._next(1, min(steps, T - t), C))
 
+    def at(self, rows: slice, start: int, steps: int) -> np.ndarray:
+        """`[rows, steps, C]`, the positions from `start` on; the file must allow to seek."""
+        B, T, C = rows.stop - rows.start, self.layout.T or 0, self.layout.C
+        if self.fortran:
+            return self._columns(start, steps)
+        found = np.empty((B, steps, C), self.layout.bits)
+        for b in range(B if steps else 0):
+            place = ((rows.start + b) * T + start) * C
+            self.file.seek(self.start + place * self.stored.itemsize)
+            found[b] = self._next(steps, C)
+        return found
+
     def close(self) -> None:
         self.file.close()
 

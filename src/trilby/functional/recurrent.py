@@ -51,7 +51,7 @@ class Given(NamedTuple):
 def computed(where: str, mixer: Mixer[Any, Any], given: Given) -> Result:
     """The output and the last states, in the form that the packages give them."""
     borders = _fit(where, mixer, given)
-    q, k, v, g, beta, state = _ready(where, mixer, given)
+    q, k, v, g, beta, state = ready(where, mixer, given)
     if borders is None:
         y, after = mixer(q, k, v, beta=beta, g=g, state=state, documents=given.documents)
     elif state is None and not given.wanted:
@@ -75,7 +75,7 @@ def computed(where: str, mixer: Mixer[Any, Any], given: Given) -> Result:
 def moved(where: str, mixer: Mixer[Any, Any], given: Given) -> Tensor:
     """The output alone, without packing; the state is moved on in place, as a decoder keeps it."""
     _fit(where, mixer, given)
-    q, k, v, g, beta, state = _ready(where, mixer, given)
+    q, k, v, g, beta, state = ready(where, mixer, given)
     gates = (beta, g) if mixer is delta else (g, beta)
     y = mixer.advance(q, k, v, *gates, state=state)
     if given.state is not None and state is not given.state:  # it was of another dtype
@@ -103,7 +103,7 @@ def _fit(where: str, mixer: Mixer[Any, Any], given: Given) -> list[int] | None:
     return borders
 
 
-def _ready(where: str, mixer: Mixer[Any, Any], given: Given) -> tuple[Any, ...]:
+def ready(where: str, mixer: Mixer[Any, Any], given: Given) -> tuple[Any, ...]:
     """The arguments of the mixer.
 
     Halves become float32 where something is multiplied before the recurrence, as it is in the

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
+from ..kernels import ops
 from ..state import wide
 from .refuse import refuse
 from .sizes import fit, share
@@ -106,6 +107,9 @@ def _moved(
         dt, A = dt[..., :1], A[:, :1, :1]  # [B, H, 1], [H, 1, 1]
         bias = None if bias is None else bias[:, :1]
     dt = steps(dt.to(dtype), bias, softplus, limit)
+    y = _in_place(state, (x, dt, A, B, C), D)
+    if y is not None:
+        return y
     spread = lambda t: t.to(dtype).repeat_interleave(H // G, 1)[:, :, None]  # [B, H, 1, N]
     fade = torch.exp(dt[..., None] * A.to(dtype))
     write, key = (dt * x.to(dtype))[..., None], spread(B)  # [B, H, D, 1], [B, H, 1, N]
@@ -119,6 +123,18 @@ def _moved(
         state.detach().copy_(after.detach())
     y = (after @ spread(C).mT)[..., 0]
     return y if D is None else y + x.to(dtype) * D
+
+
+def _in_place(state: Tensor, given: tuple[Tensor, ...], D: Tensor | None) -> Tensor | None:
+    """The same by the kernel, or None where it steps aside."""
+    dtype = state.dtype
+    if dtype != wide(given[0].dtype):
+        return None
+    x, dt, A, B, C = (t if t.dtype == dtype else t.to(dtype) for t in given)
+    past = state.new_zeros(1, 1) if D is None else D.to(dtype)
+    _, H, P, N = state.shape
+    each = x, dt.expand(x.shape), A.expand(H, P, N), B, C, past.expand(H, P)
+    return ops.selective_scan_inplace(*each, state)
 
 
 def _one_for_each_head(A: Tensor, dt: Tensor, bias: Tensor | None) -> bool:

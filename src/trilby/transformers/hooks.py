@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from torch import nn
 
-from . import passing, seam
+from . import masks, passing, seam
 from .functions import OURS
 from .proof import counted
 
@@ -38,6 +38,7 @@ class Hooks:
             _holders.setdefault(module, WeakSet()).add(self)
             there = seam.places(module)
             seam.put(module, {place: counted(n) for place, n in there.items() if n in OURS})
+            seam.put(module, masks.makers(module))
             self.modules.add(module)
 
     def let_go(self) -> None:

@@ -2,11 +2,12 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .functions import OURS
 from .packed import cache_of
@@ -41,10 +42,8 @@ def proven(
         return hook
 
     hooks = [layer.register_forward_pre_hook(begin(path)) for path, layer in layers]
-    training = [module for module in model.modules() if module.training]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            model.eval()
+        with _quietly(model):
             _two_tokens(model)
     except Exception as error:  # whatever a model raises, it is said and not hidden
         return seen, f"A call of two tokens raised {type(error).__name__}: {str(error)[:120]}"
@@ -52,14 +51,57 @@ def proven(
         _counting.clear()
         for hook in hooks:
             hook.remove()
+    return seen, ""
+
+
+def apart(model: nn.Module) -> bool | None:
+    """Whether the second of two packed sequences is as it was when the first one is another.
+
+    Returns:
+        None where the model cannot be called with positions that begin again.
+
+    Layers that route tokens round otherwise for other neighbours, so a small part of the largest
+    result is allowed; what is mixed differs by more.
+    """
+    try:
+        with _quietly(model):
+            one, other = (_second_of_two(model, first) for first in (1, 2))
+    except Exception:  # it takes no positions, or has no third token
+        return None
+    far, most = (float(x.abs().max()) for x in (one - other, one))
+    return far <= most * max(torch.finfo(one.dtype).eps, ROUNDING) ** 0.5
+
+
+ROUNDING = torch.finfo(torch.float32).eps  # some layers compute in float32 whatever the dtype is
+
+
+@contextmanager
+def _quietly(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, without gradients, and with random numbers as they were."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model.eval()
+            yield
+    finally:
         for module in training:
             module.training = True
-    return seen, ""
 
 
 def _two_tokens(model: nn.Module) -> None:
     """A call of two tokens, and where it returns a cache one of the next token."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    two = torch.ones(1, 2, dtype=torch.int64, device=device)
+    two = torch.ones(1, 2, dtype=torch.int64, device=_device(model))
     if past := cache_of(model, model(input_ids=two, use_cache=True)):
         model(input_ids=two[:, :1], use_cache=True, **past)
+
+
+def _second_of_two(model: nn.Module, first: int) -> Tensor:
+    """[1, 2, C]: the result for two tokens that are packed behind two others."""
+    device = _device(model)
+    ids = torch.tensor([[first, first, 1, 1]], device=device)
+    positions = torch.tensor([[0, 1, 0, 1]], device=device)
+    return model(input_ids=ids, position_ids=positions, use_cache=False)[0][:, 2:]
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))

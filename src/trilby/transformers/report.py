@@ -4,6 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+PACKED = {
+    True: "  packed sequences: two were seen to be kept apart",
+    False: "  packed sequences: two were seen to be mixed, by layers that are not trilby's",
+}
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -32,11 +37,14 @@ class Report:
         model: the name of the model's class.
         layers: the layers that call functions which can be replaced.
         why: one sentence where nothing was replaced, or nothing was proven; else empty.
+        packed: whether two packed sequences were seen to be kept apart; None where the model could
+            not be asked.
     """
 
     model: str
     layers: tuple[Layer, ...]
     why: str = ""
+    packed: bool | None = None
 
     def __bool__(self) -> bool:
         return any(layer.seen for layer in self.layers)
@@ -60,3 +68,5 @@ class Report:
                 yield f"    {name}  {how}"
             for name, why in left:
                 yield f"    {name}  as it was: {why}"
+        if self.packed is not None:
+            yield PACKED[self.packed]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 
@@ -11,9 +11,10 @@ from ..card import Mixer
 from ..errors import CallError, FormError, KernelError
 from ..shown.progress import Progress, progress
 from ..streaming import Carry
+from .across import across, fitting
 from .comparing.finding import Finding
 from .judge import Clock, Explain, judge
-from .laws import LAWS, Law
+from .laws import ACROSS, LAWS, Law
 from .laws.module_sizes import possible
 from .process import seed, undisturbed
 from .reports.report import Report
@@ -46,6 +47,12 @@ class ModuleOptions(TypedDict, total=False):
     fixed: Iterable[str | int] | str | int
 
 
+class Options(ModuleOptions, total=False):
+    """These, and what a module is beside."""
+
+    reference: Any
+
+
 def check(
     subject: Any,
     example: Any = None,
@@ -55,7 +62,8 @@ def check(
     effort: str = "default",
     waive: Mapping[str, str] | None = None,
     seconds: float | None = None,
-    **options: Unpack[ModuleOptions],
+    world: int | None = None,
+    **options: Unpack[Options],
 ) -> Report:
     """Judge a mixer, or your own module, by the laws that every causal mixer must obey.
 
@@ -72,6 +80,9 @@ def check(
         effort: "quick", "default" or "thorough": how many sizes; the report lists them.
         waive: law -> why it may be broken here; the report repeats the reason.
         seconds: a time limit, read between probes; the report says what was left out.
+        world: how many processes to start, each with a piece of time. The law is then `shards`
+            alone: of a mixer its form `shard`, else a function that several processes call on
+            their pieces, with their group if it has a keyword `group`.
         output: what picks the sequence `[B, T, ...]` from the result: a name, an index, a
             function. None: the tensor, `logits`, `last_hidden_state`, or the first item.
         carry: how state is kept between calls: `by_state`, `by_cache`, `by_past`, `by_methods`,
@@ -85,6 +96,8 @@ def check(
         time_axis: the axis of time, of inputs and of the result: 2 for `[B, C, T]`, 0 for
             `[T, B, C]`. Masks stay `[B, T]`.
         fixed: names or positions of arguments that are no sequences, though as long as one.
+        reference: with `world`, the function that one process calls on the whole; None is the
+            subject itself, in a group of one.
 
     Returns:
         A report that is true where every law that was run holds, at all the sizes that its page
@@ -111,6 +124,10 @@ def check(
     """
     if effort not in EFFORTS:
         raise CallError(f"check: effort is {effort!r}, expected one of {' '.join(EFFORTS)}")
+    if world is not None or "reference" in options:
+        fitting(world, dict(forms=forms, laws=laws, waive=waive))
+        with undisturbed(subject, example), torch.inference_mode(False), torch.enable_grad():
+            return across(subject, example, world, effort, Clock(seconds), options)
     waived = dict(zip(_known(waive or {}), (waive or {}).values(), strict=True))
     wanted, quiet = _wanted(laws), undisturbed(subject, example)
     with progress() as shown, quiet, torch.inference_mode(False), torch.enable_grad():
@@ -125,7 +142,7 @@ def check(
             raise CallError("check: forms are given, but only a mixer has forms; leave them out")
         _fitting(options)
         shown.say("check: which sizes and dtypes the module takes")
-        user = prepared(subject, example, Asked(**options))
+        user = prepared(subject, example, Asked(**cast(ModuleOptions, options)))
         try:
             return _module(user, run)
         finally:
@@ -270,6 +287,10 @@ def _wanted(laws: Iterable[str] | None) -> list[str]:
 def _known(laws: Iterable[str]) -> list[str]:
     names = list(laws)
     for name in names:
+        if name in ACROSS:
+            raise CallError(
+                f"check: the law {name!r} is about several processes; say how many, e.g. world=2"
+            )
         if name not in LAWS:
             near = get_close_matches(str(name), LAWS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "take one of"
@@ -279,7 +300,7 @@ def _known(laws: Iterable[str]) -> list[str]:
 
 def _fitting(options: Mapping[str, Any]) -> None:
     """Raise a CallError for a keyword that check does not take."""
-    takes = ModuleOptions.__annotations__
+    takes = Options.__annotations__
     for name, value in options.items():
         if name not in takes:
             near = get_close_matches(name, takes, n=1)

@@ -36,6 +36,7 @@ class Setting:
     backend: str = ""  # of torch.compile
     literal: bool = False  # logic too is judged in this dtype, not in float64
     mode: str = ""  # parameters "redrawn"; compiled "dynamic"; a module in "train" or "masked"
+    pieces: tuple[int, ...] = ()  # of ranks that share the sequence
 
     def __str__(self) -> str:
         text = f"B={self.B} T={self.T} C={self.C} {str(self.dtype).removeprefix('torch.')}"
@@ -115,6 +116,8 @@ def smaller(setting: Setting, end: int | None = None) -> list[Setting]:
     [1, 2, 3, 5, 9, 33, 41, 64, 65]
     """
     T = setting.T
+    if setting.pieces:  # those that are tried are in order of their size
+        return [s for s in [replace(setting, B=1, C=1)] if s != setting]
     few = {1, 2, 3, 5, SMALL, T // 2, T - 2, T - 1, T} | ({end} if end and end < T else set())
     lengths = range(1, T + 1) if T <= SMALL else sorted(few)
     rows = sorted({1, 2, 3, setting.B} & {*range(1, setting.B + 1)})

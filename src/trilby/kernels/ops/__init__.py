@@ -23,7 +23,7 @@ from .in_place import InPlace
 from .linear_attention import linear_attention
 from .operator import Operator
 from .prefix_mean import prefix_mean, prefix_mean_backward
-from .selective_scan import selective_scan
+from .selective_scan import selective_scan, selective_scan_inplace
 from .softmax_attention import softmax_attention
 from .weighted_mean import weighted_mean
 
@@ -43,6 +43,7 @@ __all__ = [
     "prefix_mean",
     "prefix_mean_backward",
     "selective_scan",
+    "selective_scan_inplace",
     "softmax_attention",
     "weighted_mean",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .in_place import direct
 from .operator import Operator, one_by_one, through
 
 Pair = tuple[Tensor, Tensor]
@@ -26,6 +27,28 @@ def selective_scan(
     like x, and the last state.
     """
     return FORWARD(x, dt, A, B, C, D, state, begins)
+
+
+def selective_scan_inplace(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor
+) -> Tensor | None:
+    """y of one position, and `state` overwritten; or None, and nothing done.
+
+    Shapes: x, dt [B, H, P], A [H, P, N], B, C [B, G, N] where H / G neighbouring heads share one,
+    D [H, P], state [B, H, P, N] -> y [B, H, P]. No operator of torch: it steps aside where sizes
+    or dtypes do not fit, where `in_place.direct` says so, and where N is no whole vectors.
+    """
+    given = x, dt, A, B, C, D, state
+    rows, H, P, N = state.shape
+    groups = B.shape[1]
+    fits = x.shape == dt.shape == (rows, H, P) and B.shape == C.shape == (rows, groups, N)
+    fits = fits and A.shape == (H, P, N) and D.shape == (H, P)
+    fits = fits and state.numel() > 0 and groups > 0 and H % groups == 0
+    if not fits or any(t.dtype != state.dtype for t in given) or not direct(*given):
+        return None
+    from ..cpu.selective_scan import launch
+
+    return launch.selective_scan_inplace(*given) if launch.whole(state) else None
 
 
 def _gradient(inputs: Some, seeds: Some) -> Some:

@@ -14,8 +14,10 @@ class Witness:
         reads: the first position that it reads and must not, and the one after the last.
         sequence: the argument that it reads.
         length: the length of the prefix that was run alone.
-        start: what the call starts from: "nothing", "a state" or "a long past".
-        pieces: the lengths of the pieces of a stream.
+        start: what the call starts from: "nothing", "a state" or "a long past"; of ranks, also
+            whether there are documents.
+        pieces: the lengths of the pieces of a stream, or of those of ranks.
+        rank: the rank that is wrong.
         documents: the lengths of the documents that were packed into a row.
         document: which of them is wrong.
         side: on which side the pads are, "left" or "right".
@@ -33,6 +35,7 @@ class Witness:
     length: int | None = None
     start: str = ""
     pieces: tuple[int, ...] = ()
+    rank: int | None = None
     documents: tuple[int, ...] = ()
     document: int | None = None
     side: str = ""

@@ -10,6 +10,7 @@ from . import (
     padding,
     repeats,
     resumes,
+    shards,
     sound,
 )
 from .law import Law
@@ -31,4 +32,7 @@ LAWS: dict[str, Law] = {
 }
 """Name of a law -> the law, in the order in which they are run."""
 
-__all__ = ["LAWS", "Law"]
+ACROSS: dict[str, Law] = {shards.LAW.name: shards.LAW}
+"""The law about several processes, which `check` is asked for with `world=`."""
+
+__all__ = ["ACROSS", "LAWS", "Law"]

@@ -9,6 +9,7 @@ from . import (
     isolated,
     repeats,
     resumes,
+    shards,
     sound,
 )
 from .wrong import Mutant
@@ -18,4 +19,7 @@ _LAWS = (repeats, causal, resumes, isolated, documents, differentiates, agrees, 
 MUTANTS: dict[str, Mutant] = {mutant.name: mutant for law in _LAWS for mutant in law.MUTANTS}
 """Name -> mutant, in the order of the laws that they break first."""
 
-__all__ = ["MUTANTS", "Mutant"]
+SHARDED: dict[str, Mutant] = {mutant.name: mutant for mutant in shards.MUTANTS}
+"""The same of sequences in pieces on several ranks, for the law `shards`."""
+
+__all__ = ["MUTANTS", "SHARDED", "Mutant"]

@@ -14,6 +14,21 @@ this page, and a test compares it with a new run.
 
 """
 
+ACROSS = """
+## Of a sequence on several processes
+
+They are forms `shard` with one fault, most of them a running mean that gathers the sums of all
+ranks, two a convolution. The law [shards](laws/shards.md) starts two processes and names the cause.
+
+| mutant | fault | cause |
+|---|---|---|
+"""
+
+
+def across(mutant: Mutant, kind: str) -> str:
+    """What the law `shards` says of a mutant."""
+    return f"| `{mutant.name}` | {mutant.fault} | {kind} |\n"
+
 
 def head(laws: Iterable[str]) -> str:
     """What stands above the rows."""

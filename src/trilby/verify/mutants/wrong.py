@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from ...mixers.mean import State
 
 Result = tuple[Tensor, State]
-Form = Callable[..., Result]
+Form = Callable[..., tuple[Tensor, Any]]
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class Mutant:
         call: the form.
         law: the first law that breaks, in the order of the laws.
         kind: what the verdict calls the fault.
+        of: the mixer that it is a form of.
     """
 
     call: Form
     law: str
     kind: str
+    of: str = "mean"
 
     @property
     def name(self) -> str:

@@ -18,11 +18,13 @@ from ...simd.elements import ELEMENT
 from ...simd.places import gaps
 from ...simd.vector import lanes
 from ..recurrence.launch import run, starts_of
+from . import position
 from .programs import BACKWARD, FORWARD, backward_places, forward_places
 from .walks import CHANNELS, Sizes
 
 SMALL = 1 << 14  # decays, below which starting a thread costs more than it saves
 LARGE = 1 << 20  # decays, from which on pieces of the work cost nothing
+FEW = 1 << 17  # numbers of a state, below which a thread costs one position more than it saves
 
 _ZEROS = (0, 0, 0, 0)  # enough for a zero of each of four types
 
@@ -41,6 +43,35 @@ def selective_scan(
     tensors = x, dt.to(state.dtype), y
     _launch(FORWARD, tensors, lines, A.shape[1], begins is not None, forward_places)
     return y, after.copy_(found[..., : x.shape[2]].mT)
+
+
+def whole(state: Tensor) -> bool:
+    """Whether the memories of a channel are whole vectors."""
+    kind: Any = ELEMENT[state.dtype]
+    return state.shape[-1] % lanes(kind, 1) == 0
+
+
+def selective_scan_inplace(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor
+) -> Tensor:
+    """y [B, H, P]; each number of the state is written where it was read."""
+    _, H, P, N = state.shape
+    kind: Any = ELEMENT[state.dtype]
+    B, C = B.contiguous(), C.contiguous()
+    A = A if A.stride(2) in (0, 1) else A.contiguous()
+    y = state.new_empty(x.shape)
+    told: list[int] = []
+    for t in (x, dt, A, B, C):
+        told += (t.data_ptr(), *t.stride())
+    told += (D.data_ptr(), 0, *D.stride(), state.data_ptr(), 0, 0, 0, y.data_ptr(), 0, 0, 0)
+    heads = H // B.shape[1]
+    told += (*position.Sizes(H, P, heads, N, lanes(kind, 1), A.stride(2) == 0), 0)
+    wanted = threads.count() if state.numel() >= FEW else 1
+    parts = threads.grid(len(x) * H, P, wanted, wanted)
+    threads.spread(
+        position.POSITION.of(kind), told, parts, wanted, alive=(x, dt, A, B, C, D, state, y)
+    )
+    return y
 
 
 def selective_scan_backward(dy: Tensor, dafter: Tensor, *inputs: Any) -> tuple[Tensor, ...]:

@@ -1,0 +1,176 @@
+"""The layers of a model of transformers as exact triangles, from the model's own tensors."""
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CallError
+from .choosing import Chosen, Part, chosen
+from .models import Model
+from .patterns import pattern
+from .triangle import Head, Leak, Subject, Triangle
+from .unfolding import ONE
+
+if TYPE_CHECKING:
+    from ..transformers.recording import Call, Recording
+
+QUIET = ("causal_conv1d_fn",)  # shown where a layer calls nothing else
+OWN = torch.finfo(torch.float32).eps ** 0.5
+"""How far weights and output may differ, of the largest output: half of the digits of the dtype in
+which transformers computes. That is float32 in places, also in a float64 model."""
+
+
+def layers(given: Model, ids: Tensor, layer: Chosen, head: Chosen) -> Subject:
+    """The weights of heads of its layers; each is checked against what its function gave.
+
+    Args:
+        given: the model.
+        ids: [1, T] what it reads.
+        layer, head: which are shown; None is as many as fit.
+
+    Raises:
+        CallError: it refuses the ids, or none of its layers calls a function that can be unfolded.
+
+    Cost: one forward, and for each head that of the mixer's `weights`.
+    """
+    recording = _heard(given, ids)
+    parts = _parts(recording)
+    if not parts:
+        raise CallError(_unknown(given, recording))
+    T = ids.shape[1]
+    some = chosen(parts, T, layer, head)
+    triangles = tuple(each for part, heads in some for each in _triangles(part, heads, parts))
+    checked = "; no recurrence reads ahead, and its weights give what it gives"
+    soft = sum(1 for one in triangles if one.head and one.head.kind == "attention")
+    return Subject(
+        given.name,
+        given.python,
+        triangles,
+        leaks=tuple(_leaks(triangles)),
+        tried=f"{soft} of the {len(triangles)} triangles are of attention: their weights above the "
+        f"diagonal were computed with the model's own mask{checked}",
+        notes=tuple(_notes(some, parts, recording)),
+    )
+
+
+def _heard(given: Model, ids: Tensor) -> "Recording":
+    from ..transformers.recording import recorded
+
+    model = given.model
+    takes = inspect.signature(model.forward).parameters
+    how = {n: v for n, v in {"use_cache": False, "logits_to_keep": 1}.items() if n in takes}
+    device = next((p.device for p in model.parameters()), ids.device)
+    try:
+        return recorded(model, lambda: model(input_ids=ids.to(device), **how))
+    except Exception as error:
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        more = f"; its configuration has {limit} positions" if limit else ""
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise CallError(
+            f"explore: {given.name} does not take ids {list(ids.shape)}, it raises "
+            f"{told:.160}{more}"
+        ) from error
+
+
+def _parts(recording: "Recording") -> list[Part]:
+    """The calls by layer, function and place; without convolutions beside something else."""
+    from ..transformers.triangles import KINDS, triangle
+
+    found: dict[tuple[int, str, str], list[Call]] = {}
+    for call in recording.calls:
+        if triangle(call):
+            found.setdefault((call.layer, call.function, call.path), []).append(call)
+    busy = {layer for layer, function, _ in found if function not in QUIET}
+    return [
+        Part(calls, KINDS[function], path)
+        for (layer, function, path), calls in sorted(found.items(), key=lambda one: one[0][0])
+        if function not in QUIET or layer not in busy
+    ]
+
+
+def _unknown(given: Model, recording: "Recording") -> str:
+    kinds = ", ".join(dict.fromkeys(recording.layers.values())) or "none"
+    return (
+        f"explore: no layer of {given.name} ({kinds}) calls a function that can be unfolded; its "
+        "influence can be measured: trilby.explore(lambda x: model(inputs_embeds=x).logits, "
+        "x=model.get_input_embeddings()(ids))"
+    )
+
+
+def _triangles(part: Part, heads: Sequence[int], parts: list[Part]) -> "list[Triangle]":
+    from ..transformers.triangles import unfolded
+
+    kind, found = part.kind, []
+    same = [p for p in parts if (p.layer, p.kind.word) == (part.layer, part.kind.word)]
+    where = f" ({part.path.rpartition('.')[2]})" if len(same) > 1 else ""
+    numbers = iter(heads)
+    for call, inside in part.split(heads):
+        some = unfolded(call, inside)
+        for wei, output, explained in zip(*some, strict=True):
+            number = next(numbers)
+            top = float(output.abs().max()) or 1.0
+            far = float((output - explained).abs().max()) / top
+            found.append(
+                Triangle(
+                    f"layer {part.layer} {kind.word}{where}, {kind.unit} {number}",
+                    wei, False, _fact(part, wei, far), output[:, 0], explained[:, 0],
+                    head=Head(part.layer, kind.word + where, kind.unit, number, part.count),
+                    far=far, rounding=OWN,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _fact(part: Part, wei: Tensor, far: float) -> str:
+    """What the numbers are, what a row adds up to, and how well they explain the output."""
+    said = [f"The exact weights of {part.path or 'the model'}, from its own tensors."]
+    said.append(f"{part.kind.said}.")
+    one = bool(((wei.sum(-1) - 1).abs() < ONE).all())
+    said.append("Each row adds up to 1." if one else "A row need not add up to 1.")
+    if bool((wei < 0).any()):
+        said.append("Weights have either sign.")
+    said.append(f"They give what {part.calls[0].function} gave to {far:.1e} of its largest value.")
+    return " ".join([*said, "The page normalises nothing."])
+
+
+def _leaks(triangles: Sequence[Triangle]) -> list[Leak]:
+    """The first head of each layer whose mask lets a position read a later one."""
+    found: dict[Any, Leak] = {}
+    for one in triangles:
+        assert one.head is not None
+        if not one.ahead or one.head[:2] in found:
+            continue
+        t, s = one.weights.triu(1).nonzero()[0].tolist()
+        sentence = f"The mask of {one.name} lets position {t} read position {s}."
+        size = float(one.weights[t, s])
+        found[one.head[:2]] = Leak(
+            one.name, pattern(one.weights), sentence, position=t, reads=s, size=size,
+            cells=one.ahead,
+        )  # fmt: skip
+    return list(found.values())
+
+
+def _notes(
+    some: list[tuple[Part, list[int]]], parts: list[Part], recording: "Recording"
+) -> list[str]:
+    """What is left out, and how to ask for it; layers whose functions are not known."""
+    shown, there = sum(len(heads) for _, heads in some), sum(part.count for part in parts)
+    notes = []
+    if shown < there:
+        units = " and ".join(dict.fromkeys(f"{part.kind.unit}s" for part in parts))
+        notes.append(
+            f"{shown:,} of {there:,} {units} in {len({p.layer for p, _ in some})} of "
+            f"{len({p.layer for p in parts})} layers are shown: layer= and head= choose others"
+        )
+    known = {part.layer for part in parts}
+    other = dict.fromkeys(kind for n, kind in recording.layers.items() if n not in known)
+    if other:
+        count = sum(1 for n in recording.layers if n not in known)
+        notes.append(
+            f"{count} layers call no function that is known, so what they mix is not shown: "
+            f"{', '.join(other)}"
+        )
+    return notes
