@@ -175,7 +175,10 @@ def _in_blocks(name: str, call: formula.Call) -> Iterator[str]:
     ]
     y, _ = mixer.shard(*mine)
     (y**2).sum().backward()
+    with torch.no_grad():
+        again, _ = mixer.shard(*mine)
     yield from _differ(f"{name} in blocks", y, want[:, at])
+    yield from _differ(f"{name} in blocks, without a graph", again, want[:, at])
     for x, other, t in zip(mine, one, timed, strict=True):
         dx, whole = x.grad, other.grad
         if t:

@@ -31,17 +31,27 @@ class Cut(NamedTuple):
     bounds: list[tuple[int, int]]  # in units of which the axis has `units`
     units: int
 
-    def of(self, x: Any, axes: Sequence[str], block: int) -> Any:
-        """The part of an argument, or of a tensor of a state, that belongs to a block.
+    def parts(self, x: Any, axes: Sequence[str]) -> list[Any]:
+        """An argument, or a tensor of a state, block by block; one that has no such axis is whole.
 
-        >>> Cut("H", 4, [(0, 1), (1, 2)], 2).of(torch.arange(4), "H", 1)
-        tensor([2, 3])
+        They are made at once, so that their gradients are put together at once.
+
+        >>> Cut("H", 4, [(0, 1), (1, 2)], 2).parts(torch.arange(4), "H")
+        [tensor([0, 1]), tensor([2, 3])]
         """
         at = self.axis(axes)
         if at is None or not isinstance(x, Tensor):
-            return x
-        first, last = (n * x.shape[at] // self.units for n in self.bounds[block])
-        return x.narrow(at, first, last - first)
+            return [x] * len(self.bounds)
+        each = x.shape[at] // self.units
+        return list(x.split([(last - first) * each for first, last in self.bounds], at))
+
+    def whole(self, block: Tensor, axes: Sequence[str]) -> Tensor:
+        """Memory for all blocks, from the first of them."""
+        first, last = self.bounds[0]
+        sizes, at = list(block.shape), self.axis(axes)
+        if at is not None:
+            sizes[at] = sizes[at] // (last - first) * self.units
+        return block.new_empty(sizes)
 
     def axis(self, axes: Sequence[str]) -> int | None:
         """Which axis is cut."""
@@ -91,16 +101,19 @@ def chained(
         call: `call(block, state)`, one block of this piece from a state.
     """
     parts, y, after = list(contract.state), [], []
+    axes = contract.arguments[contract.values].axes or ()
     done: Sequence[Tensor] = []
-    for block in range(len(blocks.bounds)):
-        like = [blocks.of(x, part.axes, block) for x, part in zip(held, parts, strict=True)]
+    every = [blocks.parts(x, part.axes) for x, part in zip(held, parts, strict=True)]
+    for block, like in enumerate(zip(*every, strict=True)):
         came, own = exchange(done, like)
         after += [own] if block else []
         read, done = call(block, came)
-        y.append(read)
+        if torch.is_grad_enabled():
+            y.append(read)
+            continue
+        y = y or [blocks.whole(read, axes)]  # without a graph each block has the same memory
+        blocks.parts(y[0], axes)[block].copy_(read)
     after.append(exchange(done, [])[1])
-    axes = contract.arguments[contract.values].axes
-    assert axes is not None
     whole = [
         _joined([one[i] for one in after], blocks.axis(part.axes)) for i, part in enumerate(parts)
     ]
@@ -109,4 +122,4 @@ def chained(
 
 def _joined(parts: Sequence[Tensor], axis: int | None) -> Tensor:
     """What was cut along an axis; what was not is the same in every block."""
-    return parts[-1] if axis is None else torch.cat(list(parts), axis)
+    return parts[-1] if axis is None or len(parts) == 1 else torch.cat(list(parts), axis)

@@ -160,14 +160,16 @@ class Piece:
         if len(self.cut.bounds) == 1:
             return self.leaving(*local(self.given, before(), self.documents))
 
+        arguments = zip(self.given, contract.arguments.values(), strict=True)
+        given = [self.cut.parts(x, argument.axes or ()) for x, argument in arguments]
+        documents = self.cut.parts(self.documents, ("B", "T"))
+        fresh = self.cut.parts(self.before.fresh, ("B",))
+
         def call(block: int, came: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-            every = zip(self.given, contract.arguments.values(), strict=True)
-            given = tuple(self.cut.of(x, argument.axes or (), block) for x, argument in every)
-            fresh = self.cut.of(self.before.fresh, ("B",), block)
-            state = [self._blanked(x, fresh) for x in came] if self.ranks.rank else came
+            state = [self._blanked(x, fresh[block]) for x in came] if self.ranks.rank else came
             paths = (part.path for part in parts)
             filled = parts.filled(dict(zip(paths, state, strict=True)))
-            y, after = local(given, filled, self.cut.of(self.documents, ("B", "T"), block))
+            y, after = local(tuple(x[block] for x in given), filled, documents[block])
             return y, parts.leaves(after) or []
 
         y, after = chained(self.cut, contract, self.held, self._passed, call)
