@@ -15,6 +15,7 @@ from trilby.transformers.seam import FIRST
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = sorted(path.stem for path in HOWTO.glob("*.md"))
+APART = ("ci", "longer")  # a test file, below, and what needs several processes, in tests/comm
 NEWER = pytest.mark.skipif(RELEASE < (5, 24), reason="the pages are about newer releases")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), NEWER]
 assert FIRST < (5, 24)
@@ -32,7 +33,7 @@ def quietly(line):
             assert main([*shlex.split(line)[1:], "--rounds", "1"]) == 0
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "ci"])
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in APART])
 def test_a_page_is_right_word_for_word(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     followed(HOWTO / f"{page}.md", runs_here, quietly)

@@ -84,10 +84,21 @@ class Opened:
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
     """Open an `Explored`, or text of HTML, from a file."""
+    yield from opener(browser, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def kept(browser: Any, tmp_path_factory: Any) -> Iterator[Callable[..., Opened]]:
+    """The same for pages that all tests of a file share."""
+    yield from opener(browser, tmp_path_factory.mktemp("pages"))
+
+
+def opener(browser: Any, folder: Path) -> Iterator[Callable[..., Opened]]:
+    """A function that opens pages; they are closed in the end."""
     contexts = []
 
     def open_(shown: Explored | str, hash: str = "", wait: bool = True, **how: Any) -> Opened:
-        path = tmp_path / "page.html"
+        path = folder / "page.html"
         if isinstance(shown, str):
             path.write_text(shown, encoding="utf-8")
         else:

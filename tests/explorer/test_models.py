@@ -2,6 +2,7 @@
 
 import copy
 import re
+import sys
 import threading
 
 import pytest
@@ -126,6 +127,22 @@ def test_layers_heads_and_channels_are_chosen():
     assert len(automatic) == 2 * choosing.EACH
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_is_explained_to_its_rounding(dtype):
+    shown = trilby.explore(built("qwen3_next", dtype), ids())
+    assert shown.ok
+    assert max(one.far for one in shown.triangles) > torch.finfo(dtype).eps / 100
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "llama", "gpt_oss"])
+def test_our_own_attention_function_is_heard_too(kind):
+    shown = trilby.explore(built(kind, attention="trilby"), ids())
+    assert shown.ok
+    plain = trilby.explore(built(kind, attention="eager"), ids())
+    for one, two in zip(shown.triangles, plain.triangles, strict=True):
+        torch.testing.assert_close(one.weights, two.weights, atol=1e-5, rtol=1e-4)
+
+
 def test_scans_of_one_layer_are_counted_on():
     """zamba scans its channels in two calls; the second one begins at channel 32."""
     model = built("zamba")
@@ -133,6 +150,35 @@ def test_scans_of_one_layer_are_counted_on():
     assert [one.head.number for one in shown.triangles] == [31, 32, 33]
     assert {one.head.of for one in shown.triangles} == {64}
     assert shown.ok
+
+
+class Twice(transformers.LlamaForCausalLM):
+    """A second stack of layers behind the first, and one over every other position."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.more = transformers.LlamaModel(config)
+        self.fewer = transformers.LlamaModel(config)
+
+    def forward(self, input_ids, **how):
+        self.fewer(input_ids[:, ::2], **how)
+        return self.more(inputs_embeds=self.model(input_ids, **how).last_hidden_state, **how)
+
+
+def test_two_stacks_of_layers_are_told_apart():
+    config = transformers.LlamaConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        vocab_size=64,
+    )  # fmt: skip
+    shown = trilby.explore(Twice(config).eval(), ids())
+    assert [one.name for one in shown.triangles[::2]] == [
+        "layer 0 attention (model.layers.0.self_attn), head 0",
+        "layer 0 attention (more.layers.0.self_attn), head 0",
+    ]  # fmt: skip
+    assert shown.ok
+    beside = trilby.explore(built("inkling2_text"), ids())
+    assert beside.ok
+    assert len({one.name for one in beside.triangles}) == len(beside.triangles)
 
 
 def test_only_what_fits_is_made(monkeypatch, hybrid):
@@ -251,7 +297,23 @@ def test_an_accelerated_model_is_seen_as_it_runs():
         torch.testing.assert_close(one.weights, two.weights, atol=1e-5, rtol=1e-4)
 
 
-def test_what_is_not_known_is_named_and_can_be_measured():
+def test_a_compiled_model_runs_as_it_is_written():
+    model, graphs = built("llama"), []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    model.compile(backend=backend)
+    with torch.no_grad():
+        model(input_ids=ids(), use_cache=False)
+    count = len(graphs)
+    assert count
+    assert trilby.explore(model, ids()).ok
+    assert len(graphs) == count
+
+
+def test_what_is_not_known_is_named_and_can_be_measured(monkeypatch):
     model = built("bloom", torch.float64)
     with pytest.raises(CallError, match=r"no layer of BloomForCausalLM \(BloomBlock\)") as caught:
         trilby.explore(model, ids(6))
@@ -261,7 +323,10 @@ def test_what_is_not_known_is_named_and_can_be_measured():
     assert shown.ok
     assert shown.triangles[0].measured
     mixed = trilby.explore(built("recurrent_gemma"), ids())
-    assert "2 layers call no function that is known" in mixed.answer[-1].text
+    assert "2 of 3 layers call no function that is known, so" in mixed.answer[-1].text
+    monkeypatch.setattr(sys.modules["transformers"], "__version__", "5.12.1")
+    with pytest.raises(CallError, match=r"in transformers 5\.12\.1, where recurrent layers need"):
+        trilby.explore(model, ids(6))
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +399,7 @@ def test_other_models_are_refused_in_a_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_the_command(folder, tmp_path, capsys):
+def test_the_command(folder, tmp_path, capsys, monkeypatch):
     page = tmp_path / "page.html"
     call = ["explore", str(folder), "--text", "to be or not", "--layer", "1", "-o", str(page)]
     assert main(call) == 0
@@ -343,7 +408,12 @@ def test_the_command(folder, tmp_path, capsys):
     assert main(["explore", str(folder), "-T", "12", "--layer", "0", "--head", "2"]) == 0
     out = capsys.readouterr().out
     assert "layer 0 delta, head 2: 11 " in " ".join(out.split())
-    assert main(["explore", f"hf:{folder}", "-T", "6", "--head", "0"]) == 0
+    monkeypatch.setenv("COLUMNS", "50")
+    assert main(["explore", f"hf:{folder}", "-T", "20", "--head", "0"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.split("  ")[0] == "layer 0 delta, head 0"
+    assert first.endswith("1 attention, head 0")
+    assert second.split() == ["cell", "=", "3x3,", "max"] * 2
     assert main(["explore", str(folder), "--head", "77"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["explore", str(folder), "--text", "a", "--data", "nile"]) == 2

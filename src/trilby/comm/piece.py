@@ -13,6 +13,7 @@ from ..sharding import slots as kept_slots
 from .agreement import agree, description
 from .borders import borders, without_documents
 from .exchange import Route, exchange, leave
+from .faults import agreed
 from .ranks import Ranks, Shape
 
 Segment = tuple[Tensor, ...]
@@ -67,6 +68,7 @@ class Piece:
         self.before = without_documents(size["B"], 0, self._device)
         if self.ranks.size > 1:
             self._meet(where, given, state, documents)
+            agreed(self.ranks.failing)
         self.first = not any(self.lengths[: self.ranks.rank])
 
     @property

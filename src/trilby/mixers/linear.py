@@ -61,7 +61,7 @@ from ..algebra import scan as prefixes
 from ..algebra.groups import grouped, ungrouped
 from ..algebra.segments import adding, restarted_sums
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -230,6 +230,7 @@ def step(
     return _gathered([torch.stack(y, 3)] if y else [], v, h, z)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor,
     state: State | None = None, documents: Tensor | None = None, *,
