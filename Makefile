@@ -10,7 +10,7 @@ ARGS ?=
 ELSEWHERE := tests/mixers tests/kernels tests/algebra tests/beams
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 tour: $(READY) ## the guided tour: trilby in fifteen seconds
 	@$(BIN)/trilby tour $(ARGS)

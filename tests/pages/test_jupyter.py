@@ -72,11 +72,12 @@ def environment(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def executed(folder, environment):
-    """Every notebook with its outputs; nothing has signed them, so they are not trusted."""
+    """Notebooks with their outputs; nothing has signed them, so they are not trusted."""
     there = folder / "executed"
     there.mkdir()
-    for path in folder.glob("*.ipynb"):
-        how = ["--to", "notebook", "--execute", "--output-dir", str(there), str(path)]
+    for name in EXPLORED:
+        path = str(folder / f"{name}.ipynb")
+        how = ["--to", "notebook", "--execute", "--output-dir", str(there), path]
         run("jupyter", "nbconvert", *how, env=environment)
     return there
 

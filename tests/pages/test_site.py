@@ -100,10 +100,11 @@ def test_links_are_no_loads(tmp_path):
 def test_the_live_pages_are_sandboxed_and_whole(site):
     frames = [
         frame
-        for page in site.rglob("tutorial/*.html")
-        for frame in re.findall(r"<iframe[^>]+>", page.read_text(encoding="utf-8"))
+        for page in site.rglob("*.html")
+        if page.parent.name != "live"
+        for frame in re.findall(r'<iframe class="live"[^>]+>', page.read_text(encoding="utf-8"))
     ]
-    assert len(frames) == 2
+    assert len(frames) == len([*site.glob("live/*.html")]) > 2
     for frame in frames:
         assert 'sandbox="allow-scripts"' in frame
         [name] = re.findall(r'src="\.\./(live/[\w-]+\.html)"', frame)

@@ -216,11 +216,15 @@ def shard(
     """
     piece = Piece("ema.shard", CONTRACT, (x, a, adjust), state, documents, group)
     held, rate, _ = _start("ema.shard", x, a, state, None, adjust)
-    known = held if piece.first else State(held.total, torch.ones_like(held.weight))
-    gain = _gains(x, rate, known, piece.new, adjust)
-    given = x.to(gain.dtype)
-    sums = piece.entering(faded_sums, held, lambda: averaging(given, gain, rate, piece.new))
-    return piece.leaving(*MIXER.local(x, a, State(*sums), documents, adjust=adjust))
+
+    def before() -> State:
+        known = held if piece.first else State(held.total, torch.ones_like(held.weight))
+        gain = _gains(x, rate, known, piece.new, adjust)
+        given = x.to(gain.dtype)
+        sums = piece.entering(faded_sums, held, lambda: averaging(given, gain, rate, piece.new))
+        return State(*sums)
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given[:2], *more, adjust=adjust), before)
 
 
 def fused(

@@ -52,6 +52,7 @@ others, "Transformers are RNNs" (2020), arXiv:2006.16236. With normalize=False i
 = 0.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -242,9 +243,14 @@ def shard(
     O(B H K V log(ranks)) numbers.
     """
     piece = Piece("linear.shard", CONTRACT, (q, k, v, normalize), state, documents, group)
-    memory = piece.held[0]
-    sums = piece.entering(restarted_sums, piece.held, lambda: adding(memory, k, v, piece.new))
-    return piece.leaving(*MIXER.local(q, k, v, State(*sums), documents, normalize=normalize))
+
+    def before() -> State:
+        segment = partial(adding, piece.held[0], k, v, piece.new)
+        return State(*piece.entering(restarted_sums, piece.held, segment))
+
+    return piece.resumed(
+        lambda given, *more: MIXER.local(*given[:3], *more, normalize=normalize), before
+    )
 
 
 def fused(

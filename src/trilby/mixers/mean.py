@@ -220,8 +220,10 @@ def shard(
     def segment() -> tuple[Tensor, Tensor, Tensor]:
         return kept(piece.new, x), *_after(x, State(*map(torch.zeros_like, held)), piece.firsts)
 
-    sums = piece.entering(restarted_sums, held, segment)
-    return piece.leaving(*MIXER.local(x, State(*sums), documents))
+    def before() -> State:
+        return State(*piece.entering(restarted_sums, held, segment))
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(

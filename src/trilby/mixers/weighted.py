@@ -242,14 +242,17 @@ def shard(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """Each rank of a group has a piece of time; the ranks join peaks and sums of their pieces.
 
-    Cost: that of the best form for each piece, and time O(B T C) for its sums; each rank sends
-    O(B C log(ranks)) numbers.
+    Cost: that of the best form, and O(B T C) for sums; each rank sends O(B C log(ranks)) numbers.
     """
     piece = Piece("weighted.shard", CONTRACT, (x, s), state, documents, group)
-    given, scores, held, _ = _start("weighted.shard", x, s, state, None)
-    past, new = (_peak(held), held.total, held.weight), piece.new
-    peak, *sums = piece.entering(joined_peaks, past, lambda: peaking(given, scores, new))
-    return piece.leaving(*MIXER.local(x, s, State(finite(peak), *sums), documents))
+
+    def before() -> State:
+        given, scores, held, _ = _start("weighted.shard", x, s, state, None)
+        past = _peak(held), held.total, held.weight
+        peak, *sums = piece.entering(joined_peaks, past, lambda: peaking(given, scores, piece.new))
+        return State(finite(peak), *sums)
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(
