@@ -37,7 +37,7 @@ def test_every_mutant_is_caught_by_its_cause():
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_what_the_mutants_are_made_of_is_healthy():
-    with Processes(3) as ranks:
+    with Processes(3, processes.LONG) as ranks:
         found = judged(Mutant(pieces, "", ""), ranks)
     assert found, str(found)
 
