@@ -48,7 +48,7 @@ def test_a_ring_has_the_bytes_of_the_formula(cost, ranks):
     assert found == pytest.approx(most + (ranks - 2) * formula.SIZE - places, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["mean", "delta"])
+@pytest.mark.parametrize("name", ["decay", "delta"])
 def test_a_chain_is_for_few_ranks_and_a_prefix_for_many(cost, name):
     free = cost.Machine(0.0, 0.0)
     two, many = (cost.seconds(name, n, n * 8000, free, cost.Pass(0, 1e-6, 2e-6)) for n in (2, 900))

@@ -17,8 +17,10 @@ from ..state import letter_of
 
 BLOCKS = 8
 """How many blocks there are at most. More would be shorter, and cost a message each."""
-CHANNELS = 16
-"""How many channels a block has at least, so that it reads memory in whole lines."""
+CHANNELS = 32
+"""How many channels a block has at least; with fewer of them a kernel takes longer in all."""
+WHOLE = ("mean", "ema")
+"""Mixers at the speed of memory, whose channels are not cut: two halves take twice as long."""
 LONG = 4096
 """Positions of the longest piece from which on a pass takes longer than the messages of a chain."""
 
@@ -59,21 +61,23 @@ class Cut(NamedTuple):
         return letters.index(self.letter) if self.letter in letters else None
 
 
-def cut(sizes: Mapping[str, int], lengths: Sequence[int], shared: int) -> Cut:
+def cut(name: str, sizes: Mapping[str, int], lengths: Sequence[int], shared: int) -> Cut:
     """How a call is cut; one block where a prefix is less time.
 
     Args:
+        name: of the mixer.
         sizes: letter -> size.
         lengths: positions of every rank.
         shared: how many heads or channels the argument has that has the fewest.
 
-    >>> cut(dict(B=1, H=4), [5000, 5000], 4).bounds
+    >>> cut("decay", dict(B=1, H=4), [5000, 5000], 4).bounds
     [(0, 1), (1, 2), (2, 3), (3, 4)]
-    >>> len(cut(dict(B=1, H=4), [5000] * 5, 4).bounds), len(cut(dict(B=1, H=4), [50, 50], 4).bounds)
-    (1, 1)
+    >>> [len(cut("decay", dict(B=1, H=4), pieces, 4).bounds) for pieces in ([5000] * 5, [50, 50])]
+    [1, 1]
     """
     letter = "H" if "H" in sizes else "C"
-    units = shared if letter == "H" else min(shared, max(1, shared // CHANNELS))
+    units = shared if letter == "H" else max(1, shared // CHANNELS)
+    units = 1 if name in WHOLE else units
     if sizes["B"] >= min(units, BLOCKS):
         letter, units = "B", sizes["B"]
     m = min(units, BLOCKS)

@@ -64,7 +64,7 @@ class Call(NamedTuple):
     def cut(self) -> Cut:
         """The blocks in which states go from rank to rank; one is a prefix."""
         whole = self.sizes["H" if "H" in self.sizes else "C"]
-        return cut(self.sizes, self.lengths, self.sizes.get("G", whole))
+        return cut(self.contract.name, self.sizes, self.lengths, self.sizes.get("G", whole))
 
     def state(self) -> list[tuple[int, torch.dtype]]:
         """How many numbers each tensor of the state that comes back has, and of which dtype."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..algebra import firsts
+from ..algebra.segments import kept
 from ..contract import Contract
 from ..errors import NumberError, TrilbyError
 from ..sharding import slots as kept_slots
@@ -78,6 +79,16 @@ class Piece:
     def firsts(self) -> Tensor | None:
         """[B, T], where the document of each position began, or 0; None without ids."""
         return None if self.new is None else firsts(self.new)
+
+    @property
+    def kept(self) -> Tensor:
+        """[B] bool: whether the document that this piece begins with lasts to its end."""
+        return kept(self.new, self.before.fresh)
+
+    @property
+    def nothing(self) -> list[Tensor]:
+        """The tensors of an empty state."""
+        return [torch.zeros_like(x) for x in self.held]
 
     def _check(self, where: str) -> None:
         if self.slots is not None and (self.slots < 0 or self.slots != int(self.slots)):
@@ -186,7 +197,7 @@ class Piece:
         for x, argument in zip(self.given, self.contract.arguments.values(), strict=True):
             if isinstance(x, Tensor) and letter in (argument.axes or ()):
                 found.append(x.shape[(argument.axes or ()).index(letter)])
-        return cut(self._size, self.lengths, min(found))
+        return cut(self.contract.name, self._size, self.lengths, min(found))
 
     def halo(
         self, tensors: Sequence[Tensor], n: int | None = None, past: Sequence[Tensor] = ()

@@ -52,7 +52,6 @@ others, "Transformers are RNNs" (2020), arXiv:2006.16236. With normalize=False i
 = 0.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -60,7 +59,7 @@ from torch import Tensor
 
 from ..algebra import scan as prefixes
 from ..algebra.groups import grouped, ungrouped
-from ..algebra.segments import adding, restarted_sums
+from ..algebra.segments import restarted_sums
 from ..card import Mixer, Weights
 from ..comm import Piece, shared
 from ..contract import FINE, Contract
@@ -244,8 +243,11 @@ def shard(
     """
     piece = Piece("linear.shard", CONTRACT, (q, k, v, normalize), state, documents, group)
 
+    def segment() -> tuple[Tensor, ...]:
+        nothing = State(*piece.nothing)
+        return piece.kept, *MIXER.local(q, k, v, nothing, documents, normalize=normalize)[1]
+
     def before() -> State:
-        segment = partial(adding, piece.held[0], k, v, piece.new)
         return State(*piece.entering(restarted_sums, piece.held, segment))
 
     return piece.resumed(
@@ -391,9 +393,7 @@ MIXER = Mixer(
     forms=dict(
         loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, shard=shard, fused=fused
     ),
-    absent=dict(
-        softmax="its weights are products of features and no exponentials of scores",
-    ),
+    absent=dict(softmax="its weights are products of features and no exponentials of scores"),
     best=_best,
     weights=weights,
     draw=draw,
