@@ -104,6 +104,8 @@ def test_the_command_writes_the_story(tmp_path, capsys):
     assert main(["explore", "--story", "-o", str(tmp_path / "story.html")]) == 0
     assert '"steps": [{"title"' in (tmp_path / "story.html").read_text(encoding="utf-8")
     capsys.readouterr()
+    assert main(["explore", "mean", "-T", "4", "--gallery"]) == 2  # a terminal has no place for it
+    assert "--gallery needs a page; add -o page.html" in capsys.readouterr().err
     for wrong in (["explore"], ["explore", "mean", "--story"]):
         assert main(wrong) == 2
         assert "give a SUBJECT, or --story and none" in capsys.readouterr().err

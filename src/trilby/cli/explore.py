@@ -45,8 +45,9 @@ def explore(
     given = [f"--{name}" for name in ("data", "text", "channels") if reads[name] is not None]
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} are both given; choose one")
-    if opens and not (output or "").endswith(".html"):
-        raise click.UsageError("--open needs the page that it opens; add -o page.html")
+    for flag in ("--open" if opens else "", "--gallery" if more["gallery"] else ""):
+        if flag and not (output or "").endswith(".html"):
+            raise click.UsageError(f"{flag} needs a page; add -o page.html")
     if bool(subjects) == more["story"]:
         raise click.UsageError("give a SUBJECT, or --story and none")
     from ..explorer import explore as explored
