@@ -238,8 +238,7 @@ def shard(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """Each rank of a group has a piece of time; the ranks join the sums over their pieces.
 
-    Cost: that of the best form for each piece, and time O(T H K V) for its sums; each rank sends
-    O(B H K V log(ranks)) numbers.
+    Cost: at most twice that of the best form; a rank sends O(B H K V log(ranks)) numbers.
     """
     piece = Piece("linear.shard", CONTRACT, (q, k, v, normalize), state, documents, group)
 
