@@ -220,9 +220,12 @@ def shard(
     """
     piece = Piece("decay.shard", CONTRACT, (q, k, v, g), state, documents, group)
     new, (held,) = piece.new, piece.held
-    gates = g if new is None else g.masked_fill(new[..., None], -torch.inf)
-    (h,) = piece.entering(faded_sums, piece.held, lambda: fading(held, k, v, gates))
-    return piece.leaving(*MIXER.local(q, k, v, g, h, documents))
+
+    def before() -> State:
+        gates = g if new is None else g.masked_fill(new[..., None], -torch.inf)
+        return piece.entering(faded_sums, piece.held, lambda: fading(held, k, v, gates))[0]
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(

@@ -206,8 +206,11 @@ def shard(
         return MIXER.local(q, k, written, beta, g, h, documents)[1]
 
     held, new = piece.held, piece.new
-    (h,) = piece.entering(turned_sums, held, lambda: turning(held[0], v, new, after))
-    return piece.leaving(*MIXER.local(q, k, v, beta, g, h, documents))
+
+    def before() -> State:
+        return piece.entering(turned_sums, held, lambda: turning(held[0], v, new, after))[0]
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(

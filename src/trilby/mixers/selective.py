@@ -220,8 +220,10 @@ def shard(
         _, sums = MIXER.local(x, dt, A, B, C, None, torch.zeros_like(held), documents)
         return left.masked_fill(~kept(piece.new, x)[:, None, None], 0), sums
 
-    (h,) = piece.entering(faded_sums, piece.held, segment)
-    return piece.leaving(*MIXER.local(x, dt, A, B, C, D, h, documents))
+    return piece.resumed(
+        lambda given, *more: MIXER.local(*given, *more),
+        lambda: piece.entering(faded_sums, piece.held, segment)[0],
+    )
 
 
 def fused(
