@@ -224,6 +224,11 @@ def disagreements() -> Iterator[str]:
     yield from _raises(lambda: trilby.mean.shard(X, documents=falling), FALLS)
 
 
+def _of_version(number: str) -> Any:
+    with mock.patch("trilby.comm.agreement.version", return_value=number):
+        return trilby.mean.shard(X)
+
+
 def _graphless(other: bool) -> Any:
     with torch.set_grad_enabled(not other):
         return trilby.mean.shard(X)
@@ -245,6 +250,9 @@ DISAGREEMENTS: dict[str, Callable[[bool], Any]] = {
     ),
     "call is mean.shard on rank 0 and ema.shard on rank 1": (
         lambda other: trilby.ema.shard(X, 0.5) if other else trilby.mean.shard(X)
+    ),
+    "mean.shard: trilby is 0.0.2 on rank 0 and 0.0.1 on rank 1; every rank of the group": (
+        lambda other: _of_version("0.0.1" if other else "0.0.2")
     ),
     "ema.shard: a is 0.25 on rank 0 and 0.5 on rank 1": (
         lambda other: trilby.ema.shard(X, 0.5 if other else 0.25)

@@ -16,6 +16,7 @@ from .agreement import agree, description
 from .borders import borders, without_documents
 from .chain import Cut, chained, cut
 from .exchange import Route, exchange, leave
+from .faults import agreed
 from .ranks import Ranks, Shape
 
 Segment = tuple[Tensor, ...]
@@ -71,6 +72,7 @@ class Piece:
         self.before = without_documents(size["B"], 0, self._device)
         if self.ranks.size > 1:
             self._meet(where, given, state, documents)
+            agreed(self.ranks.failing)
         self.first = not any(self.lengths[: self.ranks.rank])
 
     @property

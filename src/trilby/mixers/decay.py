@@ -52,7 +52,7 @@ from ..algebra import fade, faded
 from ..algebra import scan as prefixes
 from ..algebra.segments import faded_sums, fading
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -208,6 +208,7 @@ def step(
     return _gathered(y, v, h)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor,
     state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,

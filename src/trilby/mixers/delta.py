@@ -55,7 +55,7 @@ from ..algebra.delta import chunked, prefixed, seen, stepped, weighed
 from ..algebra.groups import grouped, ungrouped
 from ..algebra.segments import turned_sums, turning
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -190,6 +190,7 @@ def step(
     return ungrouped(y, v, h)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,

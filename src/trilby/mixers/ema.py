@@ -52,7 +52,7 @@ from torch import Tensor
 from ..algebra import scan as prefixes
 from ..algebra.segments import faded_sums
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError, NumberError, StateError
 from ..kernels import ops
@@ -203,6 +203,7 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
 
 
+@shared
 def shard(
     x: Tensor, a: Tensor | float,
     state: State | None = None, documents: Tensor | None = None, *,

@@ -61,7 +61,7 @@ from ..algebra import scan as prefixes
 from ..algebra.groups import grouped, ungrouped
 from ..algebra.segments import restarted_sums
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -230,6 +230,7 @@ def step(
     return _gathered([torch.stack(y, 3)] if y else [], v, h, z)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor,
     state: State | None = None, documents: Tensor | None = None, *,
@@ -237,8 +238,7 @@ def shard(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """Each rank of a group has a piece of time; the ranks join the sums over their pieces.
 
-    Cost: that of the best form for each piece, and time O(T H K V) for its sums; each rank sends
-    O(B H K V log(ranks)) numbers.
+    Cost: at most twice that of the best form; a rank sends O(B H K V log(ranks)) numbers.
     """
     piece = Piece("linear.shard", CONTRACT, (q, k, v, normalize), state, documents, group)
 

@@ -38,7 +38,7 @@ from ..algebra import firsts
 from ..algebra import scan as prefixes
 from ..algebra.segments import restarted_sums
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError, StateError
 from ..kernels import ops
@@ -204,6 +204,7 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, count)
 
 
+@shared
 def shard(
     x: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     group: Group | None = None,

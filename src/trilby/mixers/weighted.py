@@ -54,7 +54,7 @@ from torch import Tensor
 from ..algebra import scan as prefixes
 from ..algebra.peaks import exponentials, finite, joined_peaks, mean
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError, StateError
 from ..kernels import ops
@@ -235,6 +235,7 @@ def step(
     return mean(torch.stack(totals, 1), torch.stack(weights, 1)).to(x.dtype), after
 
 
+@shared
 def shard(
     x: Tensor, s: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     group: Group | None = None,
