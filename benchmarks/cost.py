@@ -124,8 +124,9 @@ def model(told: dict[str, Any]) -> tuple[Machine, dict[str, Pass]]:
         work = [r["positions"] * (r["positions"] + 1) / 2 if name == "attention" else r["positions"]
                 for r in runs]  # fmt: skip
         call, position = fitted([[1, w] for w in work], [r["call"] for r in runs])
-        more = [max(0.0, r["segment"] - r["call"]) / r["positions"] for r in runs if "segment" in r]
-        passes[name] = Pass(call, position, statistics.median(more) if more else 0.0)
+        more = [(r["positions"], r["segment"]) for r in runs if "segment" in r]
+        whole = fitted([[1, n] for n, _ in more], [t for _, t in more])[1] if more else position
+        passes[name] = Pass(call, position, max(0.0, whole - position))
     return here, passes
 
 
