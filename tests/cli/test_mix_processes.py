@@ -18,7 +18,7 @@ MIX = ["-m", "trilby", "mix", "mean", "x.npy", "-o", "y.npy"]
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 60)
 def test_processes_write_what_one_process_writes(tmp_path):
-    given = (str(tmp_path), "mean", "conv")
+    given = (str(tmp_path), "decay", "conv")
     assert on_ranks(2, "tests.comm.mixing:complaints", *given) == [[]] * 2
 
 
@@ -69,7 +69,7 @@ def test_what_is_killed_or_interrupted_leaves_nothing(started, tmp_path, hit):
     assert told.count("trilby: ") <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * WAIT)
 def test_the_command_of_the_page(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(12.0).reshape(6, 2))
