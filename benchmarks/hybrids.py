@@ -106,7 +106,9 @@ def built(family: str, quick: bool, layers: int = 4) -> nn.Module:
     if quick:
         sizes = sizes | dict(num_hidden_layers=layers)
     if quick and family == "kda":
-        which = dict(kda_layers=[1, 2, 3], full_attn_layers=[4])
+        full = [*range(4, layers, 4), layers]  # every fourth and the last are attention
+        rest = [i for i in range(1, layers) if i not in full]
+        which = dict(kda_layers=rest, full_attn_layers=full)
         told = sizes["linear_attn_config"] | which
         sizes = sizes | dict(linear_attn_config=told, mlp_layer_types=["dense"] * layers)
     torch.manual_seed(0)
@@ -117,7 +119,6 @@ def timed(model: nn.Module, work: str, rounds: int) -> dict[str, list[float]]:
     """Seconds of each way, one after the other in each round, after a round untimed."""
     tokens = dict(prefill=1024, training=512, token=29)[work]
     ids = torch.randint(5, 30_000, (1, tokens), generator=torch.Generator().manual_seed(0))
-    run = dict(prefill=_prefill, training=_training, token=_token)[work]
     model.train(work == "training")
     seconds: dict[str, list[float]] = {"original": [], "accelerated": [], "limit": []}
     for turn in range(rounds + 1):
@@ -128,7 +129,7 @@ def timed(model: nn.Module, work: str, rounds: int) -> dict[str, list[float]]:
                     raise SystemExit(f"refused to time: {report}")
             if way == "limit":
                 leave_out(model)
-            took = run(model, ids)
+            took = run(work)(model, ids)
             if turn:
                 found.append(took)
             if way != "original":
@@ -173,6 +174,11 @@ NOTHING: dict[str, Callable[..., Any]] = {
     "mamba_chunk_scan_combined": _scan2,
     "selective_state_update": lambda _, x, *__, **___: x,
 }
+
+
+def run(work: str) -> Callable[[nn.Module, Tensor], float]:
+    """What does a kind of work, and returns its seconds."""
+    return dict(prefill=_prefill, training=_training, token=_token)[work]
 
 
 def _prefill(model: nn.Module, ids: Tensor) -> float:

@@ -65,7 +65,10 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "hybrids-training": ("hybrids", "training"),
             "hybrids-token": ("hybrids", "token"),
             "hybrids-packed": ("training", "packed"),
+            "hybrids-packed-slow": ("training", "packed_slow"),
             "hybrids-memory": ("training", "memory"),
+            "hybrids-shares": ("shares", "table"),
+            "hybrids-attention": ("attending", "token"),
         },
     ),
     "kda": (
@@ -132,6 +135,7 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "selective-growth": ("channels", "selective_growth"),
         },
     ),
+    "explorer": ("Figures of the explorer", {"explorer": ("showing", "table")}),
 }
 TABLES = {name: where for _, tables in MIXERS.values() for name, where in tables.items()}
 

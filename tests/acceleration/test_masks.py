@@ -53,3 +53,13 @@ def test_a_model_that_takes_no_such_positions_is_not_asked():
         assert report
         assert report.packed is None
         assert "packed sequences" not in str(report)
+
+
+@torch.no_grad()
+def test_positions_of_one_row_are_those_of_every_row():
+    model, ids = model_of("mamba2"), tokens(B=2)
+    with accelerated(model):
+        both = logits(model, ids, position_ids=POSITIONS)
+        for row in (0, 1):
+            one = logits(model, ids[row : row + 1], position_ids=POSITIONS)
+            torch.testing.assert_close(both[row : row + 1], one)

@@ -12,10 +12,14 @@ POSITIONS = torch.cat([torch.arange(8), torch.arange(T - 8)])[None]
 KINDS = [pytest.param(kind, marks=pytest.mark.long) for kind in ("qwen3_next", "mamba2")]
 
 
+ONE_GRAPH = ["mamba2", "mamba", "qwen3_5_text", "falcon_h1", "lfm3", "zamba2"]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["mamba", "qwen3_next", "mamba2"])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", [*ONE_GRAPH, "qwen3_next"])
 def test_compiled_models_compute_the_same(kind):
-    """`fullgraph=True` is not promised: whether sequences are packed is read from the positions."""
+    """Experts of transformers are a loop over those that are hit, which no single graph holds."""
     model = model_of(kind)
     with accelerated(model):
         plain = logits(model, tokens(B=2)), logits(model, tokens(), position_ids=POSITIONS)
@@ -23,7 +27,7 @@ def test_compiled_models_compute_the_same(kind):
         slopes = [p.grad.clone() for p in model.parameters() if p.grad is not None]
         model.zero_grad()
         torch._dynamo.reset()
-        run = torch.compile(model, backend="aot_eager")
+        run = torch.compile(model, backend="aot_eager", fullgraph=kind in ONE_GRAPH)
         found = logits(run, tokens(B=2)), logits(run, tokens(), position_ids=POSITIONS)
         found[1].sum().backward()
     torch.testing.assert_close(found, plain)

@@ -11,13 +11,15 @@ BY_DESIGN = {
 }
 """Types that are not causal and do not claim to be."""
 
-AFTER_CAUSAL = ("causal", "resumes", "padding", "generates", "continues", "sound", "isolated")
+AFTER_CAUSAL = (
+    "causal", "resumes", "padding", "generates", "continues", "pieces", "pads", "sound", "isolated",
+)  # fmt: skip
 UNMASKED = {
     "rwkv": "it warns that attention_mask is unused in this model",
     "xlstm": "forward takes no attention_mask, so padding cannot be masked",
 }
 RECURRENT = ("linear", "mamba", "hybrid", "conv", "recurrent")
-PADDED = ("padding", "generates", "continues")
+PADDED = ("padding", "generates", "continues", "pads")
 
 
 def limits(kind: str, takes: Collection[str], layers: Collection[str]) -> Callable[[Verdict], str]:

@@ -67,7 +67,8 @@ class Audit:
     def title(self) -> str:
         """One line: the library and the counts."""
         told = ", ".join(f"{n} {name}" for name, n in self.counts().items() if n)
-        return f"{self.header['adapter']} {self.header['version']}: {told}"
+        only = f", {' and '.join(self.header['laws'])} only" if "laws" in self.header else ""
+        return f"{self.header['adapter']} {self.header['version']}{only}: {told}"
 
     def __str__(self) -> str:
         return "\n".join(map(plain, self.lines()))

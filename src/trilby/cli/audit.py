@@ -32,8 +32,8 @@ from .words import unknown
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
 @click.pass_context
 def audit(
-    ctx: click.Context, library: str, only: str | None, laws: str | None, results: Path | None,
-    fresh: bool, as_json: bool, markdown: bool, accelerated: bool, **how: Any,
+    ctx: click.Context, library: str, only: str | None, results: Path | None, fresh: bool,
+    as_json: bool, markdown: bool, accelerated: bool, **how: Any,
 ) -> None:  # fmt: skip
     """Verify every model type of LIBRARY: transformers, x-transformers, or MODULE:ADAPTER.
 
@@ -52,7 +52,7 @@ def audit(
     adapter = adapter_of(library)
     kinds = _chosen(adapter.kinds(), only, "type")
     header = _header(library, adapter.version(), how)
-    if laws is not None:
+    if (laws := how.pop("laws")) is not None:
         header["laws"] = how["laws"] = _chosen(laws_of(adapter), laws, "law")
     path = results or Path(f"audit-{_file(library)}-{header['version']}.json")
     if fresh:

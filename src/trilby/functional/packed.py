@@ -36,7 +36,9 @@ def of_index(where: str, seq_idx: Tensor, B: int, T: int) -> Tensor:
             f"{where}: seq_idx is {list(seq_idx.shape)}, expected [{B}, {T}], a number of its "
             "sequence for each position"
         )
-    if T and bool((seq_idx < 0).any()):
+    if torch.compiler.is_compiling():
+        torch._assert_async((seq_idx >= 0).all(), f"{where}: seq_idx has a negative number")
+    elif T and bool((seq_idx < 0).any()):
         raise ShapeError(
             f"{where}: seq_idx has {int(seq_idx.min())}, a number that marks padding; leave the "
             "padding out, or give it a number of its own"

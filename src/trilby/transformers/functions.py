@@ -30,7 +30,8 @@ def documents_of(where: str, given: dict[str, Any], B: int, T: int) -> Tensor | 
     index = given.get("seq_idx")
     borders = next((given[name] for name in BORDERS if given.get(name) is not None), None)
     if index is not None:
-        found = packing.of_index(where, index, B, index.shape[1])
+        one = index.expand(B, -1) if index.shape[0] == 1 else index  # positions of all rows
+        found = packing.of_index(where, one, B, index.shape[1])
     elif borders is not None and B == 1:
         found = packing.of_lengths(where, borders, int(borders[-1]))
     else:

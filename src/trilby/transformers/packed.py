@@ -27,13 +27,16 @@ def of_call(kwargs: dict[str, Any]) -> dict[str, Tensor]:
         index = _by_positions(kwargs) if borders is None else _by_borders(borders)
     if index is None:
         return {}
-    if index.shape[0] != 1:
-        return {"seq_idx": index}
+    if index.shape[0] != 1 or (borders is None and torch.compiler.is_compiling()):
+        return {"seq_idx": index}  # in a graph, how many sequences there are is not known
     return {"seq_idx": index, "cu_seq_lens_q": _borders(index) if borders is None else borders}
 
 
 def _by_positions(kwargs: dict[str, Any]) -> Tensor | None:
-    """Where positions do not go up by one a new sequence begins; None where it is all one."""
+    """Where positions do not go up by one a new sequence begins; None where it is all one.
+
+    A graph of `torch.compile` has no branch for that, so there it is one sequence or several.
+    """
     positions = kwargs.get("position_ids")
     if not isinstance(positions, Tensor) or positions.ndim != 2 or positions.shape[1] < 2:
         return None
@@ -42,7 +45,7 @@ def _by_positions(kwargs: dict[str, Any]) -> Tensor | None:
     if _goes_on(kwargs):
         return None
     new = positions[:, 1:] != positions[:, :-1] + 1
-    if not bool(new.any()):
+    if not torch.compiler.is_compiling() and not bool(new.any()):
         return None
     first = torch.zeros_like(positions[:, :1])
     return torch.cat([first, new.cumsum(1)], 1).to(torch.int32)
