@@ -1,7 +1,7 @@
 # The commands of this project. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour test test-long test-oldest test-newest fast lint docs page browser bench clean FORCE
+.PHONY: help tour test test-long test-notebook test-oldest test-newest fast lint docs page browser bench clean FORCE
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -10,7 +10,7 @@ ARGS ?=
 ELSEWHERE := tests/mixers tests/kernels tests/algebra tests/beams
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 tour: $(READY) ## the guided tour: trilby in fifteen seconds
 	@$(BIN)/trilby tour $(ARGS)
@@ -20,7 +20,7 @@ test: $(READY) ## lint, types, docs and all tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 fast: $(READY) ## the tests without the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow and not long" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not long and not notebook" $(ARGS)
 
 test-long: $(READY) ## what `make test` checks on a few cases, on all of them (before a release)
 	$(BIN)/python -m pytest -n 2 -m long $(ARGS)
@@ -33,6 +33,10 @@ test-oldest test-newest: test-%: FORCE
 	@VENV=.venv-$* PYTHON="$(PYTHON)" sh requirements/build.sh requirements/$*.txt
 	.venv-$*/bin/python -m pytest -n 2 -m "not slow and not long" $(ELSEWHERE) $(ARGS)
 	@if [ $* = newest ]; then sh requirements/releases.sh .venv-newest $(ARGS); fi
+
+test-notebook: browser FORCE ## the notebooks in JupyterLab, in a real browser (minutes)
+	@VENV=.venv-notebook PYTHON="$(PYTHON)" sh requirements/build.sh requirements/notebook.txt
+	.venv-notebook/bin/python -m pytest -m notebook tests/pages $(ARGS)
 
 lint: $(READY) ## format, lint and types
 	$(BIN)/python -m ruff format --check .
@@ -55,7 +59,7 @@ bench: $(READY) .venv/ready-bench ## time against other libraries (minutes; need
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what make built, .venv included
-	rm -rf .venv .venv-oldest .venv-newest page/node_modules docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-notebook .venv-oldest .venv-newest page/node_modules docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted build is never taken for a finished one. It holds

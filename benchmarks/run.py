@@ -135,6 +135,7 @@ MIXERS = {  # mixer -> title, and name -> module and function, imported when the
             "selective-growth": ("channels", "selective_growth"),
         },
     ),
+    "explorer": ("Figures of the explorer", {"explorer": ("showing", "table")}),
 }
 TABLES = {name: where for _, tables in MIXERS.values() for name, where in tables.items()}
 

@@ -55,6 +55,8 @@ class Live(SphinxDirective):
 
 def shown(self: Any, node: live) -> None:
     """Write the page beside the others and put a frame around it, which may run scripts only."""
+    import torch
+
     import trilby
 
     count = self.builder.env.temp_data.setdefault("live pages", {})
@@ -62,7 +64,7 @@ def shown(self: Any, node: live) -> None:
     name = f"{self.docnames[0].replace('/', '-')}-{number}.html"
     folder = Path(self.builder.outdir) / "live"
     folder.mkdir(exist_ok=True)
-    eval(node["code"], {"trilby": trilby}).save(folder / name)
+    eval(node["code"], {"torch": torch, "trilby": trilby}).save(folder / name)
     path = "../" * self.docnames[0].count("/") + f"live/{name}"
     self.body.append(
         f'<iframe class="live" src="{path}" sandbox="allow-scripts" loading="lazy" '

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # From the mean to the delta rule
 #
-# One sentence, seven triangles. Each step changes one thing. The pages of the tutorial explain them; here you can change them.
+# One sentence, and a triangle for each step. Each step changes one thing. The pages of the tutorial explain them; here you can change them.
 
 # %%
 import math

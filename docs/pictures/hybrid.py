@@ -21,7 +21,6 @@ from trilby.explorer.pictures import svg
 
 HERE = Path(__file__).parent
 WORDS, WIDTH, STEPS, BATCH, LENGTH = 512, 128, 600, 8, 128
-HEADS = (0, 1, 0, 2)  # of each layer, one that shows what others of it do as well
 
 
 def tokenizer(text: str) -> PreTrainedTokenizerFast:
@@ -67,10 +66,9 @@ def main(folder: Path) -> None:
     """Train where it is needed, and draw."""
     if not folder.exists():
         trained(folder)
-    shown = trilby.explore(folder, T=64)
-    some = [one for one in shown.triangles if one.head.number == HEADS[one.head.layer]]
+    shown = trilby.explore(folder, T=64, head=0)
+    short = [replace(one, name=f"{one.head.layer} {one.head.kind}") for one in shown.triangles]
     for dark in (False, True):
-        short = [replace(one, name=f"{one.head.layer} {one.head.kind}") for one in some]
         text = svg(short, dark=dark, side=192)
         (HERE / f"hybrid-{'dark' if dark else 'light'}.svg").write_text(text, encoding="utf-8")
 

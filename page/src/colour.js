@@ -10,12 +10,25 @@ const NAMES = /** @type {(keyof Palette)[]} */ ([
   "paper", "future", "weight", "negative", "leak", "ink", "hatch", "accent",
 ]);
 
-/** The colours of the style, which differ in light, dark and forced colours. @returns {Palette} */
+/** The colours of the style, which differ in light, dark, forced colours and print.
+ * @returns {Palette} */
 export function palette() {
+  return /** @type {Palette} */ (colours(NAMES));
+}
+
+/** Draw again where the colours change. @param {() => void} draw */
+export function recolour(draw) {
+  for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "print"]) {
+    matchMedia(query).addEventListener("change", draw);
+  }
+}
+
+/** @param {string[]} names of the style @returns {Record<string, Rgb>} */
+export function colours(names) {
   const probe = document.createElement("i");
   document.body.append(probe);
-  const found = /** @type {Palette} */ ({});
-  for (const name of NAMES) {
+  const found = /** @type {Record<string, Rgb>} */ ({});
+  for (const name of names) {
     probe.style.color = `var(--${name})`;
     const parts = getComputedStyle(probe).color.match(/[\d.]+/g) ?? ["0", "0", "0"];
     found[name] = [Number(parts[0]), Number(parts[1]), Number(parts[2])];

@@ -3,20 +3,29 @@
 /**
  * @typedef {[number, number]} Span first and length in the row of float64 numbers
  * @typedef {{layer: number, kind: string, unit: string, number: number, of: number}} HeadSaid
- * @typedef {{name: string, subject: number, size: number, full: boolean, measured: boolean,
+ * @typedef {{name: string, subject: number, size: number, full: boolean, measured: boolean, own: Where | null,
  *   fact: string, ahead: number, head: HeadSaid | null, diagonal: number[], sums: Span, lengths: Span,
  *   output: Span | null, explained: Span | null}} TriangleSaid
+ * @typedef {{tokens: string[], named: boolean, values: Span | null}} Where
  * @typedef {{name: string, errors: Record<string, Record<string, number | null>>, code: string,
- *   cost: string, outputs: Span, apart: Span}} FormSaid
+ *   cost: string, outputs: Span, apart: Span, narrow: Span | null, channels: number}} FormSaid
  * @typedef {{name: string, counts: number[], numbers: Span}} HeldSaid
- * @typedef {{subject: string, name: string, sentence: string, position: number, reads: number,
- *   size: number, cells: number, reproducer: string}} LeakSaid
+ * @typedef {{subject: string, name: string, group: string, sentence: string, position: number,
+ *   reads: number | null,   size: number, cells: number, reproducer: string}} LeakSaid
  * @typedef {{name: string, tried: string, linear: boolean | null, early: number | null, forms: FormSaid[],
- *   holds: HeldSaid[], leaks: LeakSaid[]}} SubjectSaid
+ *   holds: HeldSaid[], leaks: LeakSaid[], growth: GrowthSaid | null}} SubjectSaid
+ * @typedef {{name: string, seconds: Record<string, Span>, medians: Record<string, number>,
+ *   bytes: Record<string, number | null>, slope: number | null, ended: string}} TimedSaid
+ * @typedef {{shape: string, machine: string, sizes: number[], said: string[], refused: string[],
+ *   forms: TimedSaid[]}} GrowthSaid
+ * @typedef {{name: string, group: string, cause: string, story: string, source: string[],
+ *   square: Span, gradient: boolean}} Exhibit
+ * @typedef {{title: string, text: string, shows: number, view: string, row: number, column: number,
+ *   scale: string}} Step
  * @typedef {{text: string, mark: string, view: string}} Clause
  * @typedef {{T: number, ratio: number, bits: number, digits: number, precision: string,
- *   more: boolean, tokens: string[], named: boolean, python: string, t: number,
- *   clauses: Clause[], triangles: TriangleSaid[], subjects: SubjectSaid[]}} About
+ *   more: boolean, tokens: string[], named: boolean, values: Span | null, python: string, t: number,
+ *   groups: Record<string, string>, gallery: Exhibit[], steps: Step[], clauses: Clause[], triangles: TriangleSaid[], subjects: SubjectSaid[]}} About
  * @typedef {{n: number, get: (i: number, j: number) => number, leaks: Uint8Array}} Level
  */
 
@@ -121,6 +130,13 @@ export class Data {
     this.top = Math.max(...triangles.map((one) => one.top));
     /** How many cells a side has; fewer than T where cells are pooled. */
     this.size = triangles[0].said.size;
+    /** The triangle that is chosen, whose positions have the tokens that are shown. */
+    this.k = 0;
+  }
+
+  /** What stands at each position. @returns {Where} */
+  get here() {
+    return this.triangles[this.k].said.own ?? this.about;
   }
 
   /** @param {Span | null} span @param {number} i @returns {number | null} */
@@ -143,7 +159,7 @@ export class Data {
 
   /** A position with its token. @param {number} t */
   place(t) {
-    return this.about.named ? `${t} ‘${this.about.tokens[t]}’` : `${t}`;
+    return this.here.named ? `${t} ‘${this.here.tokens[t]}’` : `${t}`;
   }
 
   /** A cell with its tokens. @param {number} i */

@@ -27,6 +27,13 @@ export function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+/** A canvas as a file. @param {HTMLCanvasElement} canvas @param {string} name */
+export function save(canvas, name) {
+  canvas.toBlob((blob) => {
+    if (blob) download(name, blob);
+  });
+}
+
 /** A button that puts a text on the clipboard, and selects it where that is forbidden.
  * @param {string} label @param {() => string} text */
 export function copier(label, text) {

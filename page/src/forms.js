@@ -1,8 +1,9 @@
 // The view "Forms": every form of a mixer beside its loop, and what the state holds at each step.
 
+import { apart } from "./apart.js";
 import { css, palette } from "./colour.js";
 import { digits } from "./data.js";
-import { make } from "./dom.js";
+import { copier, make } from "./dom.js";
 
 const DTYPES = ["float64", "float32", "bfloat16"];
 const PACE = 160; // milliseconds of a step while it plays
@@ -19,6 +20,7 @@ export function forms(data, state) {
   let size = "";
   const subject = () => data.about.subjects[data.triangles[state.now.k].said.subject];
   const holds = make("section", { "aria-label": "state" });
+  const map = apart(data, state, subject);
   const table = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "forms" });
   const draw = () => {
     const shown = subject();
@@ -36,12 +38,14 @@ export function forms(data, state) {
       make("p", {}, "How far each is from the loop in float64, as a part of the largest output. Equal means "
         + "equal to rounding: some 1e−16 in float64, 1e−7 in float32, 4e−3 in bfloat16."),
       make("div", { class: "tools", role: "group", "aria-label": "how many positions" }, ...choices),
-      table, holds,
+      table, holds, map.element,
+      make("div", { class: "tools" }, copier("copy as Python", () => data.about.python)),
       ...shown.forms.map((form) => make("details", {},
         make("summary", {}, make("b", {}, form.name), ` ${form.cost}`),
         make("pre", { tabindex: "0", "aria-label": `lines of ${form.name}` }, form.code))));
     fill(table, data, state, shown, size);
     step(holds, data, state, shown);
+    map.draw();
   };
   state.watch((now, before) => {
     if (now.view !== "forms") return;
@@ -128,7 +132,10 @@ function scrubber(data, state, n) {
   const slider = make("input", { type: "range", min: "0", max: `${n - 1}`, step: `${data.about.ratio}`,
     "aria-label": "position", oninput: () => go(Number(slider.value)) });
   let timer = 0;
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const name = () => (still.matches ? "next" : "play");
   const play = make("button", { type: "button", onclick: () => {
+    if (still.matches) return go((Number(slider.value) + data.about.ratio) % n);
     if (timer) return stop();
     play.textContent = "stop";
     if (Number(slider.value) >= n - 1) go(0);
@@ -137,11 +144,11 @@ function scrubber(data, state, n) {
       if (next >= n || state.now.view !== "forms") stop();
       else go(next);
     }, PACE);
-  } }, "play");
+  } }, name());
   function stop() {
     clearInterval(timer);
     timer = 0;
-    play.textContent = "play";
+    play.textContent = name();
   }
   return [make("h3"), make("div", { class: "tools" }, play, slider)];
 }

@@ -1,5 +1,7 @@
 // The page of trilby.explore: the answer, the views, and what they share.
 
+import { bench } from "./bench.js";
+import { recolour } from "./colour.js";
 import { load } from "./data.js";
 import { make } from "./dom.js";
 import { forms } from "./forms.js";
@@ -7,6 +9,7 @@ import { leaks } from "./leaks.js";
 import { matrix, multiples } from "./matrix.js";
 import { picker } from "./picker.js";
 import { State } from "./state.js";
+import { settings, story } from "./story.js";
 
 const GLYPHS = /** @type {Record<string, string>} */ ({ ok: "✓", broken: "✗", "": "·" });
 const KEYS = "Arrows move the chosen cell, Shift by ten, Page Up and Page Down by sixteen rows, Home and End "
@@ -17,18 +20,25 @@ async function start() {
   const { about } = data;
   const t = data.cell(about.t);
   const state = new State(
-    { view: "matrix", k: Math.max(0, about.triangles.findIndex((one) => one.ahead)), t, s: 0, locked: false, scale: "log", own: false, zoom: [0, 0, data.size] },
+    { view: "matrix", k: Math.max(0, about.triangles.findIndex((one) => one.ahead)), t, s: 0, locked: false, scale: "log", own: false, zoom: [0, 0, data.size],
+      step: -1, pair: "", exhibit: "", ...(about.steps.length ? { step: 0, ...settings(data, 0) } : {}) },
     data.size, data.triangles.length,
   );
+  data.k = state.now.k;
+  state.watch((now) => { data.k = now.k; });
   /** @type {Record<string, {element: HTMLElement, draw: () => void}>} */
   const views = { matrix: matrix(data, state), leaks: leaks(data, state) };
   if (about.subjects.some((subject) => subject.forms.length)) views.forms = forms(data, state);
+  if (about.subjects.some((subject) => subject.growth)) views.bench = bench(data, state);
+  const walk = about.steps.length ? story(data, state) : null;
+  if (walk) views.story = walk;
   if (!views[state.now.view]) state.now.view = "matrix";
   const live = make("p", { class: "unseen", "aria-live": "polite" });
   const app = /** @type {HTMLElement} */ (document.getElementById("app"));
   app.replaceChildren(
     make("header", {}, make("h1", {}, "trilby"), clauses(about.clauses, state)),
     tabs(views, state),
+    ...(walk ? [walk.bar] : []),
     (about.triangles[0].head ? picker : multiples)(data, state),
     ...Object.entries(views).map(([name, view]) => {
       view.element.id = `view-${name}`;
@@ -53,9 +63,7 @@ async function start() {
       live.textContent = `row ${data.cellPlace(now.t)}, column ${data.cellPlace(now.s)}: ${data.shown(one.get(now.t, now.s))}`;
     }
   });
-  for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
-    matchMedia(query).addEventListener("change", show);
-  }
+  recolour(show);
   show();
   document.documentElement.dataset.ready = "1";
 }

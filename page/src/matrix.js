@@ -1,7 +1,7 @@
 // The view "Matrix": the zoomed triangle and the chosen row; and the small multiples above it.
 
-import { css, palette, share } from "./colour.js";
-import { copier, download, make } from "./dom.js";
+import { css, palette, recolour, share } from "./colour.js";
+import { copier, download, make, save } from "./dom.js";
 import { Row } from "./row.js";
 import { Square } from "./square.js";
 
@@ -47,7 +47,7 @@ export function multiples(data, state) {
     }));
   };
   draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  recolour(draw);
   state.watch((now, before) => {
     if (now.scale !== before.scale || now.own !== before.own) draw();
     else if (now.k !== before.k) {
@@ -111,9 +111,7 @@ function tools(data, state, square) {
     button("+", "zoom in", () => square.zoom(0.5)),
     button("−", "zoom out", () => square.zoom(2)),
     button("all", "show the whole triangle", () => state.set({ zoom: [0, 0, state.size] })),
-    button("PNG", "save this picture", () => square.cells.toBlob((blob) => {
-      if (blob) download("triangle.png", blob);
-    })),
+    button("PNG", "save this picture", () => save(square.cells, "triangle.png")),
     button("CSV", "save this row", () => download("row.csv", new Blob([csv(data, state)], { type: "text/csv" }))),
     copier("copy as Python", line));
 }
@@ -123,6 +121,6 @@ function csv(data, state) {
   const one = data.triangles[state.now.k];
   const quoted = (/** @type {string} */ text) => `"${text.replaceAll('"', '""')}"`;
   const lines = Array.from({ length: state.size }, (_, s) =>
-    [data.positions(s), quoted(data.about.ratio === 1 ? data.about.tokens[s] : ""), one.get(state.now.t, s)].join(","));
+    [data.positions(s), quoted(data.about.ratio === 1 ? data.here.tokens[s] : ""), one.get(state.now.t, s)].join(","));
   return ["position read,token,weight", ...lines, ""].join("\n");
 }

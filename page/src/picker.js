@@ -1,6 +1,6 @@
 // The picker of a model: which layer, and which head or channel of it. It sets the triangle of every view.
 
-import { palette } from "./colour.js";
+import { palette, recolour } from "./colour.js";
 import { make } from "./dom.js";
 import { thumbnail } from "./matrix.js";
 
@@ -81,7 +81,7 @@ export function picker(data, state) {
     [...heads.children].forEach((one, i) => one.setAttribute("aria-pressed", `${part.members[i] === state.now.k}`));
   }
   const again = () => { drawLayers(); choose(true); };
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  recolour(again);
   state.watch((now, before) => {
     if (now.scale !== before.scale || now.own !== before.own) again();
     else if (now.k !== before.k) choose(false);

@@ -27,9 +27,8 @@ export class Row {
     this.reads = make("ol", { class: "tops", id: "reads" });
     this.readers = make("ol", { class: "tops", id: "readers" });
     this.readersTitle = make("h3");
-    const spaced = data.about.tokens.some((token) => [...token].length > 2 // words, years, numbers of tokens
-      || /^\d\d$/.test(token));
-    this.words = make("p", { class: spaced ? "words spaced" : "words", "aria-hidden": "true" });
+    this.words = make("p", { class: "words", "aria-hidden": "true" });
+    this.series = make("canvas", { class: "strip", role: "img" });
     this.table = make("tbody");
     this.details = make("details", { ontoggle: () => this.rows() },
       make("summary", {}, "table of this row"),
@@ -37,7 +36,7 @@ export class Row {
         make("table", {}, make("thead", {}, make("tr", {}, ...["position read", "weight"].map((name) =>
           make("th", { scope: "col" }, name)))), this.table)));
     this.element = make("section", { class: "row", "aria-labelledby": "row-title" },
-      this.title, this.strip, this.words, this.facts,
+      this.title, this.strip, this.series, this.words, this.facts,
       make("h3", {}, "it reads most"), this.reads, this.readersTitle, this.readers, this.details);
     this.colours = palette();
     state.watch((now, before) => this.update(now, before));
@@ -141,8 +140,11 @@ export class Row {
   /** The text up to the row, each token as strong as its weight. */
   tokens() {
     const { data, state, triangle, colours } = this;
-    this.words.hidden = !data.about.named || data.about.ratio > 1;
+    this.words.hidden = !data.here.named || data.about.ratio > 1;
     if (this.words.hidden) return;
+    const spaced = data.here.tokens.some((token) => [...token].length > 2 // words, years, numbers of tokens
+      || /^\d\d$/.test(token));
+    this.words.classList.toggle("spaced", spaced);
     const { t } = state.now;
     const first = Math.max(0, t - AROUND);
     const end = triangle.said.full ? Math.min(state.size, t + 16) : t + 1;
@@ -154,7 +156,7 @@ export class Row {
       const word = /** @type {HTMLElement} */ (this.words.childNodes[s - first]);
       const weight = triangle.get(t, s);
       const hue = s > t ? colours.leak : weight < 0 ? colours.negative : colours.weight;
-      word.textContent = data.about.tokens[s];
+      word.textContent = data.here.tokens[s];
       word.className = s === t ? "here" : "";
       word.style.backgroundColor = `rgb(${hue.join(" ")} / ${0.45 * share(weight, top, "linear")})`;
     }
@@ -165,17 +167,9 @@ export class Row {
     const wide = this.element.clientWidth;
     if (!wide) return;
     const { strip, state, colours, triangle } = this;
-    const ratio = devicePixelRatio || 1;
+    drawSeries(this.series, this.data, state, colours, wide);
     const high = 64;
-    if (strip.width !== Math.round(wide * ratio)) {
-      strip.width = Math.round(wide * ratio);
-      strip.height = high * ratio;
-      strip.style.width = `${wide}px`;
-      strip.style.height = `${high}px`;
-    }
-    const context = /** @type {CanvasRenderingContext2D} */ (strip.getContext("2d"));
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, wide, high);
+    const context = sized(strip, wide, high);
     const weights = this.weights();
     const signed = weights.some((weight) => weight < 0);
     const base = signed ? high / 2 : high - 1;
@@ -207,4 +201,47 @@ export class Row {
     this.table.replaceChildren(...this.weights().map((weight, s) =>
       make("tr", {}, make("th", { scope: "row" }, data.cellPlace(s)), make("td", {}, data.shown(weight)))));
   }
+}
+
+/** A canvas of this size, cleared. @param {HTMLCanvasElement} canvas @param {number} wide
+ * @param {number} high */
+function sized(canvas, wide, high) {
+  const ratio = devicePixelRatio || 1;
+  if (canvas.width !== Math.round(wide * ratio)) {
+    canvas.width = Math.round(wide * ratio);
+    canvas.height = high * ratio;
+    canvas.style.width = `${wide}px`;
+    canvas.style.height = `${high}px`;
+  }
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, wide, high);
+  return context;
+}
+
+/** Numbers that were given, as dots, and the output, as a line. @param {HTMLCanvasElement} canvas
+ * @param {Data} data @param {State} state @param {import("./colour.js").Palette} colours
+ * @param {number} wide */
+function drawSeries(canvas, data, state, colours, wide) {
+  const { said } = data.triangles[state.now.k];
+  const { values } = data.here;
+  canvas.hidden = !values || !said.output;
+  if (!values || !said.output) return;
+  const [x, y] = [values, said.output].map(([first, n]) => data.numbers.subarray(first, first + n));
+  const high = 90;
+  const context = sized(canvas, wide, high);
+  const [low, top] = [x, y].reduce(([a, b], row) => [Math.min(a, ...row), Math.max(b, ...row)], [Infinity, -Infinity]);
+  const at = (/** @type {number} */ i) => ((i + 0.5) * wide) / x.length;
+  const up = (/** @type {number} */ value) => high - 4 - ((high - 8) * (value - low)) / (top - low || 1);
+  context.fillStyle = css(colours.ink);
+  x.forEach((value, i) => context.fillRect(at(i) - 1.5, up(value) - 1.5, 3, 3));
+  context.strokeStyle = css(colours.weight);
+  context.lineWidth = 2;
+  context.beginPath();
+  y.forEach((value, i) => context.lineTo(at(i), up(value)));
+  context.stroke();
+  context.fillStyle = css(colours.accent);
+  context.fillRect(at(state.now.t * data.about.ratio) - 0.5, 0, 1, high);
+  canvas.setAttribute("aria-label", `dots: x, from ${digits(low, 4)} to ${digits(top, 4)}; line: the output`);
+  canvas.title = "dots: x; line: its own output y";
 }

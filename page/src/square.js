@@ -171,13 +171,13 @@ export class Square {
   axes(context) {
     const { left, above, side, each, data } = this;
     const [t0, s0, span] = this.state.now.zoom;
-    const letters = each >= LETTERS && data.about.named && data.about.ratio === 1;
+    const letters = each >= LETTERS && data.here.named && data.about.ratio === 1;
     const step = letters ? 1 : tick(span, side);
     context.fillStyle = css(this.colours.ink);
     context.strokeStyle = css(this.colours.ink);
     context.font = "12px ui-monospace, monospace";
     const label = (/** @type {number} */ cell) =>
-      letters ? data.about.tokens[cell].slice(0, 6) : `${cell * data.about.ratio}`;
+      letters ? data.here.tokens[cell].slice(0, 6) : `${cell * data.about.ratio}`;
     context.textBaseline = "middle";
     context.textAlign = "right";
     for (let i = Math.ceil(t0 / step) * step; i < t0 + span; i += step) {
@@ -298,7 +298,7 @@ export class Square {
       const last = this.state.size - 1;
       const to = [Math.max(0, Math.min(last, t + move[0])), Math.max(0, Math.min(last, s + move[1]))];
       this.state.set({ t: to[0], s: to[1], locked: true, zoom: this.following(to[0], to[1]) });
-    } else if (event.key === "Enter" || event.key === " ") this.state.set({ locked: !locked });
+    } else if (event.key === "Enter") this.state.set({ locked: !locked });
     else if (event.key === "Escape") this.state.set({ locked: false });
     else if (event.key === "+" || event.key === "=") this.zoom(0.5);
     else if (event.key === "-") this.zoom(2);

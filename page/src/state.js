@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{view: string, k: number, t: number, s: number, locked: boolean, scale: string,
- *   own: boolean, zoom: [number, number, number]}} Chosen
+ *   own: boolean, zoom: [number, number, number], step: number, pair: string, exhibit: string}} Chosen
  */
 
 export class State {
@@ -33,7 +33,8 @@ export class State {
     const before = { ...this.now };
     this.now = this.valid({ ...this.now, ...change });
     this.tell(before);
-    if (this.now.locked || before.locked || change.k !== undefined || change.view || change.scale) {
+    if (this.now.locked || before.locked || change.k !== undefined || change.view || change.scale
+      || change.step !== undefined || change.pair || change.exhibit) {
       this.write();
     }
   }
@@ -62,16 +63,21 @@ export class State {
     const number = (/** @type {string} */ name, /** @type {number} */ other) =>
       said.has(name) ? Number(said.get(name)) : other;
     const { start } = this;
+    const flag = (/** @type {string} */ name, /** @type {boolean} */ other) =>
+      said.size ? said.get(name) === "1" : other;
     const zoom = (said.get("zoom") ?? "").split(",").map(Number);
     this.now = this.valid({
       view: said.get("view") ?? start.view,
       k: number("show", start.k),
       t: number("row", start.t),
       s: number("column", start.s),
-      locked: said.get("locked") === "1",
+      locked: flag("locked", start.locked),
       scale: said.get("scale") === "linear" ? "linear" : "log",
-      own: said.get("own") === "1",
+      own: flag("own", start.own),
       zoom: zoom.length === 3 ? [zoom[0], zoom[1], zoom[2]] : start.zoom,
+      step: number("step", said.size ? -1 : start.step),
+      pair: said.get("pair") ?? start.pair,
+      exhibit: said.get("exhibit") ?? start.exhibit,
     });
   }
 
@@ -81,6 +87,9 @@ export class State {
     if (now.locked) said.set("locked", "1");
     if (now.scale !== "log") said.set("scale", now.scale);
     if (now.own) said.set("own", "1");
+    if (now.step >= 0) said.set("step", `${now.step}`);
+    if (now.pair) said.set("pair", now.pair);
+    if (now.exhibit) said.set("exhibit", now.exhibit);
     if (now.zoom[2] !== this.size) said.set("zoom", now.zoom.join(","));
     try {
       history.replaceState(null, "", `#${said}`);

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import re
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,45 +9,38 @@ from pathlib import Path
 import pytest
 
 from tests.acceleration.models import RELEASE
+from tests.pages.following import blocks, followed
 from trilby.cli import main
 from trilby.transformers.seam import FIRST
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = sorted(path.stem for path in HOWTO.glob("*.md"))
+APART = ("ci", "longer")  # a test file, below, and what needs several processes, in tests/comm
 NEWER = pytest.mark.skipif(RELEASE < (5, 24), reason="the pages are about newer releases")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), NEWER]
 assert FIRST < (5, 24)
 
 
-def blocks(page):
-    """(language, code) of each block, in order."""
-    text = (HOWTO / f"{page}.md").read_text(encoding="utf-8")
-    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+def runs_here(code):
+    """The trainer of transformers needs a package that the tests do not."""
+    return "Trainer(" not in code or find_spec("accelerate") is not None
 
 
-def followed(page):
-    """Run the blocks; what is printed must be the `text` block behind it."""
-    names, printed = {}, ""
-    for language, code in blocks(page):
-        if language == "python" and ("Trainer(" not in code or find_spec("accelerate")):
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile(code, f"{page}.md", "exec"), names)
-            printed = out.getvalue()
-        elif language == "text":
-            assert printed.split() == code.split()
-        elif code.startswith("trilby "):
-            with contextlib.redirect_stdout(io.StringIO()):
-                assert main([*shlex.split(code)[1:], "--rounds", "1"]) == 0
+def quietly(line):
+    """Run a command of ours; others install something."""
+    if line.startswith("trilby "):
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert main([*shlex.split(line)[1:], "--rounds", "1"]) == 0
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "ci"])
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in APART])
 def test_a_page_is_right_word_for_word(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    followed(page)
+    followed(HOWTO / f"{page}.md", runs_here, quietly)
 
 
 def test_the_test_file_of_the_page_passes(tmp_path, monkeypatch, request):
-    (code,) = [code for language, code in blocks("ci") if language == "python"]
+    (code,) = [code for language, code in blocks(HOWTO / "ci.md") if language == "python"]
     assert code.startswith("# test_model.py\n")
     names = {}
     exec(compile(code, "ci.md", "exec"), names)

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -15,8 +16,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
 import trilby
-from tests.comm.cases import SPLITS, Case, drawn, leaves, piece, results, whole
-from trilby.comm import Traffic, counted, formula
+from tests.comm.cases import OPTIONS, SPLITS, Case, drawn, leaves, piece, results, whole, wrong
+from trilby.comm import Traffic, chain, counted, formula
 from trilby.comm.formula import sent
 from trilby.errors import TrilbyError
 
@@ -29,7 +30,7 @@ def _here(size: int) -> slice:
 
 
 def _differ(told: str, one: Tensor, two: Tensor, close: float = 1e-11) -> list[str]:
-    off = float((one.double() - two.double()).abs().max()) if one.numel() else 0.0
+    off = float((one.double() - two.double()).detach().abs().max()) if one.numel() else 0.0
     return [] if off <= close else [f"{told}: off by {off:.2g}"]
 
 
@@ -140,7 +141,54 @@ def traffic() -> Iterator[str]:
         yield from _counts(f"{name} bfloat16", _measured(call), sent(call, dist.get_rank()))
 
 
-def _sizes(name: str, lengths: tuple[int, ...], dtype: torch.dtype, packed: bool) -> formula.Call:
+def chained() -> Iterator[str]:
+    """States that go from rank to rank, block by block, give the same, in as many bytes as said."""
+    size = dist.get_world_size()
+    with mock.patch.object(chain, "LONG", 0), mock.patch.object(chain, "CHANNELS", 2):
+        for name in LINEAR:
+            for options in OPTIONS.get(name, ({},)):
+                for split in SPLITS[size][:3]:
+                    yield from wrong(Case(name, split, True, True, options))
+                yield from wrong(Case(name, SPLITS[size][0], False, False, options))
+            if trilby.MIXERS[name].contract.shared:
+                yield from wrong(Case(name, SPLITS[size][0], True, False, {}, shared=True))
+            call = _sizes(name, (5,) * size, torch.float64, False)
+            call = call._replace(sizes=call.sizes | {"B": 1})
+            blocks = len(call.cut().bounds)
+            if (blocks > 1) != (size == 2 and name not in chain.WHOLE):  # two heads, four channels
+                yield f"{name}: {blocks} blocks on {size} ranks"
+            yield from _counts(f"{name} in blocks", _measured(call), sent(call, dist.get_rank()))
+            yield from _in_blocks(name, call)
+
+
+def _in_blocks(name: str, call: formula.Call) -> Iterator[str]:
+    """Blocks of heads or channels: values and gradients, against the loop."""
+    mixer, rank = trilby.MIXERS[name], dist.get_rank()
+    given = mixer.draw(T=sum(call.lengths), dtype=call.dtype, **call.sizes)
+    one = [x.clone().requires_grad_() for x in given]
+    want = mixer.loop(*one)[0]
+    (want**2).sum().backward()
+    at, names = slice(5 * rank, 5 * rank + 5), mixer.contract.sequences
+    timed = [n in names for n in mixer.contract.arguments][: len(given)]
+    mine = [
+        (x[:, at] if t else x).clone().requires_grad_() for x, t in zip(given, timed, strict=True)
+    ]
+    y, _ = mixer.shard(*mine)
+    (y**2).sum().backward()
+    with torch.no_grad():
+        again, _ = mixer.shard(*mine)
+    yield from _differ(f"{name} in blocks", y, want[:, at])
+    yield from _differ(f"{name} in blocks, without a graph", again, want[:, at])
+    for x, other, t in zip(mine, one, timed, strict=True):
+        dx, whole = x.grad, other.grad
+        if t:
+            whole = whole[:, at]
+        else:
+            dist.all_reduce(dx)
+        yield from _differ(f"{name} in blocks, gradient", dx, whole, 1e-9)
+
+
+def _sizes(name: str, lengths: tuple[int, ...], dtype: Any, packed: bool) -> formula.Call:
     known, mixer = dict(B=2, H=2, K=3, V=4, C=4, N=3, W=4), trilby.MIXERS[name]
     sizes = {n: known[n] for n in inspect.signature(mixer.draw).parameters if n in known}
     return formula.Call(mixer.contract, sizes, lengths, dtype, packed)
@@ -176,6 +224,11 @@ def disagreements() -> Iterator[str]:
     yield from _raises(lambda: trilby.mean.shard(X, documents=falling), FALLS)
 
 
+def _of_version(number: str) -> Any:
+    with mock.patch("trilby.comm.agreement.version", return_value=number):
+        return trilby.mean.shard(X)
+
+
 def _graphless(other: bool) -> Any:
     with torch.set_grad_enabled(not other):
         return trilby.mean.shard(X)
@@ -197,6 +250,9 @@ DISAGREEMENTS: dict[str, Callable[[bool], Any]] = {
     ),
     "call is mean.shard on rank 0 and ema.shard on rank 1": (
         lambda other: trilby.ema.shard(X, 0.5) if other else trilby.mean.shard(X)
+    ),
+    "mean.shard: trilby is 0.0.2 on rank 0 and 0.0.1 on rank 1; every rank of the group": (
+        lambda other: _of_version("0.0.1" if other else "0.0.2")
     ),
     "ema.shard: a is 0.25 on rank 0 and 0.5 on rank 1": (
         lambda other: trilby.ema.shard(X, 0.5 if other else 0.25)
@@ -221,7 +277,7 @@ def _raises(call: Callable[[], Any], told: str, kind: type[TrilbyError] = Trilby
 
 
 ALONE = (ordinary_calls, repeated, in_bfloat16, traffic)
-PROBES = {probe.__name__: probe for probe in (*ALONE, gradients_of_some, disagreements)}
+PROBES = {p.__name__: p for p in (*ALONE, chained, gradients_of_some, disagreements)}
 """All of them; those that are not in `ALONE` need a second rank."""
 
 

@@ -1,7 +1,5 @@
-"""A real browser for the page: Debian's chromium. In CI it must be there; elsewhere it may not."""
+"""Pages of the explorer, opened in the browser."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,32 +10,6 @@ import pytest
 from trilby.explorer import Explored
 
 PAGE = Path(__file__).parents[2] / "page"
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-def missing(what: str) -> None:
-    """Fail in CI, skip elsewhere, and say what to install."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}; CI must have it")
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """One browser for all tests of a worker."""
-    path = shutil.which("chromium")
-    if path is None:
-        missing("no chromium on the path; apt-get install chromium")
-    sync = pytest.importorskip("playwright.sync_api") if not os.environ.get("CI") else None
-    if sync is None:
-        import playwright.sync_api as sync
-    with sync.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield found
-        found.close()
 
 
 @dataclass
@@ -84,10 +56,21 @@ class Opened:
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
     """Open an `Explored`, or text of HTML, from a file."""
+    yield from opener(browser, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def kept(browser: Any, tmp_path_factory: Any) -> Iterator[Callable[..., Opened]]:
+    """The same for pages that all tests of a file share."""
+    yield from opener(browser, tmp_path_factory.mktemp("pages"))
+
+
+def opener(browser: Any, folder: Path) -> Iterator[Callable[..., Opened]]:
+    """A function that opens pages; they are closed in the end."""
     contexts = []
 
     def open_(shown: Explored | str, hash: str = "", wait: bool = True, **how: Any) -> Opened:
-        path = tmp_path / "page.html"
+        path = folder / "page.html"
         if isinstance(shown, str):
             path.write_text(shown, encoding="utf-8")
         else:

@@ -6,7 +6,8 @@ from importlib.resources import files
 
 import pytest
 
-from tests.explorer.conftest import PAGE, missing
+from tests.browser import missing
+from tests.explorer.conftest import PAGE
 
 BUILT = files("trilby.explorer")
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import trilby
-from tests.explorer.conftest import PAGE, missing
 from trilby.explorer.packing import Precision
 from trilby.explorer.page import page
 
@@ -272,33 +271,6 @@ def test_the_state_is_walked_through(opened):
     assert "values: 3 numbers, and grows" in found.text(".holds")
     found.page.get_by_role("button", name="play").click()
     found.page.get_by_text("what it holds after 5").wait_for()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(opened, leaking, scheme):
-    axe = PAGE / "node_modules" / "axe-core" / "axe.min.js"
-    if not axe.is_file():
-        missing("axe-core is not installed; make page")
-    found = opened(leaking, color_scheme=scheme, bypass_csp=True)
-    found.page.add_script_tag(content=axe.read_text(encoding="utf-8"))
-    for view in ("matrix", "leaks", "forms"):
-        found.go(f"view={view}&show={0 if view == 'forms' else 1}")
-        result = found.page.evaluate("axe.run()")
-        wrong = [(r["id"], [n["html"][:90] for n in r["nodes"]]) for r in result["violations"]]
-        assert wrong == [], view
-
-
-@pytest.mark.parametrize("how", [
-    {"forced_colors": "active"}, {"reduced_motion": "reduce"}, {"color_scheme": "dark"},
-])  # fmt: skip
-def test_it_fits_a_narrow_screen_in_every_medium(opened, leaking, how):
-    found = opened(leaking, viewport={"width": 360, "height": 740}, **how)
-    for view in ("matrix", "leaks", "forms"):
-        found.go(f"view={view}")
-        assert found.page.evaluate("document.documentElement.scrollWidth") <= 360, view
-    found.go("view=leaks&show=1")
-    assert found.pixel(3, 4, 24) != found.pixel(3, 6, 24)
-    assert found.complaints == []
 
 
 def test_it_is_ready_soon_and_a_hover_is_quick(opened, tmp_path):

@@ -1,30 +1,23 @@
 """The picker of a model in the browser: which layer, which head or channel."""
 
 import pytest
-import torch
-import transformers
 
 import trilby
-from tests.explorer.conftest import PAGE, missing
-from trilby.audit.transformers import make
-from trilby.transformers.seam import FIRST
+from tests.browser import missing
+from tests.explorer.conftest import PAGE
+from tests.explorer.models import SEEN, built, ids
 
-RELEASE = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(RELEASE < FIRST, reason="this release has no functions that can be seen"),
-]
-IDS = torch.randint(5, 60, (1, 21), generator=torch.Generator().manual_seed(1))
+pytestmark = SEEN
 
 
 @pytest.fixture(scope="module")
 def hybrid():
-    return trilby.explore(make("qwen3_next", torch.float32).eval(), IDS)
+    return trilby.explore(built("qwen3_next"), ids())
 
 
 @pytest.fixture(scope="module")
 def channels():
-    return trilby.explore(make("mamba", torch.float32).eval(), IDS)
+    return trilby.explore(built("mamba"), ids())
 
 
 def selected(found, name):

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 import trilby
-from trilby.audit.transformers import make
+from tests.explorer.models import built, ids
 
 PYTHON = os.environ.get("TRANSFORMER_LENS")
 CLOSE = 1e-5  # of the largest weight: TransformerLens computes in float32
@@ -43,16 +43,15 @@ def words() -> PreTrainedTokenizerFast:
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "gemma2", "qwen3", "mamba", "mamba2"])
 def test_both_unfold_to_the_same(kind, tmp_path):
-    model = make(kind, torch.float32).eval()
-    ids = torch.randint(5, 60, (1, 21), generator=torch.Generator().manual_seed(1))
+    model = built(kind)
     model.save_pretrained(tmp_path)
     words().save_pretrained(tmp_path)
-    save_file({"ids": ids}, tmp_path / "ids.safetensors")
+    save_file({"ids": ids()}, tmp_path / "ids.safetensors")
     out = tmp_path / "out.safetensors"
     script = Path(__file__).with_name("lens.py")
     subprocess.run([PYTHON, script, tmp_path, out], check=True, timeout=300)
     theirs = load_file(out)
-    shown = trilby.explore(tmp_path, ids)
+    shown = trilby.explore(tmp_path, ids())
     assert {one.head.layer for one in shown.triangles} == {*map(int, theirs)}
     # The norm behind Mamba-2's scan is one for all groups in 5.12.1, so later layers read others.
     same = [one for one in shown.triangles if kind != "mamba2" or one.head.layer == 0]

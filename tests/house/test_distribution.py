@@ -28,7 +28,7 @@ def packed(tmp_path_factory):
 def test_it_has_all_that_make_test_needs(packed):
     names, _ = packed
     wanted = {"Makefile", "conftest.py", "hatch_build.py", "CONTRIBUTING.md", "LICENSE", ".ci/run"}
-    for folder in ("src", "tests", "docs", "benchmarks", "page", "requirements"):
+    for folder in ("src", "tests", "docs", "notebooks", "benchmarks", "page", "requirements"):
         found = (p for p in (ROOT / folder).rglob("*") if p.is_file())
         wanted |= {str(p.relative_to(ROOT)) for p in found if not _made(p.relative_to(ROOT).parts)}
     assert sorted(wanted - names) == []

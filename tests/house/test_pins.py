@@ -50,7 +50,7 @@ def wanted() -> list[str]:
 
 
 def test_every_line_is_an_exact_version():
-    for file in ("dev.txt", "bench.txt", "peers.txt", "oldest.txt"):
+    for file in ("dev.txt", "bench.txt", "notebook.txt", "peers.txt", "oldest.txt"):
         for line in pins(file):
             assert PIN.fullmatch(line), line
 

@@ -30,7 +30,8 @@ INSTEAD = {  # pattern -> what a reader would search for
 }
 RECORDED = "docs/audit/table.md"  # the output of one run, kept as it was
 OWN = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")
-PAGES = [page for page in (*OWN, *_markdown("docs")) if page != RECORDED]
+NOTEBOOKS = [f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.py"))]
+PAGES = [page for page in (*OWN, *_markdown("docs"), *NOTEBOOKS) if page != RECORDED]
 
 
 def private(text: str) -> list[str]:

@@ -1,12 +1,11 @@
-"""The browser of the explorer's tests, and the site that `make docs` built."""
+"""The site that `make docs` built."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.explorer.conftest import browser, missing
+from tests.browser import missing
 
-__all__ = ["browser"]
 BUILT = Path(__file__).parents[2] / "docs" / "_build" / "html"
 
 

@@ -100,10 +100,11 @@ def test_links_are_no_loads(tmp_path):
 def test_the_live_pages_are_sandboxed_and_whole(site):
     frames = [
         frame
-        for page in site.rglob("tutorial/*.html")
-        for frame in re.findall(r"<iframe[^>]+>", page.read_text(encoding="utf-8"))
+        for page in site.rglob("*.html")
+        if page.parent.name != "live"
+        for frame in re.findall(r'<iframe class="live"[^>]+>', page.read_text(encoding="utf-8"))
     ]
-    assert len(frames) == 2
+    assert len(frames) == len([*site.glob("live/*.html")]) > 2
     for frame in frames:
         assert 'sandbox="allow-scripts"' in frame
         [name] = re.findall(r'src="\.\./(live/[\w-]+\.html)"', frame)
@@ -117,6 +118,12 @@ def test_objects_have_their_own_docstrings(site):
     assert "Forms in the order in which mixers define them" in text
 
 
+WIDE = """() => [
+  innerWidth, document.scrollingElement.scrollWidth,
+  [...document.querySelectorAll('pre')].filter(box => box.scrollWidth > box.clientWidth).length,
+]"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 360])
 def test_pages_fit_and_ask_for_files_only(browser, site, width):
@@ -127,9 +134,9 @@ def test_pages_fit_and_ask_for_files_only(browser, site, width):
     wide = {}
     for page in PAGES:
         tab.goto((site / f"{page}.html").as_uri())
-        room, needed = tab.evaluate("() => [innerWidth, document.scrollingElement.scrollWidth]")
-        if needed > room:
-            wide[page] = needed
+        room, needed, boxes = tab.evaluate(WIDE)
+        if needed > room or (boxes and width == 1280 and page.startswith("mixers")):
+            wide[page] = needed, boxes  # a contract is read whole; on a phone its box scrolls
     context.close()
     assert wide == {}
     assert [url for url in asked if not url.startswith(("file:", "data:", "about:"))] == []

@@ -35,6 +35,8 @@ def test_a_page_that_says_something_else_is_found(tmp_path):
 
 
 def test_the_index_opens_on_it_and_it_is_whole():
+    assert len(PAGES) == 7
+    assert "seven short pages" in INDEX
     assert sorted(PAGES) == sorted(path.stem for path in (DOCS / "tutorial").glob("*.md"))
     assert INDEX.index("(tutorial/mean.md)") < INDEX.index("{toctree}") < INDEX.index("\nwords\n")
     captions = re.findall(r"^:caption: (.+)$", INDEX, re.M)

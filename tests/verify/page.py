@@ -10,7 +10,7 @@ from trilby.verify.laws import ACROSS as LAWS_ACROSS
 from trilby.verify.laws import LAWS
 from trilby.verify.mutants import MUTANTS, SHARDED, Mutant
 from trilby.verify.mutants.page import ACROSS, across, head, row
-from trilby.verify.ranks.processes import Processes
+from trilby.verify.ranks.processes import LONG, Processes
 from trilby.verify.ranks.sharded import sharded_form
 from trilby.verify.reports.report import Report
 from trilby.verify.reports.verdict import Verdict
@@ -43,7 +43,7 @@ def in_pieces(mutant: Mutant, ranks: Processes) -> Verdict:
 
 def kinds(patience: float) -> dict[str, str]:
     """Name of a mutant of `shards` -> what the law says is wrong; one of them waits for so long."""
-    with Processes(2) as ranks:
+    with Processes(2, LONG) as ranks:
         found = {n: in_pieces(m, ranks).kind for n, m in SHARDED.items() if m.kind != "hangs"}
     with Processes(2, patience) as hasty:
         found |= {n: in_pieces(m, hasty).kind for n, m in SHARDED.items() if m.kind == "hangs"}

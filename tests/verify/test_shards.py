@@ -37,7 +37,7 @@ def test_every_mutant_is_caught_by_its_cause():
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_what_the_mutants_are_made_of_is_healthy():
-    with Processes(3) as ranks:
+    with Processes(3, processes.LONG) as ranks:
         found = judged(Mutant(pieces, "", ""), ranks)
     assert found, str(found)
 
@@ -91,7 +91,7 @@ def test_a_gradient_that_is_lost_is_told_with_a_program_that_shows_it(tmp_path):
 def test_a_rank_that_waits_says_where_and_so_do_the_others(tmp_path, monkeypatch):
     monkeypatch.setenv("TRILBY_TEST_HERE", str(tmp_path / "here"))
     monkeypatch.setattr(processes, "PATIENCE", 5.0)
-    [verdict] = trilby.check(in_pieces.stuck, X, world=2, seconds=1)
+    [verdict] = trilby.check(in_pieces.stuck, X, world=2)
     assert verdict.kind == "hangs"
     assert (
         "hangs  stuck  rank 0 does not return, it waits in all_gather, called at in_pieces.py:"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .segments import Segment, kept, last_document
+from .segments import Segment
 
 
 def finite(peak: Tensor) -> Tensor:
@@ -34,28 +34,6 @@ def exponentials(seen: Tensor, old: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     every = torch.cat([old[..., None], seen], -1)
     peak = finite(every.max(-1).values)  # of equal scores `max` takes the first
     return (seen - peak[..., None]).exp(), (old - peak).exp(), peak
-
-
-def peaking(x: Tensor, scores: Tensor, new: Tensor | None) -> Segment:
-    """The segment of `weighted`: the past counts, the peak, the sum of exp(score - peak) x, of exp.
-
-    Args:
-        x, scores: [B, T, C]. new: [B, T], where documents begin.
-
-    Returns:
-        keep [B, 1] bool, and three times [B, C]; the peak is -inf where nothing counts.
-
-    >>> x, s = torch.tensor([[[2.0], [4.0]]]), torch.tensor([[[0.0], [1.0]]])
-    >>> [part.item() for part in peaking(x, s - 1, None)][:2]
-    [True, 0.0]
-    """
-    if new is not None:
-        other = ~last_document(new)[..., None]
-        x, scores = x.masked_fill(other, 0), scores.masked_fill(other, -torch.inf)
-    none = scores.new_full((len(scores), 1, scores.shape[2]), -torch.inf)  # T may be 0
-    peak = torch.cat([none, scores], 1).max(1).values
-    share = (scores - finite(peak)[:, None]).exp()
-    return kept(new, x)[:, None], peak, (share * x).sum(1), share.sum(1)
 
 
 def joined_peaks(f: Segment, then: Segment) -> Segment:

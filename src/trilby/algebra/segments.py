@@ -2,7 +2,7 @@
 
 A segment is `(keep, *sums)`; each sum is what a state would be if nothing had been before. Two
 neighbours join to one of the same kind, so a sequence may be cut anywhere. Here are the joins, and
-for sums that need no recurrence the segments themselves, each as one product over its positions.
+the segments of those mixers whose plain call does not tell them all.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from torch import Tensor
 from ..shapes import unmixed
 from .fade import faded
 from .groups import grouped
-from .packing import firsts
 
 Segment = tuple[Tensor, ...]
 
@@ -70,28 +69,6 @@ def fading(h: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Segment:
     return keep.flatten(1, 2), added.expand(h.shape).flatten(1, 2)
 
 
-def adding(h: Tensor, k: Tensor, v: Tensor, new: Tensor | None) -> Segment:
-    """The segment of `h -> h + k_t v_t^T` and `z -> z + k_t`.
-
-    Args:
-        h, k, v: as of `fading`. new: [B, T], where documents begin.
-
-    Returns:
-        keep [B] bool, and both sums, [B, H, K, V] and [B, H, K].
-
-    >>> one = torch.ones(1, 2, 1, 1)
-    >>> [x.item() for x in adding(torch.zeros(1, 1, 1, 1), one, 3 * one, None)]
-    [True, 6.0, 2.0]
-    """
-    keep = kept(new, k)
-    k, v, h = grouped(h, k, v)
-    if new is not None:
-        k = k.masked_fill(~last_document(new)[:, None, None, :, None], 0)
-    with unmixed(h):
-        memory, keys = k.mT @ v, k.sum(-2)
-    return keep, memory.expand(h.shape).flatten(1, 2), keys.expand(h.shape[:4]).flatten(1, 2)
-
-
 def turning(
     h: Tensor, v: Tensor, new: Tensor | None, advance: Callable[[Tensor, Tensor], Tensor]
 ) -> Segment:
@@ -121,45 +98,11 @@ def turning(
     return A.masked_fill(~kept(new, v)[:, None, None, None], 0), b
 
 
-def averaging(x: Tensor, gain: Tensor, a: Tensor, new: Tensor | None) -> Segment:
-    """The segment of `h -> a h + gain_t x_t`, and of the sum of these weights.
-
-    Args:
-        x, gain: [B, T, C]. a: [C or 1].
-        new: [B, T], where documents begin.
-
-    Returns:
-        keep [B, C], the sum and the weight, [B, C] each.
-
-    >>> x = torch.tensor([[[4.0], [8.0]]])
-    >>> [s.item() for s in averaging(x, torch.ones_like(x), torch.tensor([0.5]), None)]
-    [0.25, 10.0, 1.5]
-    """
-    T = x.shape[1]
-    powers = a ** torch.arange(T - 1, -1, -1, device=x.device)[:, None]  # [T, C or 1]
-    keep = (a**T).expand(len(x), x.shape[2])
-    if new is not None:
-        powers = powers.masked_fill(~last_document(new)[..., None], 0)  # [B, T, C or 1]
-        keep = keep.masked_fill(new.any(1)[:, None], 0)
-    share = powers * gain
-    return keep, (share * x).sum(1), share.sum(1)
-
-
 def kept(new: Tensor | None, like: Tensor) -> Tensor:
     """[B] bool: whether the document that a segment begins with lasts to its end."""
     if new is None:
         return torch.ones(len(like), dtype=torch.bool, device=like.device)
     return ~new.any(1)
-
-
-def last_document(new: Tensor) -> Tensor:
-    """[B, T]: which positions are of the last document of a row.
-
-    >>> last_document(torch.tensor([[False, True, False]])).tolist()
-    [[False, True, True]]
-    """
-    first = firsts(new)
-    return first == first[:, -1:]
 
 
 def _over(keep: Tensor, sums: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from .clock import Timings, interleaved
 from .forms import mixer
+from .lengths import Growth, growth
 from .results import Results
 
-__all__ = ["Results", "Timings", "interleaved", "mixer"]
+__all__ = ["Growth", "Results", "Timings", "growth", "interleaved", "mixer"]

@@ -50,21 +50,48 @@ def prove(
         Two verdicts: against the loop at a small size, and against another form at these
         arguments. Both sentences begin with what was compared.
     """
-    small = mixer.drawn(**SMALL, dtype=arguments[0].dtype)
-    back = () if dy is None else (torch.ones_like(mixer.forms["loop"](*small)[0]),)
-    way = _way(mixer.forms[form], backward=dy is not None)
-    loop = _way(mixer.forms["loop"], backward=dy is not None)
-    if form == "loop":
-        return [_told(_same(loop, way, *small, *back), f"itself at {_sizes(small)}")]
-    verdicts = [_told(_same(loop, way, *small, *back), f"the loop at {_sizes(small)}")]
-    if verdicts[0]:
-        name = next(n for n in REFERENCES if n in mixer.forms and n != form)
-        reference = _way(mixer.forms[name], backward=dy is not None)
-        given = arguments if dy is None else (*arguments, dy)
-        whole = sum(a.numel() for a in arguments if isinstance(a, Tensor)) <= WHOLE
-        verdict = _same(reference, way, *given) if whole else compare(reference, way, *given)
-        verdicts.append(_told(verdict, f"{name} at {_sizes(arguments)}" + _directly(whole)))
+    back = dy is not None
+    verdicts = [at_small_size(mixer, form, arguments[0].dtype, backward=back)]
+    if verdicts[0] and form != "loop":
+        verdicts.append(here(mixer, form, arguments, dy=dy))
     return verdicts
+
+
+def at_small_size(
+    mixer: Mixer[..., Any], form: str, dtype: torch.dtype, *, backward: bool = False
+) -> Verdict:
+    """The first of them: a form against the loop, many times, where the loop takes no time."""
+    small = mixer.drawn(**SMALL, dtype=dtype)
+    back = (torch.ones_like(mixer.forms["loop"](*small)[0]),) if backward else ()
+    loop, way = (_way(mixer.forms[name], backward=backward) for name in ("loop", form))
+    against = "itself" if form == "loop" else "the loop"
+    return _told(_same(loop, way, *small, *back), f"{against} at {_sizes(small)}")
+
+
+def here(
+    mixer: Mixer[..., Any],
+    form: str,
+    arguments: tuple[Any, ...],
+    *,
+    dy: Tensor | None = None,
+    whole: int | None = None,
+    against: str | None = None,
+) -> Verdict:
+    """The second: a form against another one at the arguments that are timed.
+
+    Args:
+        whole: elements up to which `same` compares them, by default WHOLE; above, one direct
+            comparison.
+        against: the other form; by default the first of REFERENCES.
+    """
+    name = against or next(n for n in REFERENCES if n in mixer.forms and n != form)
+    reference, way = (_way(mixer.forms[n], backward=dy is not None) for n in (name, form))
+    given = arguments if dy is None else (*arguments, dy)
+    few = sum(a.numel() for a in arguments if isinstance(a, Tensor)) <= (
+        WHOLE if whole is None else whole
+    )
+    verdict = _same(reference, way, *given) if few else compare(reference, way, *given)
+    return _told(verdict, f"{name} at {_sizes(arguments)}" + _directly(few))
 
 
 def _same(one: Form, other: Form, *arguments: Any) -> Verdict:

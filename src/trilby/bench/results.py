@@ -95,14 +95,14 @@ class Results:
         judged += [line(f"{form}: not timed, {why}") for form, why in self.left_out.items()]
         return html.box(
             html.sentence(self._title(), "ok" if self.ok else "broken"),
-            html.sentence(self._where()),
+            html.sentence(where(self.machine)),
             html.table(head, rows),
             html.folded("how each form was verified", html.text(judged)),
         )
 
     def lines(self, width: int | None = None) -> list[str]:
         """The table in plain text; columns that do not fit in `width` stand below the others."""
-        told = [self._title(), self._where(), "", *self._table(width), ""]
+        told = [self._title(), where(self.machine), "", *self._table(width), ""]
         for form, verdicts in self.verdicts.items():
             told += [f"{form}: {verdict}" for verdict in verdicts]
         return told + [f"{form}: not timed, {why}" for form, why in self.left_out.items()]
@@ -111,12 +111,6 @@ class Results:
         what = "forward and backward" if self.backward else "forward"
         rounds = self.timings.rounds
         return f"{self.mixer} {self.shape} {self.dtype}, {what}: median of {rounds} rounds"
-
-    def _where(self) -> str:
-        """The machine and the versions."""
-        threads, versions = self.machine["threads"], self.machine["versions"]
-        told = [self.machine["cpu"], f"{threads} thread{'' if threads == 1 else 's'}"]
-        return ", ".join([*told, *(f"{name} {version}" for name, version in versions.items())])
 
     def _cells(self) -> list[tuple[str, ...]]:
         head = (
@@ -144,6 +138,13 @@ class Results:
             _ratio(self.timings.times(way, self.limit)),
             *(_ratio(self.timings.times(way, base)) for base in self.base),
         )
+
+
+def where(machine: Mapping[str, Any]) -> str:
+    """The machine and the versions that a figure was taken with."""
+    threads, versions = machine["threads"], machine["versions"]
+    told = [machine["cpu"], f"{threads} thread{'' if threads == 1 else 's'}"]
+    return ", ".join([*told, *(f"{name} {version}" for name, version in versions.items())])
 
 
 def _scale(seconds: float) -> tuple[float, str]:

@@ -15,7 +15,7 @@ DATA = ("sonnets", "sunspots", "nile", "co2")
 
 
 @click.command()
-@click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
+@click.argument("subjects", metavar="[SUBJECT...]", nargs=-1)
 @click.option("--data", type=click.Choice(DATA), help="What is read; by default the sonnets.")
 @click.option("--text", help="What a model reads, in place of --data.")
 @click.option("-T", "T", type=click.IntRange(1), help="Positions, the first ones.")
@@ -27,6 +27,9 @@ DATA = ("sonnets", "sunspots", "nile", "co2")
 @click.option("--row", type=int, help="The position whose weights are written out.")
 @click.option("-o", "output", metavar="FILE", help="Write .html, .png, .svg, .json or .csv.")
 @click.option("--open", "opens", is_flag=True, help="Open the page that -o writes in a browser.")
+@click.option("--bench", is_flag=True, help="Time the forms of each mixer too: half a minute each.")
+@click.option("--gallery", is_flag=True, help="Add the verifier's gallery to the page.")
+@click.option("--story", is_flag=True, help="The walk from the mean to the delta rule; no SUBJECT.")
 @click.pass_context
 def explore(
     ctx: click.Context, subjects: tuple[str, ...], row: int | None, output: str | None,
@@ -38,19 +41,23 @@ def explore(
     file.py:name or package.module:name; or the folder of a model of transformers, whose layers are
     unfolded head by head. Weights are loaded without pickle.
     """
+    more = {name: reads.pop(name) for name in ("bench", "gallery", "story")}
     given = [f"--{name}" for name in ("data", "text", "channels") if reads[name] is not None]
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} are both given; choose one")
-    if opens and not (output or "").endswith(".html"):
-        raise click.UsageError("--open needs the page that it opens; add -o page.html")
+    for flag in ("--open" if opens else "", "--gallery" if more["gallery"] else ""):
+        if flag and not (output or "").endswith(".html"):
+            raise click.UsageError(f"{flag} needs a page; add -o page.html")
+    if bool(subjects) == more["story"]:
+        raise click.UsageError("give a SUBJECT, or --story and none")
     from ..explorer import explore as explored
 
     if any(Path(text).is_dir() or text.startswith("hf:") for text in subjects):
         with suppress(ImportError):  # which the call says in a line
             quiet()
     found = explored(
-        [_subject(text) for text in subjects], _values(**reads), reads["T"],
-        layer=layers or None, head=heads or None,
+        [_subject(text) for text in subjects] or None, _values(**reads), reads["T"],
+        layer=layers or None, head=heads or None, **more,
     )  # fmt: skip
     found = found if row is None else found.at(row)
     if output is None:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -13,6 +14,9 @@ from ..comm.ranks import Ranks
 from ..errors import FileError, FormError, RankError, TrilbyError
 
 R = TypeVar("R")
+
+WAIT = timedelta(minutes=5)
+"""How long a process waits for what another one says; a round of a file takes far less."""
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def processes(command: str) -> Iterator["Processes | None"]:
         yield Processes(command)
         return
     try:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=WAIT)
     except ValueError as error:
         raise FormError(
             f"{command}: WORLD_SIZE is {size}, and the other processes are not known "
@@ -41,6 +45,10 @@ def processes(command: str) -> Iterator["Processes | None"]:
         ) from error
     try:
         yield Processes(command)
+    except KeyboardInterrupt:
+        if dist.get_rank():
+            sys.exit(130)  # the first one says it
+        raise
     except RuntimeError as error:
         if isinstance(error, TrilbyError) or "gloo" not in str(error):
             raise

@@ -6,7 +6,8 @@ brings the state to where each piece begins, and passes on the state after the l
 is differentiable.
 """
 
+from .faults import shared
 from .piece import Piece
 from .ranks import Traffic, counted
 
-__all__ = ["Piece", "Traffic", "counted"]
+__all__ = ["Piece", "Traffic", "counted", "shared"]

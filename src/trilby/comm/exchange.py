@@ -66,6 +66,7 @@ class _Exchange(torch.autograd.Function):
         ctx: Any, route: Route, shapes: Sequence[Shape], n: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         sent, ctx.ties, ctx.route = tensors[:n], len(tensors) - n, route
+        ctx.back = route.ranks.back()
         ctx.device = tensors[-1].device
         came = route.ranks.exchanged(sent, route.to, shapes, route.source, ctx.device)
         own = [x.detach() for x in sent]  # no views, which could not be changed in place
@@ -80,9 +81,9 @@ class _Exchange(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         wanted = [g if real else None for g, real in zip(grads, ctx.floats, strict=True)]
         came, own = wanted[: ctx.came], wanted[ctx.came :]
-        ranks, to, source = ctx.route
+        _, to, source = ctx.route
         sent = [g for g in came if g is not None]
-        back = iter(ranks.exchanged(sent, source, ctx.sent, to, ctx.device))
+        back = iter(ctx.back.exchanged(sent, source, ctx.sent, to, ctx.device))
         whole = [None if g is None else g + next(back) for g in own]
         return None, None, None, *whole, *[None] * ctx.ties
 
@@ -93,7 +94,7 @@ class _Leave(torch.autograd.Function):
         ctx: Any, ranks: Ranks, shapes: Sequence[Shape], n: int, y: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         state, held = tensors[:n], tensors[n : 2 * n]
-        ctx.ranks, ctx.state, ctx.held = ranks, _shapes(state), _shapes(held)
+        ctx.ranks, ctx.state, ctx.held = ranks.back(), _shapes(state), _shapes(held)
         ctx.ties = len(tensors) - 2 * n
         after = ranks.from_last(state, shapes, y.device)
         ctx.mark_non_differentiable(*(x for x in after if not x.is_floating_point()))

@@ -14,6 +14,7 @@ import torch
 from ..contract import Contract
 from ..state import dtype_of, letter_of, wide
 from .agreement import SIZE
+from .chain import Cut, cut
 from .dealing import Deal, chosen
 from .piece import taken
 from .ranks import Traffic
@@ -31,7 +32,8 @@ class Call(NamedTuple):
 
     Attributes:
         contract: of the mixer.
-        sizes: letter -> size, without T; "G" is the number of heads of k and v, if it is not H.
+        sizes: letter -> size, without T; "G" is the number of heads or channels of what
+            has the fewest, if it is less.
         lengths: positions of every rank.
         dtype: of the sequences.
         documents: whether there are any.
@@ -58,6 +60,11 @@ class Call(NamedTuple):
     def seen(self) -> int | None:
         """How many positions before itself a query sees."""
         return None if self.window is None else self.window - 1
+
+    def cut(self) -> Cut:
+        """The blocks in which states go from rank to rank; one is a prefix."""
+        whole = self.sizes["H" if "H" in self.sizes else "C"]
+        return cut(self.contract.name, self.sizes, self.lengths, self.sizes.get("G", whole))
 
     def state(self) -> list[tuple[int, torch.dtype]]:
         """How many numbers each tensor of the state that comes back has, and of which dtype."""
@@ -103,11 +110,29 @@ Both = Iterator[tuple[int, int]]
 """Bytes of messages that this rank sends: for the call, and on the way back; 0 is no message."""
 
 
+def _chain(call: Call, rank: int, blocks: Cut) -> Both:
+    """The states of blocks to the next rank."""
+    for first, last in blocks.bounds:
+        there = back = 0
+        for part, (n, dtype) in zip(call.contract.state, call.state(), strict=True):
+            whole = blocks.axis(part.axes) is None
+            share = dtype.itemsize * (n if whole else n * (last - first) // blocks.units)
+            there, back = there + share, back + share * dtype.is_floating_point
+        yield there * (rank < len(call.lengths) - 1), back * (rank > 0)
+
+
 def _prefix(call: Call, rank: int) -> Both:
-    """Segments, with a prefix over all ranks but the last, and the state to the next rank."""
+    """Segments, with a prefix over all ranks but the last, and the state to the next rank.
+
+    Or states from rank to rank, where that takes less time.
+    """
     last, state = len(call.lengths) - 1, call.state()
     whole = sum(n * dtype.itemsize for n, dtype in state)
     real = sum(n * dtype.itemsize for n, dtype in _real(call))
+    blocks = call.cut()
+    if len(blocks.bounds) > 1:
+        yield from _chain(call, rank, blocks)
+        return
     axes = KEEP[call.contract.name]
     kept = prod(_size(axis, call.sizes) for axis in axes.split())
     keep, moved = (kept, 0) if axes == "B" else (kept * state[0][1].itemsize,) * 2

@@ -1,18 +1,22 @@
 """One call of a mixer on a rank's piece of a sequence."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..algebra import firsts
+from ..algebra.segments import kept
 from ..contract import Contract
 from ..errors import NumberError, TrilbyError
 from ..sharding import slots as kept_slots
 from .agreement import agree, description
 from .borders import borders, without_documents
+from .chain import Cut, chained, cut
 from .exchange import Route, exchange, leave
+from .faults import agreed
 from .ranks import Ranks, Shape
 
 Segment = tuple[Tensor, ...]
@@ -60,6 +64,7 @@ class Piece:
         leaves = contract.state.leaves(held)
         assert leaves is not None
         self.held, self.new = tuple(leaves), new
+        self.given, self.documents, self._size = given, documents, size
         self._device = leaves[0].device
         self.ties: list[Tensor] = []
         self._nodes: list[Tensor] = []
@@ -67,12 +72,23 @@ class Piece:
         self.before = without_documents(size["B"], 0, self._device)
         if self.ranks.size > 1:
             self._meet(where, given, state, documents)
+            agreed(self.ranks.failing)
         self.first = not any(self.lengths[: self.ranks.rank])
 
     @property
     def firsts(self) -> Tensor | None:
         """[B, T], where the document of each position began, or 0; None without ids."""
         return None if self.new is None else firsts(self.new)
+
+    @property
+    def kept(self) -> Tensor:
+        """[B] bool: whether the document that this piece begins with lasts to its end."""
+        return kept(self.new, self.before.fresh)
+
+    @property
+    def nothing(self) -> list[Tensor]:
+        """The tensors of an empty state."""
+        return [torch.zeros_like(x) for x in self.held]
 
     def _check(self, where: str) -> None:
         if self.slots is not None and (self.slots < 0 or self.slots != int(self.slots)):
@@ -141,7 +157,47 @@ class Piece:
             done = join(came, done) if rank >= far else done
             far *= 2
         came, _ = self._exchanged(1, others + 1, done[1:], _shapes(held))
-        return tuple(map(self._blanked, came if rank else held))
+        return tuple(self._blanked(x, self.before.fresh) for x in (came if rank else held))
+
+    def resumed(
+        self, local: Callable[..., tuple[Tensor, Any]], before: Callable[[], Any]
+    ) -> tuple[Tensor, Any]:
+        """y of this piece and the state after the last one, of a mixer that reads a state.
+
+        Args:
+            local: `local(given, state, documents)`, the plain call.
+            before: `before()`, the state at the beginning of this piece, by a prefix over the
+                ranks. Where that takes less time, states go from rank to rank; see `chain.py`.
+        """
+        parts, contract = self.contract.state, self.contract
+        if len(self.cut.bounds) == 1:
+            return self.leaving(*local(self.given, before(), self.documents))
+
+        arguments = zip(self.given, contract.arguments.values(), strict=True)
+        given = [self.cut.parts(x, argument.axes or ()) for x, argument in arguments]
+        documents = self.cut.parts(self.documents, ("B", "T"))
+        fresh = self.cut.parts(self.before.fresh, ("B",))
+
+        def call(block: int, came: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+            state = [self._blanked(x, fresh[block]) for x in came] if self.ranks.rank else came
+            paths = (part.path for part in parts)
+            filled = parts.filled(dict(zip(paths, state, strict=True)))
+            y, after = local(tuple(x[block] for x in given), filled, documents[block])
+            return y, parts.leaves(after) or []
+
+        y, after = chained(self.cut, contract, self.held, self._passed, call)
+        paths = (part.path for part in parts)
+        return self.leaving(y, parts.filled(dict(zip(paths, after, strict=True))))
+
+    @cached_property
+    def cut(self) -> Cut:
+        """The blocks in which states go from rank to rank."""
+        letter = "H" if "H" in self._size else "C"
+        found = [self._size[letter]]
+        for x, argument in zip(self.given, self.contract.arguments.values(), strict=True):
+            if isinstance(x, Tensor) and letter in (argument.axes or ()):
+                found.append(x.shape[(argument.axes or ()).index(letter)])
+        return cut(self.contract.name, self._size, self.lengths, min(found))
 
     def halo(
         self, tensors: Sequence[Tensor], n: int | None = None, past: Sequence[Tensor] = ()
@@ -209,10 +265,25 @@ class Piece:
         self._nodes += [x for part in found for x in part if x.is_floating_point()]
         return found
 
-    def _blanked(self, leaf: Tensor) -> Tensor:
+    def _passed(
+        self, sent: Sequence[Tensor], like: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Send a state to the next rank, and receive one from the rank before; [] is none.
+
+        The first rank receives its own.
+        """
+        rank, last = self.ranks.rank, self.ranks.size - 1
+        to, source = rank + 1 if sent and rank < last else None, rank - 1 if rank else None
+        came, own = exchange(
+            Route(self.ranks, to, source if like else None), sent, _shapes(like), self.ties
+        )
+        self._nodes += [x for x in (*came, *own) if x.is_floating_point()]
+        return came if rank else tuple(like), own
+
+    def _blanked(self, leaf: Tensor, fresh: Tensor) -> Tensor:
         if self.new is None or not self.new.shape[1]:
             return leaf
-        return leaf.masked_fill(self.before.fresh.view(-1, *[1] * (leaf.ndim - 1)), 0)
+        return leaf.masked_fill(fresh.view(-1, *[1] * (leaf.ndim - 1)), 0)
 
 
 def taken(lengths: Sequence[int], rank: int, far: int, n: int) -> int:

@@ -1,8 +1,10 @@
 """The processes of a group, and the few ways in which they exchange tensors."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from ..errors import FormError, RankError
 from ..sharding import current, process_group
+from .faults import Failing
 
 Shape = tuple[tuple[int, ...], torch.dtype]
 """The sizes and the dtype of a tensor that will come."""
@@ -70,6 +73,7 @@ class Ranks:
     """
 
     def __init__(self, where: str, group: Any = None) -> None:
+        self.where = where
         self.group = current() if group is None else process_group(where, group)
         self.rank, self.size = 0, 1
         if self.group is None and not _started(where):
@@ -103,15 +107,17 @@ class Ranks:
             came.zero_()
         elif len(came):
             work.append(dist.P2POp(dist.irecv, came, self._global(source), self.group))
-        for request in dist.batch_isend_irecv(work) if work else ():
-            request.wait()
+        with self._missing(source, to):
+            for request in dist.batch_isend_irecv(work) if work else ():
+                request.wait()
         return _unpacked(came, shapes)
 
     def gathered(self, one: Tensor) -> Tensor:
         """A tensor of the same shape from every rank: [ranks, ...]."""
         every = [torch.empty_like(one) for _ in range(self.size)]
         _count(one)
-        dist.all_gather(every, one.contiguous(), group=self.group)
+        with self._missing():
+            dist.all_gather(every, one.contiguous(), group=self.group)
         return torch.stack(every)
 
     def from_last(
@@ -123,7 +129,8 @@ class Ranks:
             packed = _packed(tensors, device)
             _count(packed)
         if len(packed):
-            dist.broadcast(packed, self._global(self.size - 1), group=self.group)
+            with self._missing():
+                dist.broadcast(packed, self._global(self.size - 1), group=self.group)
         return _unpacked(packed, shapes)
 
     def summed_at_last(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -138,10 +145,31 @@ class Ranks:
             if total.numel():
                 if self.rank < self.size - 1:
                     _count(total)
-                dist.reduce(total, self._global(self.size - 1), group=self.group)
+                with self._missing():
+                    dist.reduce(total, self._global(self.size - 1), group=self.group)
             last = self.rank == self.size - 1
             found.append(total.to(one.dtype) if last else torch.zeros_like(one))
         return found
+
+    @property
+    def failing(self) -> Failing:
+        """This call, for those that tell of a failure."""
+        return Failing(self.where, self.group, self.rank, self.size)
+
+    def back(self) -> "Ranks":
+        """The same ranks on the way back."""
+        same = copy(self)
+        same.where = f"{self.where}, backward"
+        return same
+
+    @contextmanager
+    def _missing(self, *others: int | None) -> Iterator[None]:
+        """In place of what the backend says of a failure, which rank is the cause of it."""
+        began, waited = time.monotonic(), [r for r in others if r is not None]
+        try:
+            yield
+        except RuntimeError as error:
+            raise self.failing(error, waited, time.monotonic() - began) from error
 
     def _global(self, rank: int) -> int:
         """What the default group calls a rank of this one."""

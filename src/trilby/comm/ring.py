@@ -34,6 +34,10 @@ class Ring:
         self.ranks, self.deal, self.rank = ranks, deal, ranks.rank
         self.chunks = deal.held[ranks.rank]
 
+    def back(self) -> "Ring":
+        """The same on the way back."""
+        return Ring(self.ranks.back(), self.deal)
+
     def swapped(self, tensors: Sequence[Tensor], back: bool = False) -> list[Tensor]:
         """[B, n, ...] each, of this rank's piece, as those of its chunks; or the other way."""
         partner = self.deal.partner(self.rank)
@@ -201,7 +205,7 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        ring, how, n = ctx.ring, ctx.how, len(Given._fields)
+        ring, how, n = ctx.ring.back(), ctx.how, len(Given._fields)
         mine, flat = Given(*ctx.saved_tensors[:n]), ctx.saved_tensors[n:]
         finals = [Averages(*flat[i : i + 3]) for i in range(0, len(flat), 3)]
         (dy,) = ring.swapped([dy])

@@ -9,11 +9,13 @@ from torch import Tensor
 from ..errors import CallError, NumberError
 from ..shown.ansi import coloured, depth
 from ..shown.lines import Line
+from .exhibits import Fingerprint
 from .packing import SMALL
 from .page import frame, page
 from .pictures import png
 from .positions import Positions
 from .saving import save
+from .story import Step
 from .summary import Clause, clauses
 from .terminal import drawn, said, width
 from .triangle import Subject, Triangle
@@ -30,12 +32,16 @@ class Explored:
         where: the positions.
         python: the call that makes it.
         t: the row that is written out; the last one unless `at` chose another.
+        gallery: the modules of the gallery that read the future, if they were asked for.
+        steps: of the story, if it was asked for.
     """
 
     subjects: tuple[Subject, ...]
     where: Positions
     python: str
     t: int
+    gallery: tuple[Fingerprint, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     @cached_property
     def answer(self) -> list[Clause]:

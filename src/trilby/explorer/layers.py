@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import CallError
 from .choosing import Chosen, Part, chosen
 from .models import Model
-from .patterns import pattern
+from .patterns import UNMASKED, pattern
 from .triangle import Head, Leak, Subject, Triangle
 from .unfolding import ONE
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ..transformers.recording import Call, Recording
 
 QUIET = ("causal_conv1d_fn",)  # shown where a layer calls nothing else
-OWN = torch.finfo(torch.float32).eps ** 0.5
-"""How far weights and output may differ, of the largest output: half of the digits of the dtype in
-which transformers computes. That is float32 in places, also in a float64 model."""
 
 
 def layers(given: Model, ids: Tensor, layer: Chosen, head: Chosen) -> Subject:
@@ -37,10 +34,10 @@ def layers(given: Model, ids: Tensor, layer: Chosen, head: Chosen) -> Subject:
     Cost: one forward, and for each head that of the mixer's `weights`.
     """
     recording = _heard(given, ids)
-    parts = _parts(recording)
+    T = ids.shape[1]
+    parts = _parts(recording, T)
     if not parts:
         raise CallError(_unknown(given, recording))
-    T = ids.shape[1]
     some = chosen(parts, T, layer, head)
     triangles = tuple(each for part, heads in some for each in _triangles(part, heads, parts))
     checked = "; no recurrence reads ahead, and its weights give what it gives"
@@ -49,7 +46,7 @@ def layers(given: Model, ids: Tensor, layer: Chosen, head: Chosen) -> Subject:
         given.name,
         given.python,
         triangles,
-        leaks=tuple(_leaks(triangles)),
+        leaks=tuple(_leaks(given, triangles)),
         tried=f"{soft} of the {len(triangles)} triangles are of attention: their weights above the "
         f"diagonal were computed with the model's own mask{checked}",
         notes=tuple(_notes(some, parts, recording)),
@@ -75,13 +72,13 @@ def _heard(given: Model, ids: Tensor) -> "Recording":
         ) from error
 
 
-def _parts(recording: "Recording") -> list[Part]:
-    """The calls by layer, function and place; without convolutions beside something else."""
+def _parts(recording: "Recording", T: int) -> list[Part]:
+    """The calls over T positions by layer, function and place; convolutions only where alone."""
     from ..transformers.triangles import KINDS, triangle
 
     found: dict[tuple[int, str, str], list[Call]] = {}
     for call in recording.calls:
-        if triangle(call):
+        if triangle(call) and KINDS[call.function].length(call) == T:
             found.setdefault((call.layer, call.function, call.path), []).append(call)
     busy = {layer for layer, function, _ in found if function not in QUIET}
     return [
@@ -94,18 +91,28 @@ def _parts(recording: "Recording") -> list[Part]:
 def _unknown(given: Model, recording: "Recording") -> str:
     kinds = ", ".join(dict.fromkeys(recording.layers.values())) or "none"
     return (
-        f"explore: no layer of {given.name} ({kinds}) calls a function that can be unfolded; its "
-        "influence can be measured: trilby.explore(lambda x: model(inputs_embeds=x).logits, "
+        f"explore: no layer of {given.name} ({kinds}) calls a function that can be unfolded{_old()}"
+        "; its influence can be measured: trilby.explore(lambda x: model(inputs_embeds=x).logits, "
         "x=model.get_input_embeddings()(ids))"
     )
+
+
+def _old() -> str:
+    """A hint where this release of transformers is too old for recurrent layers."""
+    from transformers import __version__ as release
+
+    from ..transformers.seam import FIRST
+
+    if tuple(map(int, release.split(".")[:2])) >= FIRST:
+        return ""
+    return f" in transformers {release}, where recurrent layers need {FIRST[0]}.{FIRST[1]}"
 
 
 def _triangles(part: Part, heads: Sequence[int], parts: list[Part]) -> "list[Triangle]":
     from ..transformers.triangles import unfolded
 
     kind, found = part.kind, []
-    same = [p for p in parts if (p.layer, p.kind.word) == (part.layer, part.kind.word)]
-    where = f" ({part.path.rpartition('.')[2]})" if len(same) > 1 else ""
+    where = _where(part, parts)
     numbers = iter(heads)
     for call, inside in part.split(heads):
         some = unfolded(call, inside)
@@ -118,10 +125,27 @@ def _triangles(part: Part, heads: Sequence[int], parts: list[Part]) -> "list[Tri
                     f"layer {part.layer} {kind.word}{where}, {kind.unit} {number}",
                     wei, False, _fact(part, wei, far), output[:, 0], explained[:, 0],
                     head=Head(part.layer, kind.word + where, kind.unit, number, part.count),
-                    far=far, rounding=OWN,
+                    far=far, rounding=_rounding(call.output.dtype),
                 )
             )  # fmt: skip
     return found
+
+
+def _where(part: Part, parts: list[Part]) -> str:
+    """What tells it from others of its kind in a layer of its number; nothing where it is alone."""
+    same = [p.path for p in parts if (p.layer, p.kind.word) == (part.layer, part.kind.word)]
+    if len(same) == 1:
+        return ""
+    ends = {path.rpartition(".")[2] for path in same}
+    return f" ({part.path.rpartition('.')[2] if len(ends) == len(same) else part.path})"
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """How far weights and output may differ, of the largest output: half of the digits of a dtype.
+
+    It is float32 at best, for transformers computes in it in places whatever the dtype of a model.
+    """
+    return float(max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps) ** 0.5)
 
 
 def _fact(part: Part, wei: Tensor, far: float) -> str:
@@ -136,7 +160,7 @@ def _fact(part: Part, wei: Tensor, far: float) -> str:
     return " ".join([*said, "The page normalises nothing."])
 
 
-def _leaks(triangles: Sequence[Triangle]) -> list[Leak]:
+def _leaks(given: Model, triangles: Sequence[Triangle]) -> list[Leak]:
     """The first head of each layer whose mask lets a position read a later one."""
     found: dict[Any, Leak] = {}
     for one in triangles:
@@ -146,9 +170,15 @@ def _leaks(triangles: Sequence[Triangle]) -> list[Leak]:
         t, s = one.weights.triu(1).nonzero()[0].tolist()
         sentence = f"The mask of {one.name} lets position {t} read position {s}."
         size = float(one.weights[t, s])
+        script = (
+            f"import trilby\n\n# x [1, T]: the ids that the model reads\n"
+            f"shown = trilby.explore({given.python}, x, "
+            f"layer={one.head.layer}, head={one.head.number})\n"
+            f"print(shown.row({t})[{one.name!r}][{s}])  # a weight of the future\n"
+        )
         found[one.head[:2]] = Leak(
-            one.name, pattern(one.weights), sentence, position=t, reads=s, size=size,
-            cells=one.ahead,
+            one.name, pattern(one.weights, UNMASKED), sentence, position=t, reads=s, size=size,
+            cells=one.ahead, reproducer=script,
         )  # fmt: skip
     return list(found.values())
 
@@ -170,7 +200,7 @@ def _notes(
     if other:
         count = sum(1 for n in recording.layers if n not in known)
         notes.append(
-            f"{count} layers call no function that is known, so what they mix is not shown: "
-            f"{', '.join(other)}"
+            f"{count} of {len(recording.layers)} layers call no function that is known{_old()}, so "
+            f"what they mix is not shown: {', '.join(other)}"
         )
     return notes

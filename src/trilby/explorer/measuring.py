@@ -15,10 +15,11 @@ from ..verify.sizes import Setting
 from ..verify.subjects.prepare import prepared
 from ..verify.subjects.subject import Subject as Judged
 from .naming import Named
-from .patterns import pattern
+from .patterns import NEIGHBOUR, pattern
 from .positions import Positions
 from .triangle import Leak, Subject, Triangle
 
+SHORT = 32  # positions at which it is tried whether a row of the batch reads another
 SECONDS = 60.0  # of measuring, above which it is not begun
 LINEAR = 2.0**-30  # of the largest output, in float64
 CHANGE = (
@@ -67,7 +68,7 @@ def measured(given: Named, where: Positions) -> Subject:
         given.name,
         given.python,
         tuple(triangles),
-        leaks=_leaks(given, x, triangles),
+        leaks=_leaks(given, x, triangles) + _neighbour(given, x),
         tried=f"Each of the {T} positions was rewritten in turn",
         linear=linear,
     )
@@ -128,3 +129,16 @@ def _leaks(given: Named, x: Tensor, triangles: list[Triangle]) -> tuple[Leak, ..
     return (
         Leak(triangle.name, kind, position=t, reads=s, size=size, cells=triangle.ahead, **said),
     )
+
+
+def _neighbour(given: Named, x: Tensor) -> tuple[Leak, ...]:
+    """What the verifier says where the other rows of a batch change a row."""
+    report = check(given.target, x[:, :SHORT], laws=["isolated"], effort="quick")
+    return tuple(
+        Leak(
+            given.name, NEIGHBOUR, verdict.sentence, position=verdict.witness.position or 0,
+            reads=None, size=verdict.error or 0.0, cells=0, reproducer=verdict.reproducer,
+        )
+        for verdict in report.verdicts
+        if verdict.outcome == "broken" and verdict.witness is not None
+    )  # fmt: skip

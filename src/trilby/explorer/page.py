@@ -7,7 +7,11 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from .curves import growth
+from .exhibits import Fingerprint
 from .packing import WHOLE, Numbers, packed, precision
+from .patterns import GROUPS
+from .positions import Positions
 from .tokens import visible
 from .triangle import Form, Held, Subject, Triangle
 
@@ -81,8 +85,7 @@ def _data(explored: "Explored", most: int) -> tuple[dict[str, Any], str, list[st
         "T": len(explored.where.tokens),
         "ratio": how.ratio, "bits": how.bits, "digits": how.digits, "precision": str(how),
         "more": most < WHOLE and how.ratio > 1,
-        "tokens": [visible(token) for token in explored.where.tokens],
-        "named": not all(token == str(t) for t, token in enumerate(explored.where.tokens)),
+        **_where(explored.where, numbers),
         "python": explored.python,
         "t": explored.t,
         "clauses": [clause._asdict() for clause in explored.answer],
@@ -91,6 +94,9 @@ def _data(explored: "Explored", most: int) -> tuple[dict[str, Any], str, list[st
             for one, i, part in zip(explored.triangles, owner, told, strict=True)
         ],
         "subjects": [_subject(subject, numbers) for subject in explored.subjects],
+        "groups": GROUPS,
+        "gallery": [_fingerprint(one, numbers) for one in explored.gallery],
+        "steps": _steps(explored),
     }  # fmt: skip
     return about, numbers.text(), [part["data"] for part in told]
 
@@ -105,6 +111,7 @@ def _triangle(one: Triangle, owner: int, part: dict[str, Any], numbers: Numbers)
         "lengths": numbers.add(one.lengths()),
         "output": numbers.add(one.output),
         "explained": numbers.add(one.explained),
+        "own": None if one.where is None else _where(one.where, numbers),
     }  # fmt: skip
 
 
@@ -114,13 +121,37 @@ def _subject(subject: Subject, numbers: Numbers) -> dict[str, Any]:
         "early": subject.early,
         "forms": [_form(form, numbers) for form in subject.forms],
         "holds": [_held(part, numbers) for part in subject.holds],
-        "leaks": [leak.__dict__ for leak in subject.leaks],
+        "leaks": [leak.__dict__ | {"group": leak.group} for leak in subject.leaks],
+        "growth": None if subject.growth is None else growth(subject.growth, numbers),
     }  # fmt: skip
+
+
+def _where(where: Positions, numbers: Numbers) -> dict[str, Any]:
+    """What stands at each position; the numbers of the first channel, where they were given."""
+    return {
+        "tokens": [visible(token) for token in where.tokens],
+        "named": not all(token == str(t) for t, token in enumerate(where.tokens)),
+        "values": numbers.add(where.values[0, :, 0]) if where.given else None,
+    }
+
+
+def _fingerprint(one: Fingerprint, numbers: Numbers) -> dict[str, Any]:
+    return one._asdict() | {"square": numbers.add(one.square)}
+
+
+def _steps(explored: "Explored") -> list[dict[str, Any]]:
+    """The steps, each with the place of its triangle."""
+    place = {one.name: k for k, one in enumerate(explored.triangles)}
+    return [step._asdict() | {"shows": place[step.shows]} for step in explored.steps]
 
 
 def _form(form: Form, numbers: Numbers) -> dict[str, Any]:
     known = {"name": form.name, "errors": form.errors, "code": form.code, "cost": form.cost}
-    return known | {"outputs": numbers.add(form.outputs), "apart": numbers.add(form.apart)}
+    return known | {
+        "outputs": numbers.add(form.outputs), "apart": numbers.add(form.apart),
+        "narrow": numbers.add(form.narrow),
+        "channels": 0 if form.narrow is None else form.narrow.shape[1],
+    }  # fmt: skip
 
 
 def _held(part: Held, numbers: Numbers) -> dict[str, Any]:

@@ -15,6 +15,7 @@ SIZES = (8, 32, 128)  # positions that every form is run at, of those that there
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 AGREE = 2.0**-30  # right forms differ by some 2^-50 in float64, and a wrong one by far more
 NUMBERS = 16  # of each part of a state that are shown
+CHANNELS = 16  # whose outputs are kept to compare two forms
 
 Arguments = dict[str, Any]
 
@@ -40,6 +41,7 @@ def _form(mixer: "Mixer[..., Any]", name: str, arguments: Arguments, sizes: list
     """One form; what stays at the end is its largest size."""
     errors: dict[str, dict[str, float | None]] = {}
     outputs, apart = (), ()
+    narrow: Tensor | None = None
     for n in sizes:
         short = part(mixer, arguments, slice(n))
         truth = mixer.loop(**short)[0]
@@ -53,7 +55,10 @@ def _form(mixer: "Mixer[..., Any]", name: str, arguments: Arguments, sizes: list
                 outputs = tuple(y[0].flatten(1)[:, 0].tolist())
             if far is not None and dtype == "float32":
                 apart = tuple(far.tolist())
-    return Form(name, errors, outputs, apart, _code(mixer.forms[name]), cost(mixer.forms[name]))
+            if y is not None and dtype == "float32":
+                narrow = y[0].flatten(1)[:, :CHANNELS]
+    code, price = _code(mixer.forms[name]), cost(mixer.forms[name])
+    return Form(name, errors, outputs, apart, code, price, narrow)
 
 
 def _called(

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ..bench import Growth
 from .positions import Positions
 from .programs import AGREE
 from .triangle import Subject, Triangle
@@ -28,8 +29,9 @@ def clauses(subjects: tuple[Subject, ...], where: Positions) -> list[Clause]:
     found = [Clause(f"{names} on {where.said or 'drawn ids'}, T = {T}", "", "matrix")]
     known = [each for one in subjects for each in one.triangles if each.residual is not None]
     found += [_explained(known)] if known else []
-    found += [_leaks(subjects)]
+    found += _leaks(subjects)
     found += [_forms(subjects)] if any(subject.forms for subject in subjects) else []
+    found += _fastest([(s.name, s.growth) for s in subjects if s.growth is not None])
     found += [_linear(subject) for subject in subjects if subject.linear is not None
               and subject.triangles[0].measured]  # fmt: skip
     found += [Clause(note, "", "matrix") for subject in subjects for note in subject.notes]
@@ -47,19 +49,20 @@ def _explained(triangles: list[Triangle]) -> Clause:
     return Clause(text, "ok", "matrix")
 
 
-def _leaks(subjects: tuple[Subject, ...]) -> Clause:
-    leaking = [subject for subject in subjects if subject.leaks]
-    changed = [s for s in subjects if s.early is not None]
-    if leaking:
-        leak = leaking[0].leaks[0]
-        text = f"{leaking[0].name} leaks: y[{leak.position}] reads x[{leak.reads}]"
-        return Clause(text, "broken", "leaks")
-    if changed:
-        text = f"{changed[0].name} leaks: an output before {changed[0].early} reads what follows"
-        return Clause(text, "broken", "leaks")
+def _leaks(subjects: tuple[Subject, ...]) -> list[Clause]:
+    found = [_leak(subject) for subject in subjects if subject.leaks or subject.early is not None]
     shown = any(one.head is not None for subject in subjects for one in subject.triangles)
     what = "weight that is shown" if shown else "output"
-    return Clause(f"no {what} reads a later position", "ok", "leaks")
+    return found or [Clause(f"no {what} reads a later position", "ok", "leaks")]
+
+
+def _leak(subject: Subject) -> Clause:
+    if subject.leaks:
+        leak = subject.leaks[0]
+        read = "another row of the batch" if leak.reads is None else f"x[{leak.reads}]"
+        return Clause(f"{subject.name} leaks: y[{leak.position}] reads {read}", "broken", "leaks")
+    text = f"{subject.name} leaks: an output before {subject.early} reads what follows"
+    return Clause(text, "broken", "leaks")
 
 
 def _forms(subjects: tuple[Subject, ...]) -> Clause:
@@ -75,6 +78,25 @@ def _forms(subjects: tuple[Subject, ...]) -> Clause:
     if not worst <= AGREE:
         return Clause(f"{name} differs from its loop by {worst:.1e}", "broken", "forms")
     return Clause(f"{count} forms agree with their loops to {worst:.1e}", "ok", "forms")
+
+
+def _fastest(timed: list[tuple[str, Growth]]) -> list[Clause]:
+    """Which form is fastest at the greatest length; a form that does not agree has no time."""
+    if not timed:
+        return []
+    found = [
+        Clause(f"{name}.{form} does not agree, so it is not timed", "broken", "bench")
+        for name, growth in timed
+        for form in growth.refused
+    ]
+    said = []
+    for name, growth in timed:
+        if growth.timings:
+            T = max(growth.timings)
+            first, *others = growth.fastest(T)
+            unclear = f" or {' or '.join(others)} (inconclusive)" if others else ""
+            said.append(f"{name} {first}{unclear} at T = {T}")
+    return [*found, Clause(f"fastest: {', '.join(said) or 'no form was timed'}", "", "bench")]
 
 
 def _linear(subject: Subject) -> Clause:

@@ -73,13 +73,20 @@ def _picture(one: Triangle, columns: int, ascii: bool, colour: bool) -> list[Lin
     rows, first, leaks = coarse(one.weights, cells)
     ratio = 1 if first is None else first[1]
     first = list(range(T)) if first is None else first
-    said = one.name if ratio == 1 else f"{one.name}, cell = {ratio}x{ratio}, max"
-    title = line(Span(said if len(said) <= columns else said[: columns - 3] + "..."))
+    name = one.name.removeprefix("layer ") if len(one.name) > columns and one.head else one.name
+    titles = _titles(name, "" if ratio == 1 else f"cell = {ratio}x{ratio}, max", columns)
     if colour:
-        return [title, *halves(rows, first, leaks)]
+        return [*titles, *halves(rows, first, leaks)]
     room = LABEL + 2 * len(rows)
     shades = draw(rows, first, leaks, ascii=ascii, width=room, numbered=False)
-    return [title, ticks(first, 2), *shades]
+    return [*titles, ticks(first, 2), *shades]
+
+
+def _titles(name: str, cell: str, columns: int) -> list[Line]:
+    """The name, and what a cell stands for: in one line, or in two where that is too wide."""
+    parts = [f"{name}, {cell}"] if len(name) + len(cell) + 2 <= columns else [name, cell]
+    said = parts if cell else [name]
+    return [line(Span(s if len(s) <= columns else s[: columns - 3] + "...")) for s in said]
 
 
 def _beside(pictures: list[list[Line]]) -> list[Line]:
@@ -110,6 +117,7 @@ def _row(one: Triangle, where: Positions, t: int, columns: int, ascii: bool) -> 
     top = max(sizes) or 1.0
     bars = PLAIN if ascii else BARS
     drawn = "".join(bars[round((len(bars) - 1) * size / top)] if size else " " for size in sizes)
+    where = one.where or where
     reads = ", ".join(f"{place(where.tokens, s)} {w:.3g}" for s, w in one.top(t)) or "nothing"
     said = f"{one.name}: {place(where.tokens, t)} reads {reads}"
     numbers = f"; sum {float(row.sum()):.4g}, effective length {float(one.lengths()[t]):.4g}"

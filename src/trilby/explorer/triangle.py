@@ -1,12 +1,16 @@
 """One triangle that is shown, and what is read off it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..bench import Growth
 from ..errors import NumberError
+from .patterns import group
+from .positions import Positions
 
 ROUNDING = 2.0**-30  # of the largest output, which weights and output may differ by in float64
 
@@ -40,6 +44,7 @@ class Triangle:
         fact: one sentence, what the numbers are and which normalisation was taken.
         output: [T] the output of the first channel; None where it is no sum of weights.
         explained: [T] `wei @ x + carried`, the same from the weights; None likewise.
+        where: its positions, if they are not those of the page.
         head: of a model, which part it is of.
         far: where it has several channels, the largest difference of all of them between output
             and weights, relative to the largest output.
@@ -52,6 +57,7 @@ class Triangle:
     fact: str
     output: Tensor | None = None
     explained: Tensor | None = None
+    where: Positions | None = None
     head: Head | None = None
     far: float | None = None
     rounding: float = ROUNDING
@@ -72,7 +78,7 @@ class Triangle:
         top = 1.0 if self.far is not None else max(float(self.output.abs().max()), 1.0)
         return self.residual <= self.rounding * top
 
-    @property
+    @cached_property
     def ahead(self) -> int:
         """How many cells above the diagonal are not zero: each is a leak."""
         return int(torch.count_nonzero(self.weights.triu(1)))
@@ -113,7 +119,8 @@ class Leak:
         subject: of which triangle.
         name: what kind of leak it is, in plain words.
         sentence: what the verifier says of it.
-        position, reads: the first output that reads a later input, and that input.
+        position, reads: the first output that reads a later input, and that input; None where it
+            reads another row of the batch.
         size: of the change.
         cells: how many cells above the diagonal are not zero.
         reproducer: a script that shows it.
@@ -123,13 +130,18 @@ class Leak:
     name: str
     sentence: str
     position: int
-    reads: int
+    reads: int | None
     size: float
     cells: int
     reproducer: str = ""
 
+    @property
+    def group(self) -> str:
+        """Its plain name, shared by all leaks of this kind."""
+        return group(self.name)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Form:
     """One form of a mixer beside its loop.
 
@@ -139,6 +151,7 @@ class Form:
             float64, relative to the largest output; None where the form cannot run.
         outputs: of the first channel in float64, one for each position that was run.
         apart: in float32, the same difference for each position.
+        narrow: [n, C] in float32, of the first 16 channels; None where it cannot run.
         code: the lines that define it.
         cost: as its docstring says.
     """
@@ -149,6 +162,7 @@ class Form:
     apart: tuple[float, ...]
     code: str
     cost: str
+    narrow: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +199,7 @@ class Subject:
         tried: one sentence, how the future was looked for.
         linear: of a module, whether it is linear in its values; None where it is not known.
         early: of a mixer, the first cut of the future that changed an earlier output.
+        growth: of a mixer, the times of its forms, if they were measured.
         notes: of a model, what is not shown, and how to ask for it.
     """
 
@@ -197,4 +212,5 @@ class Subject:
     tried: str = ""
     linear: bool | None = None
     early: int | None = None
+    growth: Growth | None = None
     notes: tuple[str, ...] = ()

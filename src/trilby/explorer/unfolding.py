@@ -1,5 +1,6 @@
 """A mixer as exact triangles, and its forms side by side."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,8 +18,11 @@ MOST = 64  # triangles of one mixer
 ONE = 1e-9  # that the sum of a row may be away from 1, in float64
 
 
-def unfolded(given: Named, where: Positions) -> Subject:
+def unfolded(given: Named, where: Positions, own: bool = False) -> Subject:
     """Its triangles, by its own `weights`, and its forms.
+
+    Args:
+        own: whether these positions are other ones than those of the page.
 
     Raises:
         CallError: it has too many triangles.
@@ -34,6 +38,8 @@ def unfolded(given: Named, where: Positions) -> Subject:
     explained = weights.on(arguments[mixer.contract.values])
     y, _ = mixer(**arguments)
     triangles = _triangles(given.name, weights.wei, y, explained, _fact(mixer, where, weights.wei))
+    if own:
+        triangles = tuple(replace(each, where=where) for each in triangles)
     tried = f"The future was rewritten at {len(cuts(where))} cuts, and no earlier output changed"
     early = _changed(mixer, arguments, y, where)
     if early is not None:

@@ -61,7 +61,7 @@ from ..algebra import attention as looks
 from ..algebra import firsts
 from ..algebra.ring import appended
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..comm import ring as rings
 from ..contract import SAME, Contract
 from ..errors import FormError, NumberError
@@ -229,6 +229,7 @@ def step(
     return torch.cat(y, 1), State(now.keys.to(k.dtype), now.values.to(v.dtype), now.count)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     scale: float | None = None, window: int | None = None, cap: float | None = None,
@@ -244,8 +245,7 @@ def shard(
     numbers at most, and has O(B T / ranks H (K + V)) at once in a ring.
     """
     given, how, bias = (q, k, v), (scale, window, cap), (sinks, slopes)
-    every = (*given, *how, *bias)
-    piece = Piece("attention.shard", CONTRACT, every, state, documents, group, slots)
+    piece = Piece("attention.shard", CONTRACT, given + how + bias, state, documents, group, slots)
     held, _ = _checked("attention.shard", given, bias, state, None, how)
     way, most, past = rings.past(piece, given[1:], held, window)
     if way == "gather":

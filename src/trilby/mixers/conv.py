@@ -49,7 +49,7 @@ from torch.nn.functional import silu as activated
 
 from ..algebra import firsts
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import SAME, Contract
 from ..errors import FormError, ShapeError
 from ..kernels import ops
@@ -187,6 +187,7 @@ def step(
     return torch.stack(y, 1) if y else x.clone(), after
 
 
+@shared
 def shard(
     x: Tensor, kernel: Tensor, bias: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None, *,

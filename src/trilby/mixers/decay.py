@@ -52,7 +52,7 @@ from ..algebra import fade, faded
 from ..algebra import scan as prefixes
 from ..algebra.segments import faded_sums, fading
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -208,6 +208,7 @@ def step(
     return _gathered(y, v, h)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor,
     state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,
@@ -219,9 +220,12 @@ def shard(
     """
     piece = Piece("decay.shard", CONTRACT, (q, k, v, g), state, documents, group)
     new, (held,) = piece.new, piece.held
-    gates = g if new is None else g.masked_fill(new[..., None], -torch.inf)
-    (h,) = piece.entering(faded_sums, piece.held, lambda: fading(held, k, v, gates))
-    return piece.leaving(*MIXER.local(q, k, v, g, h, documents))
+
+    def before() -> State:
+        gates = g if new is None else g.masked_fill(new[..., None], -torch.inf)
+        return piece.entering(faded_sums, piece.held, lambda: fading(held, k, v, gates))[0]
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(

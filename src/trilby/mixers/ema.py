@@ -50,9 +50,9 @@ import torch
 from torch import Tensor
 
 from ..algebra import scan as prefixes
-from ..algebra.segments import averaging, faded_sums
+from ..algebra.segments import faded_sums
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError, NumberError, StateError
 from ..kernels import ops
@@ -203,6 +203,7 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, weight)
 
 
+@shared
 def shard(
     x: Tensor, a: Tensor | float,
     state: State | None = None, documents: Tensor | None = None, *,
@@ -215,11 +216,20 @@ def shard(
     """
     piece = Piece("ema.shard", CONTRACT, (x, a, adjust), state, documents, group)
     held, rate, _ = _start("ema.shard", x, a, state, None, adjust)
-    known = held if piece.first else State(held.total, torch.ones_like(held.weight))
-    gain = _gains(x, rate, known, piece.new, adjust)
-    given = x.to(gain.dtype)
-    sums = piece.entering(faded_sums, held, lambda: averaging(given, gain, rate, piece.new))
-    return piece.leaving(*MIXER.local(x, a, State(*sums), documents, adjust=adjust))
+
+    def segment() -> tuple[Tensor, Tensor, Tensor]:
+        known = held.weight if piece.first else torch.ones_like(held.weight)
+        known = known.masked_fill(piece.before.fresh[:, None], 0)
+        start = State(torch.zeros_like(held.total), known)
+        _, (total, weight) = MIXER.local(x, a, start, documents, adjust=adjust)
+        keep = (rate ** x.shape[1]).expand(known.shape)
+        keep = keep.masked_fill(~piece.kept[:, None], 0)
+        return keep, total, weight - keep * known
+
+    def before() -> State:
+        return State(*piece.entering(faded_sums, held, segment))
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given[:2], *more, adjust=adjust), before)
 
 
 def fused(

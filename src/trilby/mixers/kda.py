@@ -54,7 +54,7 @@ from ..algebra.delta import chunked, prefixed, seen_by_channel, stepped, weighed
 from ..algebra.groups import grouped, ungrouped
 from ..algebra.segments import turned_sums, turning
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -188,6 +188,7 @@ def step(
     return ungrouped(y, v, h)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor,
     state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,
@@ -203,8 +204,11 @@ def shard(
         return MIXER.local(q, k, written, g, beta, h, documents)[1]
 
     held, new = piece.held, piece.new
-    (h,) = piece.entering(turned_sums, held, lambda: turning(held[0], v, new, after))
-    return piece.leaving(*MIXER.local(q, k, v, g, beta, h, documents))
+
+    def before() -> State:
+        return piece.entering(turned_sums, held, lambda: turning(held[0], v, new, after))[0]
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(

@@ -59,9 +59,9 @@ from torch import Tensor
 
 from ..algebra import scan as prefixes
 from ..algebra.groups import grouped, ungrouped
-from ..algebra.segments import adding, restarted_sums
+from ..algebra.segments import restarted_sums
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -230,6 +230,7 @@ def step(
     return _gathered([torch.stack(y, 3)] if y else [], v, h, z)
 
 
+@shared
 def shard(
     q: Tensor, k: Tensor, v: Tensor,
     state: State | None = None, documents: Tensor | None = None, *,
@@ -237,13 +238,20 @@ def shard(
 ) -> tuple[Tensor, State]:  # fmt: skip
     """Each rank of a group has a piece of time; the ranks join the sums over their pieces.
 
-    Cost: that of the best form for each piece, and time O(T H K V) for its sums; each rank sends
-    O(B H K V log(ranks)) numbers.
+    Cost: at most twice that of the best form; a rank sends O(B H K V log(ranks)) numbers.
     """
     piece = Piece("linear.shard", CONTRACT, (q, k, v, normalize), state, documents, group)
-    memory = piece.held[0]
-    sums = piece.entering(restarted_sums, piece.held, lambda: adding(memory, k, v, piece.new))
-    return piece.leaving(*MIXER.local(q, k, v, State(*sums), documents, normalize=normalize))
+
+    def segment() -> tuple[Tensor, ...]:
+        nothing = State(*piece.nothing)
+        return piece.kept, *MIXER.local(q, k, v, nothing, documents, normalize=normalize)[1]
+
+    def before() -> State:
+        return State(*piece.entering(restarted_sums, piece.held, segment))
+
+    return piece.resumed(
+        lambda given, *more: MIXER.local(*given[:3], *more, normalize=normalize), before
+    )
 
 
 def fused(
@@ -384,9 +392,7 @@ MIXER = Mixer(
     forms=dict(
         loop=loop, matrix=matrix, scan=scan, chunk=chunk, step=step, shard=shard, fused=fused
     ),
-    absent=dict(
-        softmax="its weights are products of features and no exponentials of scores",
-    ),
+    absent=dict(softmax="its weights are products of features and no exponentials of scores"),
     best=_best,
     weights=weights,
     draw=draw,

@@ -36,9 +36,9 @@ from torch import Tensor
 
 from ..algebra import firsts
 from ..algebra import scan as prefixes
-from ..algebra.segments import kept, restarted_sums
+from ..algebra.segments import restarted_sums
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError, StateError
 from ..kernels import ops
@@ -204,6 +204,7 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), State(total, count)
 
 
+@shared
 def shard(
     x: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     group: Group | None = None,
@@ -214,13 +215,14 @@ def shard(
     O(B C log(ranks)) numbers.
     """
     piece = Piece("mean.shard", CONTRACT, (x,), state, documents, group)
-    held, _ = _start("mean.shard", x, state, None)
 
     def segment() -> tuple[Tensor, Tensor, Tensor]:
-        return kept(piece.new, x), *_after(x, State(*map(torch.zeros_like, held)), piece.firsts)
+        return piece.kept, *MIXER.local(x, State(*piece.nothing), documents)[1]
 
-    sums = piece.entering(restarted_sums, held, segment)
-    return piece.leaving(*MIXER.local(x, State(*sums), documents))
+    def before() -> State:
+        return State(*piece.entering(restarted_sums, piece.held, segment))
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(

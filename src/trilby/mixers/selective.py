@@ -53,7 +53,7 @@ from ..algebra import fade, faded
 from ..algebra import scan as prefixes
 from ..algebra.segments import faded_sums, kept
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import WIDE, Contract
 from ..errors import FormError
 from ..kernels import ops
@@ -202,6 +202,7 @@ def step(
     return torch.stack(y, 1).to(x.dtype) if y else x.clone(), h
 
 
+@shared
 def shard(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None,
     state: State | None = None, documents: Tensor | None = None, *, group: Group | None = None,
@@ -219,8 +220,10 @@ def shard(
         _, sums = MIXER.local(x, dt, A, B, C, None, torch.zeros_like(held), documents)
         return left.masked_fill(~kept(piece.new, x)[:, None, None], 0), sums
 
-    (h,) = piece.entering(faded_sums, piece.held, segment)
-    return piece.leaving(*MIXER.local(x, dt, A, B, C, D, h, documents))
+    return piece.resumed(
+        lambda given, *more: MIXER.local(*given, *more),
+        lambda: piece.entering(faded_sums, piece.held, segment)[0],
+    )
 
 
 def fused(

@@ -52,9 +52,9 @@ import torch
 from torch import Tensor
 
 from ..algebra import scan as prefixes
-from ..algebra.peaks import exponentials, finite, joined_peaks, mean, peaking
+from ..algebra.peaks import exponentials, finite, joined_peaks, mean
 from ..card import Mixer, Weights
-from ..comm import Piece
+from ..comm import Piece, shared
 from ..contract import FINE, Contract
 from ..errors import FormError, StateError
 from ..kernels import ops
@@ -235,20 +235,27 @@ def step(
     return mean(torch.stack(totals, 1), torch.stack(weights, 1)).to(x.dtype), after
 
 
+@shared
 def shard(
     x: Tensor, s: Tensor, state: State | None = None, documents: Tensor | None = None, *,
     group: Group | None = None,
 ) -> tuple[Tensor, State]:  # fmt: skip
     """Each rank of a group has a piece of time; the ranks join peaks and sums of their pieces.
 
-    Cost: that of the best form for each piece, and time O(B T C) for its sums; each rank sends
-    O(B C log(ranks)) numbers.
+    Cost: that of the best form, and O(B T C) for sums; each rank sends O(B C log(ranks)) numbers.
     """
     piece = Piece("weighted.shard", CONTRACT, (x, s), state, documents, group)
-    given, scores, held, _ = _start("weighted.shard", x, s, state, None)
-    past, new = (_peak(held), held.total, held.weight), piece.new
-    peak, *sums = piece.entering(joined_peaks, past, lambda: peaking(given, scores, new))
-    return piece.leaving(*MIXER.local(x, s, State(finite(peak), *sums), documents))
+
+    def segment() -> tuple[Tensor, ...]:
+        found = MIXER.local(x, s, State(*piece.nothing), documents)[1]
+        return piece.kept[:, None], _peak(found), *found[1:]
+
+    def before() -> State:
+        held = State(*piece.held)
+        peak, *sums = piece.entering(joined_peaks, (_peak(held), *held[1:]), segment)
+        return State(finite(peak), *sums)
+
+    return piece.resumed(lambda given, *more: MIXER.local(*given, *more), before)
 
 
 def fused(
@@ -380,17 +387,11 @@ def draw(
 MIXER = Mixer(
     contract=CONTRACT,
     forms=dict(
-        loop=loop,
-        matrix=matrix,
-        softmax=softmax,
-        scan=scan,
-        chunk=chunk,
-        step=step,
-        shard=shard,
+        loop=loop, matrix=matrix, softmax=softmax, scan=scan, chunk=chunk, step=step, shard=shard,
         fused=fused,
     ),
     absent={},
     best=_best,
     weights=weights,
     draw=draw,
-)
+)  # fmt: skip

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..errors import CallError
 from ..kernels import ops
-
-NAME = "trilby"
+from . import overtime, passing
+from .overtime import NAME
 
 
 def register() -> None:
@@ -35,6 +35,8 @@ def mask(*sizes: Any, config: Any = None, **how: Any) -> Tensor | None:
     """
     from transformers.masking_utils import sdpa_mask
 
+    if overtime.inside():
+        return None  # over all pieces it is causal by itself
     place = type(config).__module__.replace(".configuration_", ".modeling_")
     if place in sys.modules and not hasattr(sys.modules[place], "ALL_ATTENTION_FUNCTIONS"):
         _refused(f"the attention of {config.model_type} cannot be replaced; take 'eager'")
@@ -74,6 +76,8 @@ def attention(
     """
     if more.get("output_attentions"):
         _refused("output_attentions=True needs weights, which are not kept; take 'eager'")
+    if overtime.inside():
+        return _over_time(query, key, value, attention_mask, dropout, scaling, more), None
     T, S = query.shape[2], key.shape[2]
     cap, sinks, bias = (more.get(name) for name in ("softcap", "s_aux", "position_bias"))
     window = more.get("sliding_window") if attention_mask is None else None  # else the mask has it
@@ -94,6 +98,20 @@ def attention(
     numbers = query.shape[3] ** -0.5 if scaling is None else scaling, float(cap or 0), 0
     sequences = (x.transpose(1, 2) for x in (query, key, value))
     return ops.softmax_attention(*sequences, place, low, sinks, None, *numbers), None
+
+
+def _over_time(
+    query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, dropout: float,
+    scaling: float | None, more: dict[str, Any],
+) -> Tensor:  # fmt: skip
+    """The pass of one piece inside `trilby.sharded`."""
+    if not passing.runs():
+        _refused("inside of trilby.sharded a model has to be accelerated; accelerate(model) first")
+    if more.get("is_causal") is False or more.get("position_bias") is not None or dropout:
+        _refused("inside of trilby.sharded it is causal, without dropout and position_bias")
+    if attention_mask is not None or query.shape[2] != key.shape[2]:
+        _refused("inside of trilby.sharded there is no mask and no cache; leave them out")
+    return overtime.attention(query, key, value, scaling, more)
 
 
 def _refused(why: str) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CallError
+from . import overtime
 from .packed import of_call
 
 
@@ -54,8 +55,17 @@ def known() -> Known:
     return _running.known[-1] if _running.known else Known()
 
 
+def runs() -> bool:
+    """Whether an accelerated model runs now."""
+    return bool(_running.known)
+
+
 def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Take packing from the keywords, the positions or the module around."""
+    added = {}
+    if overtime.inside() and not _running.known:
+        added = overtime.entering(module, args, kwargs)
+        kwargs = kwargs | added
     packing = of_call(kwargs)
     if not packing:
         packing = known().packing
@@ -71,7 +81,9 @@ def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     _running.known.append(found)
     more = {name: t for name, t in packing.items() if name not in kwargs}
     kind: Any = type(module)  # for mypy, to which a class of modules has no hash
-    return (args, kwargs | more) if more and _takes_any(kind) else None
+    if more and _takes_any(kind):
+        return args, kwargs | more
+    return (args, kwargs) if added else None
 
 
 def leave(*_: Any) -> None:

@@ -174,6 +174,8 @@ def recorded(model: nn.Module, run: Callable[[], Any]) -> Recording:
     with _alone, ExitStack() as held:
         held.enter_context(torch.no_grad())
         held.enter_context(torch.random.fork_rng(devices=[]))
+        if any(module._compiled_call_impl is not None for module in model.modules()):
+            held.enter_context(torch.compiler.set_stance("force_eager"))
         held.enter_context(_evaluating(model))
         held.enter_context(_hooked(model, ear))
         for module in _modules(model):

@@ -9,7 +9,7 @@ from ..errors import CallError
 from .comparing.finding import Finding
 from .judge import Clock, judge
 from .laws import ACROSS, Law
-from .ranks.processes import Processes
+from .ranks.processes import LONG, Processes
 from .ranks.sharded import Sharded, sharded_form, sharded_function
 from .reports.report import Report
 from .reproducers.torchrun import torchrun
@@ -54,7 +54,7 @@ def across(
     reference = options.get("reference")
     others = {name: value for name, value in options.items() if name != "reference"}
     with ExitStack() as stack:
-        ranks = stack.enter_context(Processes(world))
+        ranks = stack.enter_context(Processes(world, LONG if mixer else None))
         if mixer:
             judged = sharded_form(subject, world, ranks)
             ranks.start(judged.name, judged.call)

@@ -41,7 +41,7 @@ def shards(subject: Sharded, setting: Setting) -> Iterator[Finding]:
                 return
             yield min(faults, key=_order)
             return
-        known = wanted if exact is case else subject.single(case)
+        known = wanted if exact is case else subject.plain(case)
         yield from _compared(case, answers, wanted, known, setting.dtype, told)
         if setting.mode == AGAIN:
             yield from _again(case, answers, subject.pieces(case), told)

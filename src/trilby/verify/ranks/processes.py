@@ -14,7 +14,8 @@ from ...errors import CallError, KernelError
 from .child import Place, serve
 from .sending import packed
 
-PATIENCE = 60.0  # seconds of one call; kernels compile in this time
+PATIENCE = 60.0  # seconds of one call
+LONG = 600.0  # of a mixer, whose kernels compile in this time
 START = 120.0  # seconds in which processes import torch and meet
 FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 INNER = re.compile(r"/(torch|multiprocessing|trilby/verify)/|/(threading|pickle|runpy)\.py$|^<")

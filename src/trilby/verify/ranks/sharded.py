@@ -21,7 +21,7 @@ from ..subjects.reading import Asked, read_example
 from ..subjects.subject import Subject
 from ..wording import label
 from .case import Case, Found, alone, on_rank, whole
-from .processes import PATIENCE, Answer, Processes
+from .processes import Answer, Processes
 
 GROUPS = ("group", "process_group")
 """Keywords by which a function takes the group."""
@@ -36,7 +36,8 @@ class Sharded(Subject):
         cases: a setting -> calls, and what a sentence says of each.
         worlds: how many ranks it is called on.
         ranks: the processes.
-        single: what one process computes of a case.
+        single: what one process computes of a case in float64.
+        plain: the same in a narrower dtype, in the way that ranks compute it.
         owns: whether it has to take any pieces; else it may refuse uneven ones.
     """
 
@@ -44,6 +45,7 @@ class Sharded(Subject):
     worlds: tuple[int, ...]
     ranks: Processes
     single: Callable[[Case], Found]
+    plain: Callable[[Case], Found]
     owns: bool = False
 
     def pieces(self, case: Case) -> list[Answer]:
@@ -68,15 +70,14 @@ def spelled(pieces: tuple[int, ...]) -> str:
 def sharded_form(mixer: Mixer[..., Any], world: int, ranks: Processes) -> Sharded:
     """The form `shard` of a mixer; its loop is what one process computes."""
     form = mixer.form("shard")
-    loop = mixer.form("loop")
 
-    def single(case: Case) -> Found:
-        return whole(replace(case, way=loop))
+    def by(way: Callable[..., Any]) -> Callable[[Case], Found]:
+        return lambda case: whole(replace(case, way=way))
 
     return Sharded(
         f"{mixer.name}.shard", form, lambda _: (), mixer.contract.sequences,
         cases=partial(_of_mixer, mixer, form), worlds=tuple(range(1, world + 1)), ranks=ranks,
-        single=single, owns=True,
+        single=by(mixer.form("loop")), plain=by(mixer.local), owns=True,
     )  # fmt: skip
 
 
@@ -159,6 +160,7 @@ def sharded_function(
     return Sharded(
         own, way, lambda _: (), read.names, cases=partial(_of_function, way, read, group, options),
         worlds=tuple(range(2, world + 1)) if group else (world,), ranks=many, single=single,
+        plain=single,
     )  # fmt: skip
 
 
@@ -204,6 +206,3 @@ def _name(read: Example, path: Path) -> str:
     if path in read.paths:
         return read.names[read.paths.index(path)]
     return named(path, str(path[0]))
-
-
-__all__ = ["PATIENCE", "Sharded", "documents", "said", "sharded_form", "sharded_function"]
