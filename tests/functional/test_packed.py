@@ -12,6 +12,7 @@ from trilby.functional import (
     mamba_chunk_scan_combined,
     mamba_split_conv1d_scan_combined,
 )
+from trilby.functional.packed import of_index
 
 BORDERS = [0, 3, 3, 4, 7]  # the second sequence is empty
 CUTS = [slice(a, b) for a, b in pairwise(BORDERS)]
@@ -133,3 +134,12 @@ def test_the_layer_of_mamba2_separates_its_convolution_too():
     y = mamba_split_conv1d_scan_combined(row, kernel, *rest, **how, seq_idx=INDEX)
     parts = [mamba_split_conv1d_scan_combined(row[:, cut], kernel, *rest, **how) for cut in FULL]
     torch.testing.assert_close(y, torch.cat(parts, 1), **NARROW)
+
+
+def test_a_compiled_index_is_the_same_and_a_negative_one_is_refused():
+    """A graph cannot raise on what it computes, so an assertion is part of it."""
+    torch._dynamo.reset()
+    run = torch.compile(lambda i: of_index("f", i, 1, 4), backend="aot_eager", fullgraph=True)
+    assert run(torch.tensor([[3, 3, 1, 1]])).tolist() == [[0, 0, 1, 1]]
+    with pytest.raises(RuntimeError, match=r"^f: seq_idx has a negative number$"):
+        run(torch.tensor([[0, 0, -1, 1]]))
