@@ -6,6 +6,7 @@ import { load } from "./data.js";
 import { make } from "./dom.js";
 import { forms } from "./forms.js";
 import { leaks } from "./leaks.js";
+import { link } from "./link.js";
 import { matrix, multiples } from "./matrix.js";
 import { picker } from "./picker.js";
 import { State } from "./state.js";
@@ -63,6 +64,7 @@ async function start() {
       live.textContent = `row ${data.cellPlace(now.t)}, column ${data.cellPlace(now.s)}: ${data.shown(one.get(now.t, now.s))}`;
     }
   });
+  link(data, state);
   recolour(show);
   show();
   document.documentElement.dataset.ready = "1";

@@ -137,6 +137,16 @@ def outside(tab):
 
 @pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
 def test_all_cells_run_in_jupyterlab(lab, tab, name):
+    _run_all(lab, tab, name)
+    prompts = tab.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
+    assert all(re.fullmatch(r"\[\d+\]:", prompt.strip()) for prompt in prompts), prompts
+    if name in EXPLORED:
+        _touched(tab)
+    assert outside(tab) == []
+
+
+def _run_all(lab, tab, name):
+    """Open a notebook and run all of its cells, of which none may fail."""
     tab.goto(lab(f"{name}.ipynb"))
     tab.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
     tab.get_by_text(re.compile(r"\| Idle$")).first.wait_for()  # the kernel, in the bar below
@@ -144,11 +154,6 @@ def test_all_cells_run_in_jupyterlab(lab, tab, name):
     tab.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
     tab.wait_for_function(ENDED, timeout=2 * MINUTE)
     assert tab.locator(ERROR).all_inner_texts() == []
-    prompts = tab.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
-    assert all(re.fullmatch(r"\[\d+\]:", prompt.strip()) for prompt in prompts), prompts
-    if name in EXPLORED:
-        _touched(tab)
-    assert outside(tab) == []
 
 
 def _touched(tab):
@@ -166,6 +171,33 @@ def _touched(tab):
     assert app.inner_text() != before
     reach = "() => { try { return parent.document.title } catch (error) { return error.name } }"
     assert frame.locator("body").evaluate(reach) == "SecurityError"
+
+
+WIDGET = """\
+import trilby
+shown = trilby.explore(["mean", "ema:0.9"], tokens="abcdefgh").widget()
+shown.observe(lambda change: open("chosen.txt", "w").write(str(change["new"])), "row")
+shown
+# %%
+shown.row = 3
+"""
+
+
+def test_a_widget_is_steered_from_both_sides(folder, lab, tab):
+    (folder / "widget.py").write_text(f"# %%\n{WIDGET}", encoding="utf-8")
+    run("jupytext", "--to", "ipynb", str(folder / "widget.py"))
+    _run_all(lab, tab, "widget")
+    heading = tab.frame_locator(FRAME).first.locator(".view:not([hidden]) h2")
+    heading.filter(has_text="mean: position 3").first.wait_for()
+    tab.frame_locator(FRAME).first.locator(".square .marks").first.focus()
+    tab.keyboard.press("ArrowDown")
+    chosen = folder / "chosen.txt"
+    for _ in range(50):
+        if chosen.read_text("utf-8") == "4":
+            break
+        time.sleep(0.2)
+    assert chosen.read_text("utf-8") == "4"
+    assert outside(tab) == []
 
 
 @pytest.mark.parametrize("name", EXPLORED)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from .story import Step
 from .summary import Clause, clauses
 from .terminal import drawn, said, width
 from .triangle import Subject, Triangle
+from .widget import widget
 
 SIDE = 160  # pixels of each triangle in a notebook that drops scripts
 
@@ -122,6 +124,18 @@ class Explored:
     def said(self, columns: int) -> str:
         """The terminal picture without colour."""
         return said(self.lines(columns))
+
+    def widget(self) -> Any:
+        """The page as a widget of a notebook: Python chooses a row, and hears which one is chosen.
+
+        Returns:
+            An `anywidget.AnyWidget` with the traits `row`, `column` and `shown`, the name of a
+            triangle. `widget.row = 3` chooses in the page; `widget.observe(call, "row")` hears.
+
+        Raises:
+            CallError: anywidget is not installed; `pip install "trilby[widget]"`.
+        """
+        return widget(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a file: the page (.html), a picture (.png, .svg), or the weights (.json, .csv).
