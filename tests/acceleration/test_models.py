@@ -78,12 +78,13 @@ def test_padding_on_the_left_changes_nothing(kind):
 
 @torch.no_grad()
 def test_halves_are_as_near_as_those_of_the_original(kind):
+    """The median, since rounding sends a few tokens to other experts, on either side."""
     if kind in NARROW:
         pytest.skip("its parts in float32 cannot be rounded to bfloat16")
     ids = tokens(B=2)
     exact = logits(model_of(kind), ids)
     half = model_of(kind).to(torch.bfloat16)
-    error = (logits(half, ids).double() - exact).pow(2).mean().sqrt()
+    error = (logits(half, ids).double() - exact).abs().median()
     with accelerated(half):
-        ours = (logits(half, ids).double() - exact).pow(2).mean().sqrt()
+        ours = (logits(half, ids).double() - exact).abs().median()
     assert float(ours) <= 1.25 * float(error)
