@@ -78,13 +78,28 @@ def test_padding_on_the_left_changes_nothing(kind):
 
 @torch.no_grad()
 def test_halves_are_as_near_as_those_of_the_original(kind):
-    """The median, since rounding sends a few tokens to other experts, on either side."""
     if kind in NARROW:
         pytest.skip("its parts in float32 cannot be rounded to bfloat16")
     ids = tokens(B=2)
     exact = logits(model_of(kind), ids)
     half = model_of(kind).to(torch.bfloat16)
-    error = (logits(half, ids).double() - exact).abs().median()
+    size = typical if routes(half) else spread
+    error = size(logits(half, ids).double() - exact)
     with accelerated(half):
-        ours = (logits(half, ids).double() - exact).abs().median()
+        ours = size(logits(half, ids).double() - exact)
     assert float(ours) <= 1.25 * float(error)
+
+
+def spread(error):
+    """The root of the mean square."""
+    return error.pow(2).mean().sqrt()
+
+
+def typical(error):
+    """The median: rounding sends a few tokens to other experts, on either side."""
+    return error.abs().median()
+
+
+def routes(model):
+    """Whether tokens are sent to experts."""
+    return any("expert" in name for name, _ in model.named_modules())
