@@ -182,6 +182,8 @@ def shared(form: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(form)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.compiler.is_compiling():  # of one process alone; exchanges are not traced
+            return form(*args, **kwargs)
         with _telling():
             return form(*args, **kwargs)
 

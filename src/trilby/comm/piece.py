@@ -1,7 +1,6 @@
 """One call of a mixer on a rank's piece of a sequence."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -170,13 +169,14 @@ class Piece:
                 ranks. Where that takes less time, states go from rank to rank; see `chain.py`.
         """
         parts, contract = self.contract.state, self.contract
-        if len(self.cut.bounds) == 1:
+        blocks = self._blocks() if self.ranks.size > 1 else None
+        if blocks is None or len(blocks.bounds) == 1:
             return self.leaving(*local(self.given, before(), self.documents))
 
         arguments = zip(self.given, contract.arguments.values(), strict=True)
-        given = [self.cut.parts(x, argument.axes or ()) for x, argument in arguments]
-        documents = self.cut.parts(self.documents, ("B", "T"))
-        fresh = self.cut.parts(self.before.fresh, ("B",))
+        given = [blocks.parts(x, argument.axes or ()) for x, argument in arguments]
+        documents = blocks.parts(self.documents, ("B", "T"))
+        fresh = blocks.parts(self.before.fresh, ("B",))
 
         def call(block: int, came: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
             state = [self._blanked(x, fresh[block]) for x in came] if self.ranks.rank else came
@@ -185,12 +185,11 @@ class Piece:
             y, after = local(tuple(x[block] for x in given), filled, documents[block])
             return y, parts.leaves(after) or []
 
-        y, after = chained(self.cut, contract, self.held, self._passed, call)
+        y, after = chained(blocks, contract, self.held, self._passed, call)
         paths = (part.path for part in parts)
         return self.leaving(y, parts.filled(dict(zip(paths, after, strict=True))))
 
-    @cached_property
-    def cut(self) -> Cut:
+    def _blocks(self) -> Cut:
         """The blocks in which states go from rank to rank."""
         letter = "H" if "H" in self._size else "C"
         found = [self._size[letter]]

@@ -215,6 +215,7 @@ def shard(
     O(B C log(ranks)) numbers.
     """
     piece = Piece("mean.shard", CONTRACT, (x,), state, documents, group)
+    _start("mean.shard", x, state, None)
 
     def segment() -> tuple[Tensor, Tensor, Tensor]:
         return piece.kept, *MIXER.local(x, State(*piece.nothing), documents)[1]

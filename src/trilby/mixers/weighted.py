@@ -245,6 +245,7 @@ def shard(
     Cost: that of the best form, and O(B T C) for sums; each rank sends O(B C log(ranks)) numbers.
     """
     piece = Piece("weighted.shard", CONTRACT, (x, s), state, documents, group)
+    _start("weighted.shard", x, s, state, None, spread=False)
 
     def segment() -> tuple[Tensor, ...]:
         found = MIXER.local(x, s, State(*piece.nothing), documents)[1]

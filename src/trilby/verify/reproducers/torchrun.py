@@ -56,7 +56,7 @@ for name, x in got.items():
         dist.all_reduce(x)
     right = right[:, here] if own else right
     off = (x - right).abs().max().item() if x.numel() else 0.0
-    print(f"rank {{rank}}: {{name}} is off by {{off:.2g}}")
+    print(f"rank {{rank}}: {{name}} is off by {{off:.2g}}\\n", end="")  # in one piece
 dist.destroy_process_group()
 """
 
