@@ -3,6 +3,7 @@
 {picture} NAME     pictures/NAME-light.svg and -dark.svg; `:alt:` says what is seen
 {live} EXPRESSION  the page that `EXPRESSION.save(...)` writes, in a sandboxed frame
 <!-- benchmarks -->  on docs/benchmarks.md: the tables of benchmarks/results/*.json
+<!-- audit -->       on docs/audit/NAME.md: the table of docs/audit/NAME.json
 """
 
 import sys
@@ -17,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 DOCS = Path(__file__).parent
 HEIGHT = 720  # pixels of a frame; a page scrolls inside of it
 MARK = "<!-- benchmarks -->"
+AUDIT = "<!-- audit -->"
 
 
 class Picture(SphinxDirective):
@@ -94,6 +96,19 @@ def figures(app: Sphinx, docname: str, source: list[str]) -> None:  # noqa: ARG0
     source[0] = source[0].replace(MARK, "\n".join(_lower(line) for line in lines))
 
 
+def audited(app: Sphinx, docname: str, source: list[str]) -> None:  # noqa: ARG001
+    """Put the table of the audit of that name in the place of the mark."""
+    if AUDIT not in source[0]:
+        return
+    folder = str(DOCS / "audit")
+    sys.path.insert(0, folder)
+    try:
+        from recorded import audit
+    finally:
+        sys.path.remove(folder)
+    source[0] = source[0].replace(AUDIT, audit(docname.rpartition("/")[2]).markdown())
+
+
 def _lower(line: str) -> str:
     """A heading one level lower."""
     return f"#{line}" if line.startswith("#") else line
@@ -104,4 +119,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("live", Live)
     app.add_node(live, html=(shown, None), text=(left_out, None))
     app.connect("source-read", figures)
+    app.connect("source-read", audited)
     return {"parallel_read_safe": True, "parallel_write_safe": False}
