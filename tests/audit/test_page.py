@@ -84,7 +84,11 @@ def test_what_is_kept_of_results_shows_what_they_show():
     missing = {"kind": "c", "facts": {}, "status": "not built", "reason": "no", "verdicts": []}
     rows = {
         "a": {"kind": "a", **facts, "verdicts": [limited, broken]},
-        "b": {"kind": "b", **facts, "verdicts": [{**limited, "outcome": "not run", "limit": ""}, holds]},
+        "b": {
+            "kind": "b",
+            **facts,
+            "verdicts": [{**limited, "outcome": "not run", "limit": ""}, holds],
+        },
         "c": missing,
     }
     header = {"adapter": "demo", "version": "1"}
