@@ -185,7 +185,7 @@ shown.row = 3
 
 def test_a_widget_is_steered_from_both_sides(folder, lab, tab):
     (folder / "widget.py").write_text(f"# %%\n{WIDGET}", encoding="utf-8")
-    run("jupytext", "--to", "ipynb", str(folder / "widget.py"))
+    run("jupytext", "--to", "ipynb", "--set-kernel", "python3", str(folder / "widget.py"))
     _run_all(lab, tab, "widget")
     heading = tab.frame_locator(FRAME).first.locator(".view:not([hidden]) h2")
     heading.filter(has_text="mean: position 3").first.wait_for()
