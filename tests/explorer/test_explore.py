@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import importlib.util
 import io
 import json
 import re
@@ -341,7 +342,8 @@ def test_the_page_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "explorer.md").read_text(encoding="utf-8")
     for code in re.findall(r"```python\n(.*?)```", text, re.S):
-        exec(code, {})
+        if ".widget()" not in code or importlib.util.find_spec("anywidget"):
+            exec(code, {})
     assert (tmp_path / "page.html").stat().st_size < 200_000
     assert "no output reads a later position" in capsys.readouterr().out
     for number in (EXACT, WHOLE, SMALL):

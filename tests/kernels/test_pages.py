@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import re
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -286,3 +287,21 @@ def test_the_usual_limit_is_a_sixteenth_of_a_small_container_and_256_mib_of_a_la
     for memory, limit in ((1 << 30, 64 * MIB), (1 << 40, 256 * MIB), (0, 0)):
         monkeypatch.setattr(pages, "available", lambda memory=memory: memory)
         assert pages.usual.__wrapped__() == limit
+
+
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="this process ignores interrupts, as a shell's job in the background does",
+)
+def test_an_interrupt_while_memory_is_put_away_is_not_lost(monkeypatch):
+    def interrupted(*_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def used_and_freed():
+        pages.empty_like(torch.empty(SIZE))
+        threading.Event().wait(20)  # Python would say "Exception ignored in", and go on
+
+    monkeypatch.setattr(pages, "_advise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        used_and_freed()

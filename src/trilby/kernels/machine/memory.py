@@ -15,9 +15,11 @@ Such a tensor differs from others in one way: its storage cannot grow. `y.resize
 raises, as for a tensor made by `torch.from_numpy`.
 """
 
+import _thread
 import contextlib
 import mmap
 import os
+import threading
 import weakref
 from functools import cache
 from typing import NamedTuple
@@ -33,6 +35,7 @@ LARGE = 1 << 22  # bytes; smaller memory is cheap, and the allocator keeps it
 HUGE = 1 << 21  # bytes of a huge page
 SPARE = 4  # a block may be larger than needed by one part in so many
 USUAL = 256 << 20  # the default limit, in bytes
+SOON = 0.001  # seconds until an interrupt is asked for again, by when the program has moved on
 
 
 class Block(NamedTuple):
@@ -190,9 +193,12 @@ def _lent(block: Block) -> np.ndarray:
 
 def _keep(block: Block, address: int) -> None:
     """Keep a block. It may run at any point of the program, so it takes no lock."""
-    _advise(block.memory, "MADV_FREE", block.start, block.size)
-    _kept[address] = block
-    _trim()
+    try:
+        _advise(block.memory, "MADV_FREE", block.start, block.size)
+        _kept[address] = block
+        _trim()
+    except KeyboardInterrupt:  # Python drops what is raised here, and Ctrl-C would be lost
+        threading.Timer(SOON, _thread.interrupt_main).start()
 
 
 def _trim() -> None:
