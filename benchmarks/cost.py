@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +20,7 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
-from sharding import RESULTS, SIZES, drawn, start
+from sharding import RESULTS, SIZES, drawn, told_by
 from torch import Tensor
 
 import trilby
@@ -193,10 +192,7 @@ def main() -> None:
     if given.into:
         rank_of(given)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        into = Path(folder) / "told.json"
-        start([__file__, "--into", str(into), *["--quick"] * given.quick])
-        told = json.loads(into.read_text("utf-8"))
+    told = told_by([__file__, *["--quick"] * given.quick])
     here, costs = model(told)
     told |= {"fitted": {"machine": here._asdict()}}
     told["fitted"] |= {"mixers": {name: cost._asdict() for name, cost in costs.items()}}

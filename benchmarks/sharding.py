@@ -50,9 +50,7 @@ REFERENCE = {
     "ema": "scan",
     "weighted": "scan",
 }
-PROOF = (
-    1 << 14
-)  # positions that are compared in float64; the timed call is a longer one of the same
+PROOF = 1 << 14  # positions that are compared in float64; a longer call of the same is timed
 
 DRAWN = 1 << 17  # positions that are drawn at once
 
@@ -240,12 +238,8 @@ def main() -> None:
         return
     if given.quick:
         given.positions, given.rounds = min(given.positions, 1 << 14), 2
-    with tempfile.TemporaryDirectory() as folder:
-        into = Path(folder) / "told.json"
-        command = [__file__, "--into", str(into), "--positions", str(given.positions)]
-        command += ["--rounds", str(given.rounds)]
-        start(command + [part for name in given.only or () for part in ("--only", name)])
-        told = json.loads(into.read_text("utf-8"))
+    command = [__file__, "--positions", str(given.positions), "--rounds", str(given.rounds)]
+    told = told_by(command + [part for name in given.only or () for part in ("--only", name)])
     if not given.quick:
         given.out.mkdir(parents=True, exist_ok=True)
         day = datetime.now(UTC).date().isoformat()
@@ -253,7 +247,15 @@ def main() -> None:
         (given.out / "sharding.md").write_text(page(told), "utf-8")
 
 
-def start(command: list[str]) -> None:
+def told_by(command: list[str]) -> Any:
+    """What two processes of a Python program write as JSON to the file that `--into` names."""
+    with tempfile.TemporaryDirectory() as folder:
+        into = Path(folder) / "told.json"
+        _start([*command, "--into", str(into)])
+        return json.loads(into.read_text("utf-8"))
+
+
+def _start(command: list[str]) -> None:
     """Two processes of a Python program as a group; an error of one ends this one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -7,6 +7,7 @@
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -85,13 +86,10 @@ def figures(app: Sphinx, docname: str, source: list[str]) -> None:  # noqa: ARG0
     """Put the tables of the newest results in the place of the mark."""
     if MARK not in source[0]:
         return
-    folder = DOCS.parent / "benchmarks"
-    sys.path.insert(0, str(folder))
-    try:
-        from run import MIXERS, RESULTS, latest, page
-    finally:
-        sys.path.remove(str(folder))
-    pages = [page(title, latest(RESULTS, mixer)) for mixer, (title, _) in MIXERS.items()]
+    run = _module(DOCS.parent / "benchmarks", "run")
+    pages = [
+        run.page(title, run.latest(run.RESULTS, mixer)) for mixer, (title, _) in run.MIXERS.items()
+    ]
     lines = "\n".join(pages).splitlines()
     source[0] = source[0].replace(MARK, "\n".join(_lower(line) for line in lines))
 
@@ -100,13 +98,17 @@ def audited(app: Sphinx, docname: str, source: list[str]) -> None:  # noqa: ARG0
     """Put the table of the audit of that name in the place of the mark."""
     if AUDIT not in source[0]:
         return
-    folder = str(DOCS / "audit")
-    sys.path.insert(0, folder)
+    audit = _module(DOCS / "audit", "recorded").audit(docname.rpartition("/")[2])
+    source[0] = source[0].replace(AUDIT, audit.markdown())
+
+
+def _module(folder: Path, name: str) -> Any:
+    """A module of a folder that is no package."""
+    sys.path.insert(0, str(folder))
     try:
-        from recorded import audit
+        return import_module(name)
     finally:
-        sys.path.remove(folder)
-    source[0] = source[0].replace(AUDIT, audit(docname.rpartition("/")[2]).markdown())
+        sys.path.remove(str(folder))
 
 
 def _lower(line: str) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..card import Mixer
 from ..errors import CallError
-from .choosing import Chosen
+from .choosing import MOST, Chosen
 from .exhibits import fingerprints
 from .explored import Explored
 from .layers import layers
@@ -21,8 +21,6 @@ from .story import story as told
 from .timing import timed
 from .triangle import Subject
 from .unfolding import unfolded
-
-MOST = 256  # triangles of one page
 
 
 def explore(

@@ -2,8 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from .functions import OURS
 from .packed import cache_of
+from .quiet import quietly
 
 _counting: list[Counter[str]] = []  # what the layer that runs now calls, while somebody asks
 
@@ -43,7 +43,7 @@ def proven(
 
     hooks = [layer.register_forward_pre_hook(begin(path)) for path, layer in layers]
     try:
-        with _quietly(model):
+        with quietly(model):
             _two_tokens(model)
     except Exception as error:  # whatever a model raises, it is said and not hidden
         return seen, f"A call of two tokens raised {type(error).__name__}: {str(error)[:120]}"
@@ -64,7 +64,7 @@ def apart(model: nn.Module) -> bool | None:
     result is allowed; what is mixed differs by more.
     """
     try:
-        with _quietly(model):
+        with quietly(model):
             one, other = (_second_of_two(model, first) for first in (1, 2))
     except Exception:  # it takes no positions, or has no third token
         return None
@@ -73,19 +73,6 @@ def apart(model: nn.Module) -> bool | None:
 
 
 ROUNDING = torch.finfo(torch.float32).eps  # some layers compute in float32 whatever the dtype is
-
-
-@contextmanager
-def _quietly(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode, without gradients, and with random numbers as they were."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            model.eval()
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _two_tokens(model: nn.Module) -> None:

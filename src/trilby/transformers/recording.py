@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from . import seam
 from .attention import attention
 from .functions import OURS, in_parts
+from .quiet import quietly
 
 DOOR = "ALL_ATTENTION_FUNCTIONS"  # the name of transformers' AttentionInterface in its modules
 EAGER = "eager_attention_forward"  # the attention function that stands in each module itself
@@ -172,27 +173,14 @@ def recorded(model: nn.Module, run: Callable[[], Any]) -> Recording:
     paths = {module: path for path, module in model.named_modules()}
     ear = _Ear(Recording(), paths)
     with _alone, ExitStack() as held:
-        held.enter_context(torch.no_grad())
-        held.enter_context(torch.random.fork_rng(devices=[]))
+        held.enter_context(quietly(model))
         if any(module._compiled_call_impl is not None for module in model.modules()):
             held.enter_context(torch.compiler.set_stance("force_eager"))
-        held.enter_context(_evaluating(model))
         held.enter_context(_hooked(model, ear))
         for module in _modules(model):
             held.enter_context(_replaced(module, _wrappers(module, ear)))
         run()
     return ear.recording
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 @contextmanager

@@ -35,7 +35,7 @@ LARGE = 1 << 22  # bytes; smaller memory is cheap, and the allocator keeps it
 HUGE = 1 << 21  # bytes of a huge page
 SPARE = 4  # a block may be larger than needed by one part in so many
 USUAL = 256 << 20  # the default limit, in bytes
-SOON = 0.001  # seconds until an interrupt is asked for again, by when the program has moved on
+SOON = 0.001  # seconds after which an interrupt that Python dropped is raised again
 
 
 class Block(NamedTuple):

@@ -36,7 +36,7 @@ def selective_scan_inplace(
 
     Shapes: x, dt [B, H, P], A [H, P, N], B, C [B, G, N] where H / G neighbouring heads share one,
     D [H, P], state [B, H, P, N] -> y [B, H, P]. No operator of torch: it steps aside where sizes
-    or dtypes do not fit, where `in_place.direct` says so, and where N is no whole vectors.
+    or dtypes do not fit, where `in_place.direct` says so, and where N is no multiple of a vector.
     """
     given = x, dt, A, B, C, D, state
     rows, H, P, N = state.shape

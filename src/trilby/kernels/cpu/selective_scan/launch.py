@@ -24,7 +24,7 @@ from .walks import CHANNELS, Sizes
 
 SMALL = 1 << 14  # decays, below which starting a thread costs more than it saves
 LARGE = 1 << 20  # decays, from which on pieces of the work cost nothing
-FEW = 1 << 17  # numbers of a state, below which a thread costs one position more than it saves
+FEW = 1 << 17  # numbers of a state, below which one position runs on one thread
 
 _ZEROS = (0, 0, 0, 0)  # enough for a zero of each of four types
 
